@@ -1,0 +1,48 @@
+"""Implicit gradient regularization (Barrett & Dherin, ICLR 2021) for any JAX loss.
+
+Gradient descent with step h follows, to the next order, the gradient flow of
+Ẽ = E + (h/4)‖∇E‖² and not that of the loss E. `igrlib` measures that regularizer
+(`regularizer`, `geometry`, `ntk`), derives the flow behind the steps to any order up to five
+(`backward_error`), and follows steps and flows (`flows`). Everything is a pure function of a
+JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
+"""
+
+from igrlib import backward_error, flows, geometry, models, ntk, regularizer
+from igrlib.backward_error import (
+    convergence_order,
+    euler_corrections,
+    field_from_iterates,
+    modified_field,
+)
+from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
+from igrlib.regularizer import (
+    gradient_regularized_loss,
+    implicit_gradient_regularizer,
+    modified_loss,
+    num_params,
+    regularization_rate,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Trajectory",
+    "backward_error",
+    "convergence_order",
+    "euler_corrections",
+    "field_from_iterates",
+    "flow",
+    "flows",
+    "geometry",
+    "gradient_descent",
+    "gradient_field",
+    "gradient_regularized_loss",
+    "implicit_gradient_regularizer",
+    "models",
+    "modified_field",
+    "modified_loss",
+    "ntk",
+    "num_params",
+    "regularization_rate",
+    "regularizer",
+]

@@ -1,0 +1,48 @@
+"""Vector arithmetic on pytrees of arrays, and the gradient all measurements start from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from igrlib._checks import check_params, checked_loss
+
+
+def inner(x: PyTree, y: PyTree) -> Float[Array, ""]:
+    """⟨x, y⟩ over all leaves, summed in float32 at least: squares of half floats underflow."""
+
+    def leaf(a: Array, b: Array) -> Array:
+        dtype = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
+        return jnp.sum(a.astype(dtype) * b.astype(dtype))
+
+    products = jax.tree.leaves(jax.tree.map(leaf, x, y))
+    dtype = jnp.result_type(*products)
+    return sum((p.astype(dtype) for p in products), start=jnp.zeros((), dtype))
+
+
+def squared_norm(x: PyTree) -> Float[Array, ""]:
+    """‖x‖² over all leaves."""
+    return inner(x, x)
+
+
+def add_scaled(x: PyTree, scale: ArrayLike, y: PyTree) -> PyTree:
+    """x + scale·y in the dtypes of x: a float64 scale must not promote float32 parameters."""
+    return jax.tree.map(lambda a, b: (a + scale * b).astype(a.dtype), x, y)
+
+
+def transform_of_gradient(
+    loss: Callable[..., Any], has_aux: bool, quantity: Callable[[Array, PyTree], Any]
+) -> Callable[..., Any]:
+    """`(params, *args, **kwargs) -> quantity(E, ∇E)`, or `(that, aux)` with `has_aux`."""
+    value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
+
+    def transformed(params: PyTree, *args: Any, **kwargs: Any) -> Any:
+        out, gradient = value_and_grad(check_params(params), *args, **kwargs)
+        if has_aux:
+            value, aux = out
+            return quantity(value, gradient), aux
+        return quantity(out, gradient)
+
+    return transformed

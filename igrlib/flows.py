@@ -1,0 +1,195 @@
+"""Gradient descent, and the flows it is compared with.
+
+Source: Sections 2, 3 and 5; chapters 1 to 3.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+
+from igrlib._checks import (
+    check_callable,
+    check_integer,
+    check_like,
+    check_params,
+    check_positive,
+    checked_loss,
+    is_traced,
+)
+from igrlib._trees import add_scaled, transform_of_gradient
+
+__all__ = ["Trajectory", "flow", "gradient_descent", "gradient_field"]
+
+
+class Trajectory(NamedTuple):
+    """The saved iterates of gradient descent.
+
+    `steps` are their numbers n, `params` a pytree like θ with a leading axis over them, `losses`
+    the values E(θ_n). A run that diverges holds the infinities it reached.
+    """
+
+    steps: Int[Array, "saved"]
+    params: PyTree
+    losses: Float[Array, "saved"]
+
+
+def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+    """The field f = −∇E of gradient flow, `(params, *args, **kwargs) -> pytree like params`.
+
+    With `has_aux`, `(field, aux)`. Errors are as in `regularizer.implicit_gradient_regularizer`.
+
+    Source: eq. (5); chapter 2.
+    """
+    return transform_of_gradient(
+        loss, has_aux, lambda _, gradient: jax.tree.map(jnp.negative, gradient)
+    )
+
+
+def gradient_descent(
+    loss: Callable[[PyTree], Any],
+    params: PyTree,
+    learning_rate: ArrayLike,
+    num_steps: int,
+    *,
+    save_every: int = 1,
+) -> Trajectory:
+    """The iterates θ_{n+1} = θ_n − h∇E(θ_n) of full-batch gradient descent.
+
+    Saves steps 0, `save_every`, 2·`save_every`, … and the last. Calls with the same `loss`
+    object compile once for each `num_steps` and `save_every`. A run that diverges is no error:
+    its trajectory holds what it reached. Raises `TypeError` or `ValueError` unless
+    `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and `save_every` ≥ 1 are integers, `params`
+    are floating-point and `loss` returns a scalar.
+
+    Source: eq. (1); chapter 2.
+    """
+    check_callable("loss", loss)
+    check_positive("learning_rate", learning_rate)
+    num_steps = check_integer("num_steps", num_steps, low=0)
+    save_every = check_integer("save_every", save_every, low=1)
+    params = check_params(params)
+    iterates, losses = _descend(loss, params, learning_rate, num_steps, save_every)
+    return Trajectory(jnp.asarray(_saved_steps(num_steps, save_every)), iterates, losses)
+
+
+def flow(
+    field: Callable[[PyTree], PyTree],
+    params: PyTree,
+    times: Float[ArrayLike, "saved"],
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    max_steps: int = 100_000,
+) -> PyTree:
+    """The solution of dθ/dt = field(θ) with θ(times[0]) = params, at all `times`.
+
+    Returns a pytree like `params` with a leading axis over `times`, which increase strictly.
+    The solver is diffrax's `Dopri8`, stepping onto every time. Tolerances default to 1e-10 and
+    1e-13 in float64, 1e-5 and 1e-7 below. Raises `ValueError` for bad times, tolerances or a
+    field whose values are not like `params`, and `RuntimeError` where the solution leaves the
+    finite numbers or needs more than `max_steps` steps; it never returns NaN.
+
+    Source: eq. (5), Theorem 3.1; chapter 2.
+    """
+    check_callable("field", field)
+    params = check_params(params)
+    max_steps = check_integer("max_steps", max_steps, low=1)
+    check_like("the value of field", jax.eval_shape(field, params), "params", params)
+    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+    times = jnp.asarray(times, dtype)
+    _check_times(times)
+    single = dtype != jnp.float64
+    rtol = (1e-5 if single else 1e-10) if rtol is None else rtol
+    atol = (1e-7 if single else 1e-13) if atol is None else atol
+    check_positive("rtol", rtol)
+    check_positive("atol", atol)
+    solution, finite = _solve(field, params, times, rtol, atol, max_steps)
+    failure = (
+        f"flow left the finite numbers or needed more than max_steps={max_steps} steps; "
+        "if the solution does not blow up there, raise max_steps, or rtol and atol"
+    )
+    if is_traced(finite):
+        return eqx.error_if(solution, ~finite.all(), failure)
+    if not finite.all():
+        first_bad = int(np.argmin(finite))
+        raise RuntimeError(f"{failure} (times[{first_bad}] = {times[first_bad]:.6g} not reached)")
+    return solution
+
+
+@partial(jax.jit, static_argnames=("loss", "num_steps", "save_every"))
+def _descend(
+    loss: Callable[[PyTree], Any],
+    params: PyTree,
+    learning_rate: ArrayLike,
+    num_steps: int,
+    save_every: int,
+) -> tuple[PyTree, Array]:
+    checked = checked_loss(loss, has_aux=False)
+
+    def advance(theta: PyTree, steps: int) -> PyTree:
+        def step(_: Any, theta: PyTree) -> PyTree:
+            return add_scaled(theta, -learning_rate, jax.grad(checked)(theta))
+
+        return jax.lax.fori_loop(0, steps, step, theta)
+
+    def block(theta: PyTree, _: None) -> tuple[PyTree, PyTree]:
+        return advance(theta, save_every), theta
+
+    blocks, rest = divmod(num_steps, save_every)
+    theta, saved = jax.lax.scan(block, params, length=blocks)
+    tail = [theta, advance(theta, rest)] if rest else [theta]
+    iterates = jax.tree.map(
+        lambda early, *late: jnp.concatenate([early, jnp.stack(late)]), saved, *tail
+    )
+    return iterates, jax.lax.map(checked, iterates)
+
+
+def _saved_steps(num_steps: int, save_every: int) -> Int[np.ndarray, "saved"]:
+    return np.append(np.arange(0, num_steps, save_every), num_steps)
+
+
+def _check_times(times: Array) -> None:
+    if times.ndim != 1 or times.size < 2:
+        raise ValueError(f"times must be a vector of two or more, got shape {times.shape}")
+    if is_traced(times):
+        return
+    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
+        raise ValueError(f"times must be finite and increase strictly, got {times}")
+
+
+@eqx.filter_jit
+def _solve(
+    field: Callable[[PyTree], PyTree],
+    params: PyTree,
+    times: Float[Array, "saved"],
+    rtol: ArrayLike,
+    atol: ArrayLike,
+    max_steps: int,
+) -> tuple[PyTree, Bool[Array, "saved"]]:
+    """The solution, and at which times it was reached with finite numbers."""
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, theta, args: field(theta)),
+        diffrax.Dopri8(),
+        times[0],
+        times[-1],
+        None,
+        params,
+        saveat=diffrax.SaveAt(ts=times),
+        # Interpolated values are a thousand times less accurate than the steps themselves.
+        stepsize_controller=diffrax.ClipStepSizeController(
+            diffrax.PIDController(rtol=rtol, atol=atol), step_ts=times
+        ),
+        max_steps=max_steps,
+        throw=False,
+    ).ys
+    finite = [
+        jnp.isfinite(leaf).reshape(times.size, -1).all(1) for leaf in jax.tree.leaves(solution)
+    ]
+    return solution, jnp.stack(finite).all(0)

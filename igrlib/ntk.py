@@ -1,0 +1,104 @@
+"""The neural tangent kernel, and the implicit regularizer as its quadratic form.
+
+Source: Appendix A.3, Proposition A.11; chapter 5, *The neural tangent kernel*.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from igrlib._checks import check_callable, check_finite, check_params, checked_loss
+from igrlib._trees import squared_norm
+
+__all__ = ["ntk", "ntk_modified_loss", "ntk_quadratic_form"]
+
+
+def ntk(
+    model: Callable[[PyTree, Any], Array], params: PyTree, inputs: Any
+) -> Float[Array, "n n"] | Float[Array, "n n c c"]:
+    """The kernel K[i, j] = ∇f(x_i)ᵀ ∇f(x_j) of a model's outputs with respect to its parameters.
+
+    `model(params, inputs)` returns outputs of shape (n,), for a kernel of shape (n, n), or
+    (n, c), for one of shape (n, n, c, c). Memory grows as n·c·m, the whole Jacobian: where a
+    quadratic form is all that is wanted, use `ntk_quadratic_form`. Raises `TypeError` for
+    parameters that are not floating-point, `ValueError` for an empty pytree or outputs of
+    another rank.
+
+    Source: eq. (A.22); chapter 5.
+    """
+    apply, params = _checked_model(model, inputs), check_params(params)
+    rank = jax.eval_shape(apply, params).ndim
+    kernel = "ip,jp->ij" if rank == 1 else "iap,jbp->ijab"
+
+    def of_leaf(jacobian: Array) -> Array:
+        rows = jacobian.reshape(*jacobian.shape[:rank], math.prod(jacobian.shape[rank:]))
+        return jnp.einsum(kernel, rows, rows)
+
+    return functools.reduce(jnp.add, map(of_leaf, jax.tree.leaves(jax.jacrev(apply)(params))))
+
+
+def ntk_quadratic_form(
+    model: Callable[[PyTree, Any], Array],
+    params: PyTree,
+    inputs: Any,
+    errors: Float[Array, "n"] | Float[Array, "n c"],
+) -> Float[Array, ""]:
+    """Σ_ij ε_iᵀ K(x_i, x_j) ε_j = ‖Σ_i ∇f(x_i) ε_i‖², without the kernel, in one backward pass.
+
+    `errors` has the shape of `model(params, inputs)`, (n,) or (n, c); another raises
+    `ValueError`. Other errors are as in `ntk`.
+
+    Source: Proposition A.11, eq. (A.21); chapter 5.
+    """
+    outputs, pullback = jax.vjp(_checked_model(model, inputs), check_params(params))
+    if jnp.shape(errors) != outputs.shape:
+        raise ValueError(
+            f"errors must have the shape of the outputs, {outputs.shape}, got {jnp.shape(errors)}"
+        )
+    (cotangent,) = pullback(jnp.asarray(errors, outputs.dtype))
+    return squared_norm(cotangent)
+
+
+def ntk_modified_loss(
+    model: Callable[[PyTree, Any], Array],
+    output_loss: Callable[..., Any],
+    learning_rate: ArrayLike,
+) -> Callable[..., Float[Array, ""]]:
+    """Ẽ = E + (h/4)·(∂E/∂f)ᵀ K (∂E/∂f) for a loss E of the model's outputs f.
+
+    `output_loss(outputs, *args)` returns a scalar; the returned function is called as
+    `(params, inputs, *args)`. With Σ‖f − y‖² this is Proposition A.11, E + h·εᵀKε; with half of
+    it E + (h/4)·εᵀKε; with its mean over n examples E + (h/n²)·εᵀKε. Cross entropy is one more
+    case. Errors are as in `ntk` and `modified_loss`.
+
+    Source: Proposition A.11 and, beyond squares, the chain rule; chapter 5.
+    """
+    check_finite("learning_rate", learning_rate)
+    value_and_grad = jax.value_and_grad(checked_loss(output_loss, has_aux=False))
+
+    def modified(params: PyTree, inputs: Any, *args: Any) -> Float[Array, ""]:
+        outputs = _checked_model(model, inputs)(check_params(params))
+        value, errors = value_and_grad(outputs, *args)
+        form = ntk_quadratic_form(model, params, inputs, errors)
+        return value + jnp.asarray(learning_rate, form.dtype) / 4 * form
+
+    return modified
+
+
+def _checked_model(model: Callable[[PyTree, Any], Array], inputs: Any) -> Callable[[PyTree], Array]:
+    check_callable("model", model)
+
+    def apply(params: PyTree) -> Array:
+        outputs = model(params, inputs)
+        if jnp.ndim(outputs) not in (1, 2):
+            raise ValueError(
+                f"model must return outputs of shape (n,) or (n, c), got {jnp.shape(outputs)}"
+            )
+        return jnp.asarray(outputs)
+
+    return apply

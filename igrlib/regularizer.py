@@ -1,0 +1,111 @@
+"""The implicit gradient regularizer and the losses it modifies.
+
+Source: Sections 2 and 4, eqs. (2)-(4) and (8); chapter 2, *The theorem*.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PyTree
+
+from igrlib._checks import check_finite, check_integer, check_params
+from igrlib._trees import squared_norm, transform_of_gradient
+
+__all__ = [
+    "gradient_regularized_loss",
+    "implicit_gradient_regularizer",
+    "modified_loss",
+    "num_params",
+    "regularization_rate",
+]
+
+
+def num_params(params: PyTree) -> int:
+    """The number m of real parameters in a pytree of floating-point arrays.
+
+    Raises `TypeError` for a leaf that is no floating-point array, `ValueError` for an empty
+    pytree.
+
+    Source: eq. (3); chapter 2.
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(check_params(params)))
+
+
+def implicit_gradient_regularizer(
+    loss: Callable[..., Any], *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """R_IG = ‖∇E‖²/m, the mean square of the loss gradient.
+
+    `loss(params, *args, **kwargs)` returns a scalar E, or `(E, aux)` with `has_aux`. The
+    returned function takes the same arguments and returns R_IG as a scalar ≥ 0, float32 or
+    wider, or `(R_IG, aux)`.
+
+    Raises `TypeError` for parameters that are not floating-point, `ValueError` for an empty
+    pytree or a loss that is not a scalar.
+
+    Source: eq. (4); chapter 2.
+    """
+
+    def mean_square(_: Array, gradient: PyTree) -> Float[Array, ""]:
+        return squared_norm(gradient) / num_params(gradient)
+
+    return transform_of_gradient(loss, has_aux, mean_square)
+
+
+def regularization_rate(learning_rate: ArrayLike, num_params: int) -> Any:
+    """λ = hm/4, the rate at which gradient descent with step h penalises R_IG.
+
+    `learning_rate` is a finite scalar, `num_params` an integer m ≥ 1; else `TypeError` or
+    `ValueError`. In λ·R_IG = (h/4)‖∇E‖² the number of parameters cancels: λ alone says nothing
+    about the strength of the regularization in networks of different size.
+
+    Source: eq. (3); chapter 2.
+    """
+    check_finite("learning_rate", learning_rate)
+    return learning_rate * check_integer("num_params", num_params, low=1) / 4
+
+
+def modified_loss(
+    loss: Callable[..., Any], learning_rate: ArrayLike, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """Ẽ = E + λ·R_IG = E + (h/4)‖∇E‖², the loss whose gradient flow gradient descent follows.
+
+    `learning_rate` is a finite scalar, traced or concrete; `loss` and the returned function are
+    as in `implicit_gradient_regularizer`, with its errors.
+
+    Source: eq. (2), Theorem 3.1; chapter 2.
+    """
+    check_finite("learning_rate", learning_rate)
+    return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux)
+
+
+def gradient_regularized_loss(
+    loss: Callable[..., Any],
+    mu: ArrayLike,
+    *,
+    normalization: Literal["sum", "mean"] = "sum",
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """E_μ = E + μ‖∇E‖², the loss of explicit gradient regularization.
+
+    `mu` is a finite scalar, traced or concrete. `normalization="sum"` is eq. (8);
+    `normalization="mean"` is E + μ·R_IG, the convention of eq. (A.31), weaker by the number of
+    parameters m. `loss`, the returned function and the errors are as in
+    `implicit_gradient_regularizer`; another `normalization` raises `ValueError`.
+
+    Source: eqs. (8) and (A.31); chapters 2 and 3.
+    Differs from the paper: it uses both conventions under one name; see the errata.
+    """
+    check_finite("mu", mu)
+    if normalization not in ("sum", "mean"):
+        raise ValueError(f'normalization must be "sum" or "mean", got {normalization!r}')
+
+    def penalised(value: Array, gradient: PyTree) -> Float[Array, ""]:
+        penalty = squared_norm(gradient)
+        if normalization == "mean":
+            penalty = penalty / num_params(gradient)
+        return value + jnp.asarray(mu, penalty.dtype) * penalty
+
+    return transform_of_gradient(loss, has_aux, penalised)
