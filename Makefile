@@ -1,0 +1,94 @@
+# Two commands do everything: `make book` to read the book, `make test` to check it.
+# Everything they make goes to .venv/ and _build/; no tracked file is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# basedpyright looks for the packages of the first python on the path.
+WITH_BIN := PATH="$(CURDIR)/$(BIN):$$PATH"
+CHAPTERS := $(wildcard book/*.ipynb)
+BUILD := $(BIN)/jupyter-book build . -W --keep-going -n --all
+heading = @printf '\n==== %s ====\n' "$(1)"
+
+# The theory needs no accelerator, and the stored outputs were computed on the CPU.
+export JAX_PLATFORMS ?= cpu
+# The chapters share their compiled programs.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/jax-cache
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYDEVD_DISABLE_FILE_VALIDATION = 1
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help book test setup lint types schemas unit notebooks html html-test links record lock clean
+
+help: ## print this list
+	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+book: $(STAMP) ## execute every chapter afresh and build the HTML
+	$(call heading,Execute the chapters and build the book)
+	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
+	IGR_EXECUTE=force $(BUILD)
+	@printf '\nThe book is built. Open\n    file://%s/_build/html/index.html\n' '$(CURDIR)'
+
+test: lint types schemas unit notebooks html html-test ## lint, types, tests, notebooks, strict build
+	$(call heading,All checks passed)
+
+setup: $(STAMP) ## make .venv and install the locked packages and igrlib
+$(STAMP): requirements.txt pyproject.toml
+	$(call heading,Install the locked packages into .venv)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'error: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+lint: $(STAMP) ## ruff: lint and format
+	$(call heading,Lint)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## basedpyright: igrlib, and every type of its public surface
+	$(call heading,Types)
+	$(WITH_BIN) basedpyright
+	$(WITH_BIN) basedpyright --verifytypes igrlib --ignoreexternal
+
+schemas: $(STAMP) ## the workflows and the citation file against their schemas
+	$(call heading,Schemas)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+unit: $(STAMP) ## unit tests, with the coverage of igrlib
+	$(call heading,Unit tests)
+	@mkdir -p _build/coverage
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov-fail-under=95
+
+notebooks: $(STAMP) ## every chapter against its stored outputs
+	$(call heading,Notebooks)
+	$(BIN)/python book/_tools/notebooks.py --check $(CHAPTERS)
+	$(BIN)/pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 $(CHAPTERS)
+
+html: $(STAMP) ## build the HTML strictly from the stored outputs
+	$(call heading,Build from the stored outputs)
+	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
+	IGR_EXECUTE=off $(BUILD) --quiet
+
+html-test: $(STAMP) ## look at the built HTML, in a browser without a network
+	$(call heading,Built HTML)
+	$(BIN)/pytest -q -rs -n 2 -m html tests/test_html.py
+
+links: $(STAMP) ## look up every link of the book (needs a network)
+	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck
+
+record: $(STAMP) ## for authors: format, execute and normalise chapters in place (CHAPTERS=...)
+	$(BIN)/ruff format $(CHAPTERS)
+	$(BIN)/python book/_tools/notebooks.py $(CHAPTERS)
+
+lock: $(STAMP) ## for authors: write requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	  --extra dev --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+
+clean: ## remove what was built (.venv stays)
+	rm -rf _build .pytest_cache .ruff_cache

@@ -1,0 +1,116 @@
+"""Execute chapters in place and write them in one normal form, or check that form.
+
+    python book/_tools/notebooks.py book/theorem.ipynb     execute, normalise, write
+    python book/_tools/notebooks.py --check book/*.ipynb   refuse what is not in normal form
+
+In normal form the counts run 1..N, cell ids are cell-1 .. cell-M, no timestamps or versions are
+kept and images carry no metadata: executing again gives an empty diff.
+"""
+
+import argparse
+import base64
+import struct
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+VOLATILE_NOTEBOOK = ("widgets", "papermill", "vscode", "toc", "varInspector")
+VOLATILE_CELL = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled", "vscode")
+PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
+
+
+def strip_png(data):
+    """Drop a PNG's text and time chunks, which name the versions that drew it."""
+    kept, position = [data[:8]], 8
+    while position < len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        end = position + 12 + length
+        if data[position + 4 : position + 8] not in PNG_TEXT:
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
+
+
+def normalise(notebook):
+    """Put a notebook into normal form, in place."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for key in VOLATILE_NOTEBOOK:
+        notebook.metadata.pop(key, None)
+    notebook.metadata["kernelspec"] = KERNELSPEC
+    notebook.metadata["language_info"] = {"name": "python"}
+    count = 0
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell["id"] = f"cell-{number}"
+        for key in VOLATILE_CELL:
+            cell.metadata.pop(key, None)
+        if cell.cell_type != "code":
+            continue
+        if cell.execution_count is not None:
+            count += 1
+            cell.execution_count = count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = cell.execution_count
+            for mime, content in output.get("data", {}).items():
+                if mime.endswith("image/png"):
+                    png = strip_png(base64.b64decode(content))
+                    output["data"][mime] = base64.b64encode(png).decode()
+    return notebook
+
+
+def dumps(notebook):
+    return nbformat.writes(notebook, version=4).rstrip("\n") + "\n"
+
+
+def problems(path):
+    """What keeps a notebook from being in normal form, as a list of sentences."""
+    text = Path(path).read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    found = []
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type != "code":
+            continue
+        if cell.execution_count is None:
+            found.append(f"{path}: cell {number} was never executed")
+        for output in cell.outputs:
+            if output.output_type == "stream" and output.name == "stderr":
+                found.append(f"{path}: cell {number} writes to stderr: {output.text.strip()!r}")
+    if dumps(normalise(notebook)) != text:
+        found.append(f"{path}: not in normal form")
+    return found
+
+
+def record(path):
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,
+        record_timing=False,
+        resources={"metadata": {"path": str(Path(path).parent)}},
+    )
+    client.execute()
+    Path(path).write_text(dumps(normalise(notebook)), encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only look, change nothing")
+    parser.add_argument("notebooks", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    found = []
+    for path in arguments.notebooks:
+        if not arguments.check:
+            print(f"executing {path}", flush=True)
+            record(path)
+        found += problems(path)
+    if found:
+        sys.exit("\n".join(found) + "\n`make record` executes the chapters and normalises them.")
+
+
+if __name__ == "__main__":
+    main()

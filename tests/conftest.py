@@ -1,0 +1,30 @@
+"""Tests run in float64, with silent broadcasting across ranks forbidden."""
+
+import os
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+pytest_plugins = ["pytester"]
+
+
+def refuse_skip(report):
+    """With IGR_NO_SKIPS=1 nothing may be left out quietly: a skip is a failure."""
+    if os.environ.get("IGR_NO_SKIPS") == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"a skip where none is allowed: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return refuse_skip((yield))

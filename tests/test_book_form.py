@@ -1,0 +1,105 @@
+"""The form of the chapters, read from the notebooks without running them."""
+
+import re
+import statistics
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+
+spec = spec_from_file_location("notebooks_tool", ROOT / "book" / "_tools" / "notebooks.py")
+tool = module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+OPEN = re.compile(r"^`{3,}\{(exercise|solution)-start\}[ ]*(\S*)(.*?)^`{3,}", re.M | re.S)
+END = re.compile(r"^`{3,}\{(exercise|solution)-end\}", re.M)
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(chapter):
+    return [cell for cell in chapter.cells if cell.cell_type == "code"]
+
+
+def lines(cell):
+    return len([line for line in cell.source.splitlines() if line.strip()])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_is_executed_and_in_normal_form(path):
+    assert tool.problems(path) == []
+
+
+def test_code_cells_are_short(chapter):
+    sizes = [lines(cell) for cell in code_cells(chapter)]
+    assert max(sizes) <= 20
+    assert statistics.median(sizes) <= 8
+
+
+def test_every_cell_is_checked(chapter):
+    for cell in code_cells(chapter):
+        marks = cell.source + " " + " ".join(cell.metadata.get("tags", []))
+        assert not re.search(r"nbval.(skip|ignore.output)", marks, re.I), cell.source
+
+
+def test_figures_have_caption_name_and_alternative_text(chapter):
+    names = []
+    for cell in code_cells(chapter):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            settings = cell.metadata.get("mystnb", {})
+            assert settings.get("figure", {}).get("caption"), cell.source
+            assert settings.get("figure", {}).get("name"), cell.source
+            assert len(settings.get("image", {}).get("alt", "")) >= 20, cell.source
+            names.append(settings["figure"]["name"])
+    assert len(names) == len(set(names))
+
+
+def gates(chapter):
+    """Labels of exercises, and for each solution's exercise the code cells inside it."""
+    exercises, solutions, inside = [], {}, None
+    for cell in chapter.cells:
+        if cell.cell_type == "code":
+            if inside:
+                solutions[inside] += 1
+            continue
+        events = [*OPEN.finditer(cell.source), *END.finditer(cell.source)]
+        for event in sorted(events, key=lambda match: match.start()):
+            if event.re is END:
+                inside = None if event[1] == "solution" else inside
+            elif event[1] == "exercise":
+                exercises += re.findall(r"^:label:\s*(\S+)", event[3], re.M)
+            else:
+                inside = event[2]
+                solutions[inside] = 0
+    return exercises, solutions
+
+
+def test_exercises_have_solutions_that_run(chapter):
+    exercises, solutions = gates(chapter)
+    assert len(exercises) >= 4
+    assert sorted(exercises) == sorted(solutions)
+    assert all(solutions.values()), solutions
+
+
+def test_ends_with_references(chapter):
+    prose = "\n\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+    headings = re.findall(r"^##\s+(.+?)\s*$", prose, re.M)
+    assert headings[-1] == "References"
+    assert "{cite" in prose.rpartition("## References")[2]
+
+
+def test_no_path_of_one_machine(chapter):
+    absolute = re.compile(r"""["'](/|~/|[A-Za-z]:\\)|/(home|Users|root|tmp|work|opt)/""")
+    for cell in chapter.cells:
+        assert not absolute.search(cell.source), cell.source
+        for output in cell.get("outputs", []):
+            text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            assert not absolute.search(text), text
+            assert not re.search(r" at 0x[0-9a-f]+", text), text

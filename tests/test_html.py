@@ -1,0 +1,117 @@
+"""The built book: nothing remote in it, and its mathematics shows without a network."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.html
+
+HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
+PAGES = sorted((HTML / "book").glob("*.html"))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ASSETS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+# <link> elements that describe the page and load nothing.
+DESCRIPTIONS = {"canonical", "author", "license", "search", "next", "prev", "index"}
+
+
+class Page(HTMLParser):
+    """The assets that a page loads, its text outside code, and its MathJax elements."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.assets, self.elements, self.errors, self.text = [], [], [], []
+        self.skipped = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append(tag)
+        if "data-mjx-error" in attributes or tag == "mjx-merror":
+            self.errors.append(attributes.get("data-mjx-error", tag))
+        if attributes.get("data-mml-node") == "merror":
+            self.errors.append(attributes.get("title", "merror"))
+        loaded = attributes.get(ASSETS.get(tag, ""))
+        if loaded and attributes.get("rel") not in DESCRIPTIONS:
+            self.assets.append(loaded)
+        if tag in ("script", "style", "pre", "code"):
+            self.skipped += 1
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style", "pre", "code"):
+            self.skipped -= 1
+
+    def handle_data(self, data):
+        if not self.skipped:
+            self.text.append(data)
+
+
+def name(path):
+    return path.stem
+
+
+def test_the_book_is_built():
+    assert PAGES, "nothing in _build/html/book: run `make html` first"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_loads_nothing_remote(path):
+    text = path.read_text(encoding="utf-8")
+    remote = re.compile(r"^(https?:)?//")
+    assert [asset for asset in Page(text).assets if remote.match(asset)] == []
+    inline = " ".join(re.findall(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", text, re.S))
+    assert re.findall(r"https?://[^\s\"']+", inline) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_what_it_loads_is_there(path):
+    assets = Page(path.read_text(encoding="utf-8")).assets
+    local = [asset.partition("?")[0].partition("#")[0] for asset in assets]
+    assert [a for a in local if not a.startswith("data:") and not (path.parent / a).exists()] == []
+
+
+def test_style_sheets_load_nothing_remote():
+    sheets = list(HTML.rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        found = re.findall(
+            r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)\s]+", sheet.read_text("utf-8")
+        )
+        assert found == [], sheet.name
+
+
+def test_is_small_enough_to_hand_round():
+    assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 60e6
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser found, looked for {', '.join(BROWSERS)}")
+    return found
+
+
+def rendered(browser, path, profile):
+    """The page's document after its scripts have run, with no name resolved and no proxy."""
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command += ["--disable-quic", "--no-first-run", "--disable-background-networking"]
+    command += ["--disable-component-update", "--disable-sync", "--no-proxy-server"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}"]
+    command += ["--virtual-time-budget=30000", "--dump-dom", path.as_uri()]
+    result = subprocess.run(command, check=True, capture_output=True, timeout=120)
+    return result.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_mathematics_shows_without_a_network(browser, path, tmp_path):
+    source = path.read_text(encoding="utf-8")
+    formulas = len(re.findall(r"<(?:span|div) class=\"[^\"]*\bmath\b", source))
+    page = Page(rendered(browser, path, tmp_path))
+    assert page.errors == []
+    assert page.elements.count("mjx-container") >= formulas
+    text = " ".join(page.text)
+    assert not re.search(r"\\[(\[]|\\begin\{|\$\$", text), "TeX left unset"

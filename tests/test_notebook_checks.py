@@ -1,0 +1,123 @@
+"""The comparison of notebooks catches what it should: book/conftest.py and notebooks.py."""
+
+import shutil
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat.v4 as nbf
+import pytest
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+CELL = "print('slope 2.718281828 after 1000 steps, noise', 3e-17)\n0.5 * 25000"
+PRINTED = "slope 2.718281828 after 1000 steps, noise 3e-17\n"
+VALUE = "12500.0"
+
+
+def load(path):
+    spec = spec_from_file_location(path.stem + "_of_book", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+comparison = load(BOOK / "conftest.py")
+tool = load(BOOK / "_tools" / "notebooks.py")
+
+
+def notebook(printed=PRINTED, value=VALUE, count=1):
+    outputs = [
+        nbf.new_output("stream", name="stdout", text=printed),
+        nbf.new_output("execute_result", {"text/plain": value}, execution_count=count),
+    ]
+    if count is None:
+        outputs = []
+    return tool.normalise(
+        nbf.new_notebook(cells=[nbf.new_code_cell(CELL, outputs=outputs, execution_count=count)])
+    )
+
+
+VARIANTS = {
+    "as_it_is": (notebook(), True),
+    "decimal_by_0.1_percent": (notebook(PRINTED.replace("2.718281828", "2.721")), True),
+    "decimal_by_1_percent": (notebook(PRINTED.replace("2.718281828", "2.745464646")), False),
+    "value_by_0.1_percent": (notebook(value="12512.5"), True),
+    "value_by_1_percent": (notebook(value="12625.0"), False),
+    "noise_around_zero": (notebook(PRINTED.replace("3e-17", "-1e-17")), True),
+    "integer": (notebook(PRINTED.replace("1000", "1001")), False),
+    "word": (notebook(PRINTED.replace("slope", "angle")), False),
+    "output_missing": (notebook(PRINTED.replace(", noise 3e-17", "")), False),
+    "never_executed": (notebook(count=None), False),
+}
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """Run nbval once over all variants: name -> did every cell pass?"""
+    folder = tmp_path_factory.mktemp("book")
+    shutil.copy(BOOK / "conftest.py", folder)
+    for name, (variant, _) in VARIANTS.items():
+        (folder / f"{name}.ipynb").write_text(tool.dumps(variant))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."]
+    command += ["--nbval", "--nbval-current-env", "--junitxml=report.xml", "."]
+    subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=300)
+    return {
+        case.get("classname").removesuffix(".ipynb"): not case.findall("failure")
+        and not case.findall("error")
+        for case in ElementTree.parse(folder / "report.xml").iter("testcase")
+    }
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_nbval_verdict(verdicts, name):
+    assert verdicts[name] is VARIANTS[name][1]
+
+
+@pytest.mark.parametrize(
+    ("stored", "fresh", "same"),
+    [
+        ("[ 9.996 1.5]", "[10.003  1.5]", True),
+        ("1.00e-08", "1.004e-08", True),
+        ("1.00e-08", "1.01e-08", False),
+        ("order 2.00", "order -2.00", False),
+        ("version 1.2.30", "version 1.2.31", False),
+        ("after 1000.", "after 1001.", False),
+        ("3", "3.0", False),
+        ("nan", "1.0", False),
+        ("float32[3]", "float64[3]", False),
+    ],
+)
+def test_same_output(stored, fresh, same):
+    assert comparison.same_output(stored, fresh) is same
+    assert (comparison.Output(stored) != comparison.Output(fresh)) is not same
+
+
+def test_recording_twice_gives_the_same_file(tmp_path):
+    path = tmp_path / "figure.ipynb"
+    cells = [
+        nbf.new_markdown_cell("A figure."),
+        nbf.new_code_cell("import matplotlib.pyplot as plt\n%matplotlib inline"),
+        nbf.new_code_cell("plt.plot([0, 1]);"),
+    ]
+    path.write_text(nbf_text(cells))
+    assert "never executed" in "".join(tool.problems(path))
+    tool.record(path)
+    first = path.read_bytes()
+    tool.record(path)
+    assert path.read_bytes() == first
+    assert b"image/png" in first
+    assert tool.problems(path) == []
+
+
+def nbf_text(cells):
+    return tool.dumps(nbf.new_notebook(cells=cells))
+
+
+def test_form_is_refused_after_a_change(tmp_path):
+    path = tmp_path / "changed.ipynb"
+    path.write_text(tool.dumps(notebook()))
+    assert tool.problems(path) == []
+    path.write_text(path.read_text().replace('"execution_count": 1', '"execution_count": 7'))
+    assert tool.problems(path) == [f"{path}: not in normal form"]
