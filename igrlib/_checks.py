@@ -8,12 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jax.core import Tracer
+
+from igrlib._typing import PyTree
 
 
 def is_traced(*trees: PyTree) -> bool:
     """Whether any leaf is abstract, so that its value cannot be looked at."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees))
 
 
 def check_callable(name: str, function: object) -> None:
@@ -62,10 +64,11 @@ def check_positive(name: str, value: Any) -> None:
 def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < low or (high is not None and value > high):
+    number = int(value)
+    if number < low or (high is not None and number > high):
         wanted = f"at least {low}" if high is None else f"between {low} and {high}"
-        raise ValueError(f"{name} must be {wanted}, got {value}")
-    return int(value)
+        raise ValueError(f"{name} must be {wanted}, got {number}")
+    return number
 
 
 def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
@@ -76,7 +79,7 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
         out = loss(params, *args, **kwargs)
         if has_aux and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"loss with has_aux=True must return (value, aux), got {_kind(out)}")
-        value = out[0] if has_aux else out
+        value: Any = out[0] if has_aux else out
         try:
             shape, dtype = jnp.shape(value), jnp.result_type(value)
         except (TypeError, ValueError) as error:
@@ -97,7 +100,9 @@ def check_like(name: str, tree: PyTree, like_name: str, like: PyTree) -> None:
         raise ValueError(
             f"{name} must have the structure of {like_name}, {wanted}, got {structure}"
         )
-    for (path, leaf), other in zip(jax.tree.leaves_with_path(tree), jax.tree.leaves(like)):
+    for (path, leaf), other in zip(
+        jax.tree.leaves_with_path(tree), jax.tree.leaves(like), strict=True
+    ):
         if jnp.shape(leaf) != jnp.shape(other):
             raise ValueError(
                 f"{name}{jax.tree_util.keystr(path)} must have the shape of {like_name}, "

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, Float
 
 from igrlib._checks import check_params, checked_loss
+from igrlib._typing import PyTree, Scalar
 
 
 def inner(x: PyTree, y: PyTree) -> Float[Array, ""]:
@@ -27,7 +28,7 @@ def squared_norm(x: PyTree) -> Float[Array, ""]:
     return inner(x, x)
 
 
-def add_scaled(x: PyTree, scale: ArrayLike, y: PyTree) -> PyTree:
+def add_scaled(x: PyTree, scale: Scalar, y: PyTree) -> PyTree:
     """x + scale·y in the dtypes of x: a float64 scale must not promote float32 parameters."""
     return jax.tree.map(lambda a, b: (a + scale * b).astype(a.dtype), x, y)
 

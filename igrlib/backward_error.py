@@ -18,7 +18,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, Float
 
 from igrlib._checks import (
     check_callable,
@@ -29,6 +29,7 @@ from igrlib._checks import (
     is_traced,
 )
 from igrlib._trees import add_scaled
+from igrlib._typing import PyTree, Scalar
 
 __all__ = ["convergence_order", "euler_corrections", "field_from_iterates", "modified_field"]
 
@@ -86,7 +87,7 @@ def euler_corrections(
 
 
 def modified_field(
-    field: Callable[..., PyTree], learning_rate: ArrayLike, order: int
+    field: Callable[..., PyTree], learning_rate: Scalar, order: int
 ) -> Callable[..., PyTree]:
     """The modified field truncated at hᵏ with k = `order`, f_0 + h·f_1 + … + hᵏ·f_k.
 
@@ -108,7 +109,7 @@ def modified_field(
     return modified
 
 
-def field_from_iterates(iterates: PyTree, learning_rate: ArrayLike) -> PyTree:
+def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:
     """The modified field at θ_0 of any one-step method, read off its iterates θ_0, …, θ_J.
 
     `iterates` is a pytree whose leaves have a leading axis of length J + 1 ≥ 2, as in

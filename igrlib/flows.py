@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from igrlib._checks import (
     check_callable,
@@ -24,6 +24,7 @@ from igrlib._checks import (
     is_traced,
 )
 from igrlib._trees import add_scaled, transform_of_gradient
+from igrlib._typing import PyTree, Scalar
 
 __all__ = ["Trajectory", "flow", "gradient_descent", "gradient_field"]
 
@@ -55,7 +56,7 @@ def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
 def gradient_descent(
     loss: Callable[[PyTree], Any],
     params: PyTree,
-    learning_rate: ArrayLike,
+    learning_rate: Scalar,
     num_steps: int,
     *,
     save_every: int = 1,
@@ -127,7 +128,7 @@ def flow(
 def _descend(
     loss: Callable[[PyTree], Any],
     params: PyTree,
-    learning_rate: ArrayLike,
+    learning_rate: Scalar,
     num_steps: int,
     save_every: int,
 ) -> tuple[PyTree, Array]:
@@ -169,8 +170,8 @@ def _solve(
     field: Callable[[PyTree], PyTree],
     params: PyTree,
     times: Float[Array, "saved"],
-    rtol: ArrayLike,
-    atol: ArrayLike,
+    rtol: Scalar,
+    atol: Scalar,
     max_steps: int,
 ) -> tuple[PyTree, Bool[Array, "saved"]]:
     """The solution, and at which times it was reached with finite numbers."""

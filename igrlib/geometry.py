@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from igrlib._trees import add_scaled, inner, squared_norm, transform_of_gradient
+from igrlib._typing import PyTree
 
 __all__ = ["NormalVector", "angle", "metric_tensor", "normal_vector", "slope", "volume_element"]
 

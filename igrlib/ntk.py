@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, Float
 
 from igrlib._checks import check_callable, check_finite, check_params, checked_loss
 from igrlib._trees import squared_norm
+from igrlib._typing import PyTree, Scalar
 
 __all__ = ["ntk", "ntk_modified_loss", "ntk_quadratic_form"]
 
@@ -67,7 +68,7 @@ def ntk_quadratic_form(
 def ntk_modified_loss(
     model: Callable[[PyTree, Any], Array],
     output_loss: Callable[..., Any],
-    learning_rate: ArrayLike,
+    learning_rate: Scalar,
 ) -> Callable[..., Float[Array, ""]]:
     """Ẽ = E + (h/4)·(∂E/∂f)ᵀ K (∂E/∂f) for a loss E of the model's outputs f.
 

@@ -53,7 +53,9 @@ def learning_rate_colors(learning_rates: Sequence[float]) -> list[tuple[float, .
     return [scale(0.12 + 0.8 * rank / max(len(ranks) - 1, 1)) for rank in ranks]
 
 
-def order_plot(ax: Axes, step_sizes: ArrayLike, errors: Mapping[str, ArrayLike]) -> dict[str, float]:
+def order_plot(
+    ax: Axes, step_sizes: ArrayLike, errors: Mapping[str, ArrayLike]
+) -> dict[str, float]:
     """Errors against step size on log-log axes, each with its fitted order in the legend.
 
     `errors` maps a label, preferably a key of `COLORS`, to one error for each step size.
@@ -93,7 +95,5 @@ def phase_plane(
     levels = np.geomspace(max(values.min(), values.max() * 1e-5), values.max(), 13)
     ax.contour(first, second, values, levels=levels, cmap="Greys", linewidths=0.7, alpha=0.6)
     field = [-np.asarray(part).reshape(first.shape) for part in (down, across)]
-    ax.streamplot(
-        first, second, *field, color="#bbbbbb", linewidth=0.6, arrowsize=0.7, density=0.9
-    )
+    ax.streamplot(first, second, *field, color="#bbbbbb", linewidth=0.6, arrowsize=0.7, density=0.9)
     ax.set(xlim=xlim, ylim=ylim)

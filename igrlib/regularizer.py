@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, Float
 
 from igrlib._checks import check_finite, check_integer, check_params
 from igrlib._trees import squared_norm, transform_of_gradient
+from igrlib._typing import PyTree, Scalar
 
 __all__ = [
     "gradient_regularized_loss",
@@ -54,7 +55,7 @@ def implicit_gradient_regularizer(
     return transform_of_gradient(loss, has_aux, mean_square)
 
 
-def regularization_rate(learning_rate: ArrayLike, num_params: int) -> Any:
+def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
     """λ = hm/4, the rate at which gradient descent with step h penalises R_IG.
 
     `learning_rate` is a finite scalar, `num_params` an integer m ≥ 1; else `TypeError` or
@@ -68,7 +69,7 @@ def regularization_rate(learning_rate: ArrayLike, num_params: int) -> Any:
 
 
 def modified_loss(
-    loss: Callable[..., Any], learning_rate: ArrayLike, *, has_aux: bool = False
+    loss: Callable[..., Any], learning_rate: Scalar, *, has_aux: bool = False
 ) -> Callable[..., Any]:
     """Ẽ = E + λ·R_IG = E + (h/4)‖∇E‖², the loss whose gradient flow gradient descent follows.
 
@@ -83,7 +84,7 @@ def modified_loss(
 
 def gradient_regularized_loss(
     loss: Callable[..., Any],
-    mu: ArrayLike,
+    mu: Scalar,
     *,
     normalization: Literal["sum", "mean"] = "sum",
     has_aux: bool = False,

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array
+
+from igrlib._typing import Scalar
 
 __all__ = [
     "POINT_I",
@@ -30,8 +32,8 @@ __all__ = [
 class Params(NamedTuple):
     """The parameters θ = (a, b), two scalars."""
 
-    a: Float[ArrayLike, ""]
-    b: Float[ArrayLike, ""]
+    a: Scalar
+    b: Scalar
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,23 @@ POINT_II = Setting(
 )
 
 
-def model(params: Params, x: ArrayLike) -> Array:
+def model(params: Params, x: Scalar) -> Array:
     """The output f(x; a, b) = abx. Source: Section 5; chapter 3."""
     return jnp.asarray(params.a * params.b * x)
 
 
-def loss(params: Params, x: ArrayLike, y: ArrayLike) -> Array:
+def loss(params: Params, x: Scalar, y: Scalar) -> Array:
     """E = (y − abx)²/2. Source: eq. (A.24); chapter 3."""
     return (y - model(params, x)) ** 2 / 2
 
 
-def gradient(params: Params, x: ArrayLike, y: ArrayLike) -> Params:
+def gradient(params: Params, x: Scalar, y: Scalar) -> Params:
     """∇E = −x(y − abx)·(b, a). Source: below eq. (A.30); chapter 3."""
     pull = -x * (y - model(params, x))
     return Params(pull * params.b, pull * params.a)
 
 
-def regularizer(params: Params, x: ArrayLike, y: ArrayLike) -> Array:
+def regularizer(params: Params, x: Scalar, y: Scalar) -> Array:
     """R_IG = (a² + b²)·x²·E. Source: Section 5 and eq. (A.25); chapter 3.
 
     Differs from the paper: the middle expression of eq. (A.25) lacks 1/m = ½.
@@ -83,9 +85,7 @@ def regularizer(params: Params, x: ArrayLike, y: ArrayLike) -> Array:
     return _squared_length(params) * x**2 * loss(params, x, y)
 
 
-def modified_gradient(
-    params: Params, x: ArrayLike, y: ArrayLike, regularization_rate: ArrayLike
-) -> Params:
+def modified_gradient(params: Params, x: Scalar, y: Scalar, regularization_rate: Scalar) -> Params:
     """∇Ẽ = (1 + λx²‖θ‖²)∇E + 2λx²E·θ for λ = `regularization_rate` (λ = h/2, or μ).
 
     The last term is the central field that points at the origin.
@@ -101,7 +101,7 @@ def modified_gradient(
     )
 
 
-def largest_hessian_eigenvalue(params: Params, x: ArrayLike, y: ArrayLike) -> Array:
+def largest_hessian_eigenvalue(params: Params, x: Scalar, y: Scalar) -> Array:
     """λ_max of ∇²E, at any point; on the minima ab = y/x it is x²(a² + b²) = R_IG/E.
 
     Source: not in the paper; chapter 3.
