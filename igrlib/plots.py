@@ -94,7 +94,9 @@ def phase_plane(
     values, (down, across) = value_and_grad(first.ravel(), second.ravel())
     values = np.asarray(values).reshape(first.shape)
     levels = np.geomspace(max(values.min(), values.max() * 1e-5), values.max(), 13)
-    ax.contour(first, second, values, levels=levels, cmap="Greys", linewidths=0.7, alpha=0.6)
-    field = [-np.asarray(part).reshape(first.shape) for part in (down, across)]
-    ax.streamplot(first, second, *field, color="#bbbbbb", linewidth=0.6, arrowsize=0.7, density=0.9)
+    ax.contour(first, second, values, levels=levels, colors="#cfcfcf", linewidths=0.7)
+    every = (slice(None, None, resolution // 15),) * 2
+    field = np.stack([-np.asarray(part).reshape(first.shape)[every] for part in (down, across)])
+    directions = field / np.maximum(np.linalg.norm(field, axis=0), np.finfo(float).tiny)
+    ax.quiver(first[every], second[every], *directions, color="#c4c4c4", width=0.0025, scale=32)
     ax.set(xlim=xlim, ylim=ylim)
