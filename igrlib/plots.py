@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from igrlib.backward_error import convergence_order
@@ -73,6 +74,7 @@ def order_plot(
         through = np.exp(np.mean(np.log(e)) - orders[label] * np.mean(np.log(h)))
         ax.loglog(h, through * h ** orders[label], "-", lw=1, color=points.get_color())
     ax.set_xlabel("step size $h$")
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend()
     return orders
 
