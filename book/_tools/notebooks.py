@@ -19,6 +19,9 @@ from nbclient import NotebookClient
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 VOLATILE_NOTEBOOK = ("widgets", "papermill", "vscode", "toc", "varInspector")
 VOLATILE_CELL = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled", "vscode")
+# The README shows the figure of this name, kept as a file beside the book.
+README_FIGURE = "fig-introduction-reveal"
+README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
 PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 
 
@@ -83,6 +86,16 @@ def problems(path):
     return found
 
 
+def figure(notebook, name):
+    """The PNG of the figure cell of that name, or None."""
+    for cell in notebook.cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output["data"]["image/png"])
+    return None
+
+
 def record(path):
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -95,6 +108,9 @@ def record(path):
     )
     client.execute()
     Path(path).write_text(dumps(normalise(notebook)), encoding="utf-8")
+    opening = figure(notebook, README_FIGURE)
+    if opening is not None:
+        README_PNG.write_bytes(opening)
 
 
 def main():

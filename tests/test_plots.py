@@ -1,0 +1,116 @@
+"""igrlib.plots: what the figures show, looked up in the axes that they draw."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb, to_rgba
+
+from igrlib import plots
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def ax():
+    with mpl.rc_context():
+        figure, axes = plt.subplots()
+        yield axes
+        plt.close(figure)
+
+
+def luminance(color):
+    return float(np.dot([0.2126, 0.7152, 0.0722], to_rgb(color)))
+
+
+def test_colors_are_different_and_told_apart_without_hue():
+    names = ["gradient descent", "gradient flow", "modified flow", "explicit", "large step"]
+    assert set(names) <= set(plots.COLORS)
+    rgb = np.array([to_rgb(color) for color in plots.COLORS.values()])
+    distances = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1)
+    assert distances[~np.eye(len(rgb), dtype=bool)].min() > 0.2
+
+
+def test_use_style_draws_in_the_colors_of_the_book():
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        plots.use_style()
+        cycle = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        assert cycle == list(plots.COLORS.values())
+        assert mpl.rcParams["figure.constrained_layout.use"]
+        assert not mpl.rcParams["axes.spines.top"]
+
+
+def test_learning_rates_go_from_light_to_dark():
+    rates = [0.1, 0.001, 0.5, 0.01]
+    colors = plots.learning_rate_colors(rates)
+    assert len(colors) == 4
+    by_rate = [luminance(colors[k]) for k in np.argsort(rates)]
+    assert np.all(np.diff(by_rate) < -0.05)
+    # The same rate among the same rates has the same colour, wherever it stands.
+    assert plots.learning_rate_colors(sorted(rates)) == [colors[k] for k in np.argsort(rates)]
+    (single,) = plots.learning_rate_colors([0.3])
+    assert to_rgba(single)[3] == 1
+
+
+def test_order_plot_shows_points_lines_and_orders(ax):
+    h = np.array([0.1, 0.05, 0.02, 0.01, 0.005])
+    errors = {"gradient flow": 3 * h**2, "anything else": 0.5 * h**3}
+    orders = plots.order_plot(ax, h, errors)
+    assert orders == pytest.approx({"gradient flow": 2, "anything else": 3}, abs=1e-9)
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert "h" in ax.get_xlabel()
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["gradient flow: order 2.00", "anything else: order 3.00"]
+    points, line, other_points, other_line = ax.get_lines()
+    assert to_rgb(points.get_color()) == to_rgb(plots.COLORS["gradient flow"])
+    # An exact power law: the fitted line goes through every point.
+    for drawn, fitted, values in ((points, line, 3 * h**2), (other_points, other_line, 0.5 * h**3)):
+        assert drawn.get_linestyle() == "None"
+        assert fitted.get_color() == drawn.get_color()
+        np.testing.assert_allclose(drawn.get_xdata(), h)
+        np.testing.assert_allclose(drawn.get_ydata(), values)
+        np.testing.assert_allclose(fitted.get_ydata(), values, rtol=1e-9)
+
+
+def test_order_plot_of_noisy_errors_fits_by_least_squares(ax):
+    h = np.array([0.4, 0.2, 0.1, 0.05, 0.025])
+    noisy = h**2 * np.array([1.2, 0.9, 1.0, 1.1, 0.8])
+    orders = plots.order_plot(ax, h, {"modified flow": noisy})
+    slope, intercept = np.polyfit(np.log(h), np.log(noisy), 1)
+    assert orders["modified flow"] == pytest.approx(slope, abs=1e-9)
+    _, line = ax.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), np.exp(intercept) * h**slope, rtol=1e-9)
+
+
+def test_phase_plane_draws_level_lines_and_a_field_that_goes_down(ax):
+    """E = (a − 1)² + 3(b + 0.5)², a bowl whose level lines are ellipses around (1, −1/2)."""
+
+    def loss(p):
+        a, b = p
+        return (a - 1) ** 2 + 3 * (b + 0.5) ** 2
+
+    plots.phase_plane(ax, loss, (-2.0, 3.0), (-2.0, 2.0), resolution=61)
+    assert ax.get_xlim() == (-2, 3)
+    assert ax.get_ylim() == (-2, 2)
+    contours = next(c for c in ax.collections if isinstance(c, mpl.contour.ContourSet))
+    levels = contours.levels
+    assert len(levels) == 13
+    np.testing.assert_allclose(np.diff(np.log(levels)), np.log(levels[1] / levels[0]), rtol=1e-9)
+    for level, path in zip(levels, contours.get_paths(), strict=True):
+        if level > 1 and len(path.vertices):
+            a, b = path.vertices.T
+            np.testing.assert_allclose((a - 1) ** 2 + 3 * (b + 0.5) ** 2, level, rtol=0.02)
+    (arrows,) = (c for c in ax.collections if isinstance(c, mpl.quiver.Quiver))
+    a, b = arrows.XY.T
+    assert len(a) > 100
+    gradient = np.array([2 * (a - 1), 6 * (b + 0.5)])
+    np.testing.assert_allclose(
+        np.array([arrows.U, arrows.V]), -gradient / np.linalg.norm(gradient, axis=0), atol=1e-12
+    )
+
+
+def test_phase_plane_of_a_loss_that_vanishes_on_the_grid(ax):
+    plots.phase_plane(ax, lambda p: (p[0] * p[1]) ** 2, (-1.0, 1.0), (-1.0, 1.0), resolution=11)
+    contours = next(c for c in ax.collections if isinstance(c, mpl.contour.ContourSet))
+    assert (contours.levels > 0).all()
