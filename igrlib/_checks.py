@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
 from igrlib._typing import PyTree
@@ -27,10 +28,7 @@ def check_params(params: PyTree, name: str = "params") -> PyTree:
     """The same pytree with every leaf a floating-point JAX array."""
     for path, leaf in jax.tree.leaves_with_path(params):
         where = f"{name}{jax.tree_util.keystr(path)}"
-        try:
-            dtype = jnp.result_type(leaf)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{where} must be a floating-point array, got {_kind(leaf)}") from error
+        _, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
         if not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(f"{where} must be a floating-point array, got dtype {dtype}")
     if sum(np.size(leaf) for leaf in jax.tree.leaves(params)) == 0:
@@ -41,16 +39,14 @@ def check_params(params: PyTree, name: str = "params") -> PyTree:
 
 def check_finite(name: str, value: Any) -> None:
     """A real scalar; its value is looked at only where it is concrete."""
-    if isinstance(value, (str, bytes, bool)) or value is None:
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    try:
-        shape, dtype = jnp.shape(value), jnp.result_type(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a real number, got {_kind(value)}") from error
+    wanted = f"{name} must be a real number"
+    if isinstance(value, (bool, list, tuple)):
+        raise TypeError(f"{wanted}, got {_kind(value)}")
+    shape, dtype = _shape_and_dtype(value, wanted)
+    if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.bool_:
+        raise TypeError(f"{wanted}, got dtype {dtype}")
     if shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")
-    if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.bool_:
-        raise TypeError(f"{name} must be a real number, got dtype {dtype}")
     if not is_traced(value) and not math.isfinite(float(value)):
         raise ValueError(f"{name} must be finite, got {value}")
 
@@ -80,34 +76,64 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
         if has_aux and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"loss with has_aux=True must return (value, aux), got {_kind(out)}")
         value: Any = out[0] if has_aux else out
-        try:
-            shape, dtype = jnp.shape(value), jnp.result_type(value)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"loss must return a real scalar, got {_kind(value)}") from error
-        if shape != ():
-            raise ValueError(f"loss must return a scalar, got an array of shape {shape}")
+        shape, dtype = _shape_and_dtype(value, "loss must return a real scalar")
         if not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(f"loss must return a real floating-point scalar, got dtype {dtype}")
+        if shape != ():
+            raise ValueError(f"loss must return a scalar, got an array of shape {shape}")
         return out
 
     return wrapped
 
 
-def check_like(name: str, tree: PyTree, like_name: str, like: PyTree) -> None:
-    """Two pytrees of one structure, leaf by leaf of one shape."""
-    structure, wanted = jax.tree.structure(tree), jax.tree.structure(like)
-    if structure != wanted:
-        raise ValueError(
-            f"{name} must have the structure of {like_name}, {wanted}, got {structure}"
-        )
-    for (path, leaf), other in zip(
-        jax.tree.leaves_with_path(tree), jax.tree.leaves(like), strict=True
-    ):
-        if jnp.shape(leaf) != jnp.shape(other):
+def checked_field(field: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """`field`, refusing values unlike its argument; they come back in the argument's dtypes."""
+    check_callable("field", field)
+
+    def leaf_like(path: Any, wanted: Any, leaf: Any) -> Any:
+        where = f"the value of field{jax.tree_util.keystr(path)}"
+        shape, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+            raise TypeError(f"{where} must be a floating-point array, got dtype {dtype}")
+        if shape != wanted.shape:
+            raise ValueError(f"{where} must have the shape of params, {wanted.shape}, got {shape}")
+        return jnp.asarray(leaf, wanted.dtype)
+
+    def wrapped(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+        value = field(params, *args, **kwargs)
+        structure, wanted = jax.tree.structure(value), jax.tree.structure(params)
+        if structure != wanted:
             raise ValueError(
-                f"{name}{jax.tree_util.keystr(path)} must have the shape of {like_name}, "
-                f"{jnp.shape(other)}, got {jnp.shape(leaf)}"
+                f"the value of field must have the structure of params, {wanted}, got {structure}"
             )
+        return jax.tree.map_with_path(leaf_like, params, value)
+
+    return wrapped
+
+
+def checked_model(model: Callable[..., Any]) -> Callable[..., Array]:
+    """`model`, refusing to return anything but outputs of shape (n,) or (n, c)."""
+    check_callable("model", model)
+
+    def wrapped(params: PyTree, inputs: Any) -> Array:
+        outputs = model(params, inputs)
+        wanted = "model must return floating-point outputs of shape (n,) or (n, c)"
+        shape, dtype = _shape_and_dtype(outputs, wanted)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"{wanted}, got dtype {dtype}")
+        if len(shape) not in (1, 2):
+            raise ValueError(f"{wanted}, got {shape}")
+        return jnp.asarray(outputs)
+
+    return wrapped
+
+
+def _shape_and_dtype(value: Any, wanted: str) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype of an array or number; `TypeError` with `wanted` for anything else."""
+    # None has a dtype for JAX, and a tuple of numbers has one for NumPy.
+    if not (isinstance(value, (int, float, complex)) or hasattr(value, "dtype")):
+        raise TypeError(f"{wanted}, got {_kind(value)}")
+    return jnp.shape(value), jnp.result_type(value)
 
 
 def _kind(value: object) -> str:

@@ -21,11 +21,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from igrlib._checks import (
-    check_callable,
     check_finite,
     check_integer,
-    check_like,
     check_params,
+    checked_field,
     is_traced,
 )
 from igrlib._trees import add_scaled
@@ -58,16 +57,13 @@ def euler_corrections(
     Differs from the paper: Proposition A.4 is right for f_1 and f_2 and wrong for f_3 under
     each of its readings; see the errata.
     """
-    check_callable("field", field)
+    checked = checked_field(field)
     order = check_integer("order", order, low=0, high=MAX_ORDER)
 
     def expand(params: PyTree, args: Any, kwargs: Any, unroll: bool) -> tuple[PyTree, ...]:
-        def checked_field(theta: PyTree) -> PyTree:
-            value = field(theta, *args, **kwargs)
-            check_like("the value of field", value, "params", theta)
-            return value
-
-        iterates = _expand_iterates(checked_field, params, order, unroll)
+        iterates = _expand_iterates(
+            lambda theta: checked(theta, *args, **kwargs), params, order, unroll
+        )
         return tuple(
             jax.tree.map(functools.partial(_log_coefficient, power=level + 1), iterates)
             for level in range(order + 1)
@@ -135,7 +131,7 @@ def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:
 
     def leaf(theta: Array) -> Array:
         # The weights of θ_1, …, θ_J sum to minus that of θ_0: differences lose no digits to it.
-        moved = theta[1:] - theta[0]
+        moved = theta[1:] - theta[:1]
         total = jnp.tensordot(jnp.asarray(weights, theta.dtype), moved, 1)
         return (total / learning_rate).astype(theta.dtype)
 
@@ -190,7 +186,7 @@ def _expand_iterates(
 
     def first(theta: Array, slope: Array) -> Array:
         zeros = jnp.zeros((order, *theta.shape), theta.dtype)
-        return jnp.concatenate([jnp.stack([theta, slope.astype(theta.dtype)]), zeros])
+        return jnp.concatenate([jnp.stack([theta, slope]), zeros])
 
     def step(coefficients: PyTree) -> PyTree:
         slopes = _expand_along(field, coefficients, order)

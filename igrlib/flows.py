@@ -4,7 +4,6 @@ Source: Sections 2, 3 and 5; chapters 1 to 3.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import diffrax
@@ -17,9 +16,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from igrlib._checks import (
     check_callable,
     check_integer,
-    check_like,
     check_params,
     check_positive,
+    checked_field,
     checked_loss,
     is_traced,
 )
@@ -34,6 +33,8 @@ class Trajectory(NamedTuple):
 
     `steps` are their numbers n, `params` a pytree like θ with a leading axis over them, `losses`
     the values E(θ_n). A run that diverges holds the infinities it reached.
+
+    Source: eq. (1); chapter 1.
     """
 
     steps: Int[Array, "saved"]
@@ -76,7 +77,9 @@ def gradient_descent(
     num_steps = check_integer("num_steps", num_steps, low=0)
     save_every = check_integer("save_every", save_every, low=1)
     params = check_params(params)
-    iterates, losses = _descend(loss, params, learning_rate, num_steps, save_every)
+    iterates, losses = _descend(
+        loss, params, jnp.asarray(learning_rate, float), num_steps, save_every
+    )
     return Trajectory(jnp.asarray(_saved_steps(num_steps, save_every)), iterates, losses)
 
 
@@ -99,10 +102,10 @@ def flow(
 
     Source: eq. (5), Theorem 3.1; chapter 2.
     """
-    check_callable("field", field)
+    checked = checked_field(field)
     params = check_params(params)
     max_steps = check_integer("max_steps", max_steps, low=1)
-    check_like("the value of field", jax.eval_shape(field, params), "params", params)
+    jax.eval_shape(checked, params)
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
     times = jnp.asarray(times, dtype)
     _check_times(times)
@@ -124,7 +127,7 @@ def flow(
     return solution
 
 
-@partial(jax.jit, static_argnames=("loss", "num_steps", "save_every"))
+@eqx.filter_jit
 def _descend(
     loss: Callable[[PyTree], Any],
     params: PyTree,
@@ -176,7 +179,7 @@ def _solve(
 ) -> tuple[PyTree, Bool[Array, "saved"]]:
     """The solution, and at which times it was reached with finite numbers."""
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, theta, args: field(theta)),
+        diffrax.ODETerm(lambda t, theta, args: checked_field(field)(theta)),
         diffrax.Dopri8(),
         times[0],
         times[-1],
@@ -190,6 +193,8 @@ def _solve(
         max_steps=max_steps,
         throw=False,
     ).ys
+    # Mixed precisions are solved in the widest of them.
+    solution = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), solution, params)
     finite = [
         jnp.isfinite(leaf).reshape(times.size, -1).all(1) for leaf in jax.tree.leaves(solution)
     ]

@@ -18,7 +18,10 @@ __all__ = ["NormalVector", "angle", "metric_tensor", "normal_vector", "slope", "
 
 
 class NormalVector(NamedTuple):
-    """A unit vector of R^(m+1): its part along the parameters, and its height component."""
+    """A unit vector of R^(m+1): its part along the parameters, and its height component.
+
+    Source: Appendix A.2; chapter 4.
+    """
 
     params: PyTree
     height: Float[Array, ""]
@@ -83,7 +86,7 @@ def volume_element(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
     """√det g = √(1 + ‖∇E‖²), the volume of surface over a unit of parameter volume, ≥ 1.
 
     Source: Remark A.8; chapter 4.
-    Differs from the paper: it calls det g itself the volume element; see the errata.
+    Differs from the paper: it says that det g, not its root, defines it; see the errata.
     """
     return transform_of_gradient(
         loss, has_aux, lambda _, gradient: jnp.sqrt(1 + squared_norm(gradient))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from igrlib._checks import check_callable, check_finite, check_params, checked_loss
+from igrlib._checks import check_finite, check_params, checked_loss, checked_model
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree, Scalar
 
@@ -32,7 +32,8 @@ def ntk(
 
     Source: eq. (A.22); chapter 5.
     """
-    apply, params = _checked_model(model, inputs), check_params(params)
+    checked, params = checked_model(model), check_params(params)
+    apply = lambda theta: checked(theta, inputs)  # noqa: E731
     rank = jax.eval_shape(apply, params).ndim
     kernel = "ip,jp->ij" if rank == 1 else "iap,jbp->ijab"
 
@@ -56,7 +57,8 @@ def ntk_quadratic_form(
 
     Source: Proposition A.11, eq. (A.21); chapter 5.
     """
-    outputs, pullback = jax.vjp(_checked_model(model, inputs), check_params(params))
+    checked = checked_model(model)
+    outputs, pullback = jax.vjp(lambda theta: checked(theta, inputs), check_params(params))
     if jnp.shape(errors) != outputs.shape:
         raise ValueError(
             f"errors must have the shape of the outputs, {outputs.shape}, got {jnp.shape(errors)}"
@@ -80,26 +82,13 @@ def ntk_modified_loss(
     Source: Proposition A.11 and, beyond squares, the chain rule; chapter 5.
     """
     check_finite("learning_rate", learning_rate)
+    checked = checked_model(model)
     value_and_grad = jax.value_and_grad(checked_loss(output_loss, has_aux=False))
 
     def modified(params: PyTree, inputs: Any, *args: Any) -> Float[Array, ""]:
-        outputs = _checked_model(model, inputs)(check_params(params))
+        outputs = checked(check_params(params), inputs)
         value, errors = value_and_grad(outputs, *args)
         form = ntk_quadratic_form(model, params, inputs, errors)
         return value + jnp.asarray(learning_rate, form.dtype) / 4 * form
 
     return modified
-
-
-def _checked_model(model: Callable[[PyTree, Any], Array], inputs: Any) -> Callable[[PyTree], Array]:
-    check_callable("model", model)
-
-    def apply(params: PyTree) -> Array:
-        outputs = model(params, inputs)
-        if jnp.ndim(outputs) not in (1, 2):
-            raise ValueError(
-                f"model must return outputs of shape (n,) or (n, c), got {jnp.shape(outputs)}"
-            )
-        return jnp.asarray(outputs)
-
-    return apply

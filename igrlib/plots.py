@@ -97,7 +97,7 @@ def phase_plane(
     values = np.asarray(values).reshape(first.shape)
     levels = np.geomspace(max(values.min(), values.max() * 1e-5), values.max(), 13)
     ax.contour(first, second, values, levels=levels, colors="#cfcfcf", linewidths=0.7)
-    every = (slice(None, None, resolution // 15),) * 2
+    every = (slice(None, None, max(resolution // 15, 1)),) * 2
     field = np.stack([-np.asarray(part).reshape(first.shape)[every] for part in (down, across)])
     directions = field / np.maximum(np.linalg.norm(field, axis=0), np.finfo(float).tiny)
     ax.quiver(first[every], second[every], *directions, color="#c4c4c4", width=0.0025, scale=32)

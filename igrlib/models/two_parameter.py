@@ -30,7 +30,10 @@ __all__ = [
 
 
 class Params(NamedTuple):
-    """The parameters θ = (a, b), two scalars."""
+    """The parameters θ = (a, b), two scalars, or two arrays along a trajectory.
+
+    Source: Section 5; chapter 3.
+    """
 
     a: Scalar
     b: Scalar
@@ -38,7 +41,10 @@ class Params(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """One column of Table A.1: a starting point, the data point and the step sizes."""
+    """One column of Table A.1: a starting point, the data point and the step sizes.
+
+    Source: Table A.1; chapter 3.
+    """
 
     start: Params
     x: float = 1.0
@@ -131,7 +137,8 @@ def minimum_on_flow(start: Params, x: float, y: float) -> Params:
     """
     kept, product = start.a**2 - start.b**2, y / x
     total = jnp.sqrt(kept**2 + 4 * product**2)
-    wide, narrow = jnp.sqrt((total + jnp.abs(kept)) / 2), jnp.sqrt((total - jnp.abs(kept)) / 2)
+    wide = jnp.sqrt((total + jnp.abs(kept)) / 2)
+    narrow = jnp.abs(product) / wide  # and not a difference of large numbers
     a_is_wide = jnp.abs(start.a) >= jnp.abs(start.b)
     sign = jnp.where(a_is_wide, jnp.sign(start.a), jnp.sign(start.b))
     first, second = sign * wide, sign * jnp.sign(product) * narrow
