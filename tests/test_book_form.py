@@ -97,9 +97,9 @@ def test_ends_with_references(chapter):
 
 def test_no_path_of_one_machine(chapter):
     absolute = re.compile(r"""["'](/|~/|[A-Za-z]:\\)|/(home|Users|root|tmp|work|opt)/""")
-    for cell in chapter.cells:
+    for cell in code_cells(chapter):
         assert not absolute.search(cell.source), cell.source
-        for output in cell.get("outputs", []):
+        for output in cell.outputs:
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
             assert not absolute.search(text), text
             assert not re.search(r" at 0x[0-9a-f]+", text), text
