@@ -114,3 +114,24 @@ def test_phase_plane_of_a_loss_that_vanishes_on_the_grid(ax):
     plots.phase_plane(ax, lambda p: (p[0] * p[1]) ** 2, (-1.0, 1.0), (-1.0, 1.0), resolution=11)
     contours = next(c for c in ax.collections if isinstance(c, mpl.contour.ContourSet))
     assert (contours.levels > 0).all()
+
+
+def test_tangent_plane_touches_the_surface_and_its_normal_is_unit_and_orthogonal():
+    """E = a²/4 + ab + 3 at (1, 0), where its gradient (a/2 + b, a) is (1/2, 1)."""
+    with mpl.rc_context():
+        figure = plt.figure()
+        space, cut = figure.add_subplot(121, projection="3d"), figure.add_subplot(122)
+        plots.tangent_plane(space, cut, lambda p: p[0] ** 2 / 4 + p[0] * p[1] + 3, (1.0, 0.0))
+        *_, plane, arrow, _ = space.collections
+        corners = plane._faces[0]
+        foot, tip = arrow._segments3d[0]
+        (normal, _), line = cut.collections, cut.get_lines()[1]
+        plt.close(figure)
+    np.testing.assert_allclose(foot, [1, 0, 3.25], atol=1e-6)
+    np.testing.assert_allclose(np.mean(corners, axis=0), foot, atol=1e-6)
+    np.testing.assert_allclose((corners - foot) @ (tip - foot), 0, atol=1e-6)
+    np.testing.assert_allclose(tip - foot, np.array([-0.5, -1, 1]) / 1.5, atol=1e-6)
+    assert line.get_slope() == pytest.approx(-np.sqrt(1.25), rel=1e-6)
+    across, upwards = float(normal.U[0]), float(normal.V[0])
+    assert np.hypot(across, upwards) == pytest.approx(1, abs=1e-6)
+    assert across + line.get_slope() * upwards == pytest.approx(0, abs=1e-6)
