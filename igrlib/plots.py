@@ -147,8 +147,10 @@ def tangent_plane(
     blue = {"color": "#0072B2", "edgecolor": "#0072B2", "alpha": 0.45, "zorder": 4}
     space.plot_surface(*plane, shade=False, **blue)
     white = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
-    _label(space, foot + 0.6 * fall - 0.6 * side, r"$T_\theta S$", color="#002b45", bbox=white)
-    _label(space, (-0.67 * reach, -0.63 * reach, 0.65 * surface.max()), "$S$", color="#7a6a3a")
+    _label(space, foot + 0.55 * fall - 0.7 * side, r"$T_\theta S$", color="#002b45", bbox=white)
+    _label(
+        space, (-0.67 * reach, -0.63 * reach, 0.65 * float(surface.max())), "$S$", color="#7a6a3a"
+    )
     _label(space, (-0.62 * reach, -reach, -0.22), "parameter plane", color="0.35", size=9.5)
     space.plot(*np.stack([foot, [*theta, 0]]).T, "ko:", ms=4, lw=1.2, zorder=8)
     _label(space, (theta[0] + 0.22, theta[1] - 0.1, -0.1), r"$\theta$")
@@ -165,7 +167,7 @@ def tangent_plane(
     cut.set(xlim=(-reach, 0.8 * reach), ylim=(foot[2] - 1.3, foot[2] + 1.6), aspect="equal")
 
 
-def _label(ax: Any, where: ArrayLike, text: str, **style: Any) -> None:
+def _label(ax: Any, where: Any, text: str, **style: Any) -> None:
     centred = {"size": 13, "ha": "center", "va": "center", "zorder": 9}
     ax.text(*np.asarray(where), text, **(centred | style))
 

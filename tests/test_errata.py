@@ -182,8 +182,8 @@ def test_noise_alone_correlates_with_the_rate(decades, expected):
 
 
 def test_smoothness_is_an_assumption():
-    # One ReLU unit max(w, 0), target −1. The flow comes to rest at the kink w = 0, where and
-    # below which E and Ẽ are constant; a step of gradient descent jumps past it.
+    # One ReLU unit max(w, 0), target −1. The flow ẇ = −Ẽ′, taken on either side of the kink, comes
+    # to rest there, since E and Ẽ are constant below; Ẽ itself jumps. A step jumps past the kink.
     def loss(w):
         return (1 + jax.nn.relu(w)) ** 2 / 2
 
@@ -193,6 +193,9 @@ def test_smoothness_is_an_assumption():
         slope = jax.grad(ig.modified_loss(loss, h))
         assert slope(jnp.array(1e-9)) > 1
         assert slope(jnp.array(-1e-9)) == 0
+        modified = ig.modified_loss(loss, h)
+        jump = modified(jnp.array(1e-12)) - modified(jnp.array(-1e-12))
+        assert jump == pytest.approx(h / 4, rel=1e-6)
         # Ẽ = (1 + h/2)·E above the kink: the flow from h/2 reaches it at this time.
         assert math.log(1 + h / 2) / (1 + h / 2) < h
         end = ig.gradient_descent(loss, jnp.array(h / 2), h, 1).params[-1]
@@ -580,9 +583,9 @@ def test_flat_surface_with_a_slope():
 
 
 def test_slope_is_zero_at_every_minimum():
-    # E = θ²(θ − 1)²(1 + 9θ)/2: two interpolating minima, of curvature 1 and 10.
+    # E = θ²(θ − 1)²(1 + 9θ²)/2 ≥ 0: two interpolating minima, of curvature 1 and 10.
     def loss(theta):
-        return theta**2 * (theta - 1) ** 2 * (1 + 9 * theta) / 2
+        return theta**2 * (theta - 1) ** 2 * (1 + 9 * theta**2) / 2
 
     for minimum, curvature in ((0.0, 1), (1.0, 10)):
         theta = jnp.array(minimum)
@@ -590,43 +593,45 @@ def test_slope_is_zero_at_every_minimum():
         assert jax.grad(jax.grad(loss))(theta) == pytest.approx(curvature, rel=1e-12)
 
 
-def linear_rows(params, inputs):
-    return params["a"] * params["b"] * inputs
-
-
-INPUTS = np.array([1.0, 2.0])
-TARGETS = np.array([1.0, 2.0])
+def turned(params, inputs):
+    """Outputs a and a·cos φ + b·sin φ; the inputs 0 and 1 pick them."""
+    a, b, phi = params
+    return a * jnp.cos(inputs * phi) + b * jnp.sin(inputs * phi)
 
 
 def test_kernel_entries_can_grow():
-    # Two points, the paper's model ab·x, targets x, sum of squares: K_12 = 2(a² + b²).
-    h = 0.01
-
-    def modified(params):
-        return ntk.ntk_modified_loss(linear_rows, lambda f: jnp.sum((f - TARGETS) ** 2), h)(
-            params, INPUTS
+    # Targets 1, sum of squares, both flows to the same loss. SymPy and SciPy make the numbers;
+    # igrlib's kernel, form and modified loss are held against them where the flows end.
+    h, phi = sp.Rational(1, 5), sp.Symbol("phi", real=True)
+    theta = sp.Matrix([A, B, phi])
+    errors = sp.Matrix([A - 1, A * sp.cos(phi) + B * sp.sin(phi) - 1])
+    kernel = errors.jacobian(theta) * errors.jacobian(theta).T
+    loss, form = errors.dot(errors), (errors.T * kernel * errors)[0]
+    assert sp.simplify(kernel[0, 1] - sp.cos(phi)) == 0
+    at = sp.lambdify((A, B, phi), (loss, form, kernel[0, 1]))
+    levels, start, measured = (1.5, 1.0, 0.5, 0.3), np.array([0, 0, 2 * np.pi / 3]), []
+    for objective in (loss, loss + h * form):
+        field = sp.lambdify((A, B, phi), [-objective.diff(v) for v in theta])
+        events = [lambda t, y, level=level: at(*y)[0] - level for level in levels]
+        solution = solve_ivp(
+            lambda t, y, f=field: f(*y), (0, 3), start, rtol=1e-10, atol=1e-12, events=events
         )
-
-    def measure(params):
-        errors = linear_rows(params, INPUTS) - TARGETS
-        kernel = ntk.ntk(linear_rows, params, INPUTS)
-        return float(ntk.ntk_quadratic_form(linear_rows, params, INPUTS, errors)), kernel
-
-    side = np.sqrt(0.5)
-    params = {"a": jnp.array(side), "b": jnp.array(side)}
-    form, kernel = measure(params)
-    assert form == pytest.approx(25 * 0.25, rel=1e-12)
-    assert kernel == pytest.approx(np.outer(INPUTS, INPUTS) * 1.0, rel=1e-12)
-    slope = jax.grad(modified)(params)
-    stepped_form, stepped = measure(jax.tree.map(lambda p, g: p - h * g, params, slope))
-    assert stepped_form < form
-    assert stepped[0, 1] > kernel[0, 1] + 0.1
-    # It grows all the way: at the minimum ab = 1 that the flow ends at, K_12 has doubled.
-    end = {"a": jnp.array(1.0), "b": jnp.array(1.0)}
-    assert measure(end)[0] == 0
-    assert measure(end)[1][0, 1] == pytest.approx(2 * float(kernel[0, 1]), rel=1e-12)
-    # All the while the two gradients are parallel, never nearer to orthogonal.
-    assert np.linalg.det(stepped) == pytest.approx(0, abs=1e-12)
+        ends = np.concatenate(solution.y_events)
+        measured.append([at(*end)[1:] for end in ends])
+        assert [at(*end)[0] for end in ends] == pytest.approx(levels, abs=1e-6)
+    (plain, cross), (bent, bent_cross) = np.array(measured).transpose(0, 2, 1)
+    assert (bent < plain).all()
+    assert (np.abs(bent_cross) > np.abs(cross)).all()
+    assert [bent[1], plain[1]] == pytest.approx([0.655, 0.694], abs=5e-4)
+    assert np.abs([bent_cross[1], cross[1]]) == pytest.approx([0.45, 0.40], abs=5e-3)
+    inputs = np.array([0.0, 1.0])
+    for end, value, entry in zip(ends, bent, bent_cross, strict=True):
+        params = jnp.asarray(end)
+        residuals = turned(params, inputs) - 1
+        assert ntk.ntk(turned, params, inputs)[0, 1] == pytest.approx(entry, rel=1e-12)
+        assert ntk.ntk_quadratic_form(turned, params, inputs, residuals) == pytest.approx(value)
+        modified = ig.modified_loss(lambda p: jnp.sum((turned(p, inputs) - 1) ** 2), 0.2)
+        assert modified(params) == pytest.approx(at(*end)[0] + 0.2 * value, rel=1e-12)
 
 
 def test_kernel_of_a_linear_model_stays():

@@ -20,6 +20,12 @@ def names_of_tests():
     ]
 
 
+def test_findings_slips_and_remarks_stand_apart():
+    assert PAGE.startswith("(app-errata)=\n# ")
+    headings = re.findall(r"^## (.*)$", FINDINGS, flags=re.M)
+    assert headings == ["Findings", "Slips of print, in the copy we read", "Remarks, not errors"]
+
+
 def test_every_finding_names_a_test():
     sections = re.split(r"^### ", FINDINGS, flags=re.M)[1:]
     assert len(sections) > 20

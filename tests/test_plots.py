@@ -124,7 +124,7 @@ def test_tangent_plane_touches_the_surface_and_its_normal_is_unit_and_orthogonal
         plots.tangent_plane(space, cut, lambda p: p[0] ** 2 / 4 + p[0] * p[1] + 3, (1.0, 0.0))
         *_, plane, arrow, _ = space.collections
         corners = plane._faces[0]
-        foot, tip = arrow._segments3d[0]
+        tip, foot = arrow._segments3d[0]
         (normal, _), line = cut.collections, cut.get_lines()[1]
         plt.close(figure)
     np.testing.assert_allclose(foot, [1, 0, 3.25], atol=1e-6)

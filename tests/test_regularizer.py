@@ -246,8 +246,15 @@ def test_the_rates_may_be_traced():
 
 
 def test_numpy_leaves_and_python_numbers_are_parameters():
-    """A Python float must not compute in float32: 0.1 is not 0.1f."""
     found = ig.implicit_gradient_regularizer(lambda p: p["a"] ** 2 * p["b"].sum())(
         {"a": 0.1, "b": np.array([0.3])}
     )
     np.testing.assert_allclose(found, ((2 * 0.1 * 0.3) ** 2 + 0.01**2) / 2, rtol=1e-14)
+
+
+def test_a_python_number_is_float64_beside_float32():
+    """Left to JAX, 0.1 would take on the precision of the array that it meets."""
+    params = {"a": 0.1, "b": jnp.array([0.5], jnp.float32)}
+    found = ig.gradient_field(lambda p: (p["a"] * p["b"].sum()) ** 2)(params)
+    assert found["a"].dtype == jnp.float64
+    np.testing.assert_allclose(found["a"], -2 * 0.1 * 0.5**2, rtol=1e-14)
