@@ -14,7 +14,6 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
-from mpl_toolkits.mplot3d.axes3d import Axes3D
 from numpy.typing import ArrayLike
 
 from igrlib.backward_error import convergence_order
@@ -116,7 +115,7 @@ def phase_plane(
 
 
 def tangent_plane(
-    space: Axes3D,
+    space: Any,
     cut: Axes,
     loss: Callable[[tuple[jax.Array, jax.Array]], jax.Array],
     theta: tuple[float, float],
@@ -126,7 +125,7 @@ def tangent_plane(
     """The loss surface, its tangent plane and unit normal at a point, in space and in a cut.
 
     `loss` takes the pair (first, second) of scalars and has a gradient other than 0 at `theta`;
-    `space` shows it over [−reach, reach]², `cut` along its steepest descent from `theta`.
+    `space`, three-dimensional axes, shows it over [−reach, reach]², `cut` along its steepest descent from `theta`.
 
     Source: Appendix A.2; chapter 4.
     """
