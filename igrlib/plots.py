@@ -125,7 +125,8 @@ def tangent_plane(
     """The loss surface, its tangent plane and unit normal at a point, in space and in a cut.
 
     `loss` takes the pair (first, second) of scalars and has a gradient other than 0 at `theta`;
-    `space`, three-dimensional axes, shows it over [−reach, reach]², `cut` along its steepest descent from `theta`.
+    `space`, three-dimensional axes, shows it over [−reach, reach]², `cut` along its steepest
+    descent from `theta`.
 
     Source: Appendix A.2; chapter 4.
     """
