@@ -1,6 +1,5 @@
 """Checks of arguments: each error names the argument, what came and what is wanted."""
 
-import math
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -47,7 +46,7 @@ def check_finite(name: str, value: Any) -> None:
         raise TypeError(f"{wanted}, got dtype {dtype}")
     if shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")
-    if not is_traced(value) and not math.isfinite(float(value)):
+    if not is_traced(value) and not np.isfinite(np.asarray(value, np.float64)):
         raise ValueError(f"{name} must be finite, got {value}")
 
 

@@ -98,7 +98,8 @@ def flow(
     The solver is diffrax's `Dopri8`, stepping onto every time. Tolerances default to 1e-10 and
     1e-13 in float64, 1e-5 and 1e-7 below. Raises `ValueError` for bad times, tolerances or a
     field whose values are not like `params`, and `RuntimeError` where the solution leaves the
-    finite numbers or needs more than `max_steps` steps; it never returns NaN.
+    finite numbers or needs more than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the
+    message is the same, and JAX chooses the type of the error.)
 
     Source: eq. (5), Theorem 3.1; chapter 2.
     """

@@ -156,6 +156,11 @@ def test_where_gradient_flow_ends(start, x, y):
     np.testing.assert_allclose(found, end_of_gradient_flow(start, x, y), rtol=1e-7, atol=1e-9)
 
 
+def test_the_end_of_the_flow_where_the_minima_cross():
+    end = tp.minimum_on_flow(tp.Params(jnp.array(1.0), jnp.array(1.0)), 1.0, 0.0)
+    np.testing.assert_allclose(end, (0, 0), atol=1e-12)
+
+
 def test_the_end_of_the_flow_from_the_settings():
     """On ab = y/x exactly, and on the hyperbola a² − b² of the start, near or far."""
     for setting in (tp.POINT_I, tp.POINT_II, tp.Setting(tp.Params(1e4, 3.0))):

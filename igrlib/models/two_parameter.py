@@ -131,14 +131,16 @@ def minimum_on_flow(start: Params, x: float, y: float) -> Params:
     """Where gradient flow from `start` ends: ab = y/x on the curve a² − b² = constant.
 
     Of the two such points, the one in the half-plane of `start` that the flow can reach:
-    a > 0 when |a_0| ≥ |b_0| and a_0 > 0, and so on by sign.
+    a > 0 when |a_0| ≥ |b_0| and a_0 > 0, and so on by sign. Not so from the line |a_0| = |b_0| with
+    a_0·b_0 of the other sign than y/x, from which the flow ends at the saddle (0, 0).
 
     Source: d(a² − b²)/dt = 0 along gradient flow; not in the paper; chapter 3.
     """
     kept, product = start.a**2 - start.b**2, y / x
     total = jnp.sqrt(kept**2 + 4 * product**2)
     wide = jnp.sqrt((total + jnp.abs(kept)) / 2)
-    narrow = jnp.abs(product) / wide  # and not a difference of large numbers
+    # A quotient, and not a difference of large numbers; both are 0 where the minima cross.
+    narrow = jnp.abs(product) / jnp.where(wide > 0, wide, 1)
     a_is_wide = jnp.abs(start.a) >= jnp.abs(start.b)
     sign = jnp.where(a_is_wide, jnp.sign(start.a), jnp.sign(start.b))
     first, second = sign * wide, sign * jnp.sign(product) * narrow
