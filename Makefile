@@ -17,7 +17,8 @@ export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/jax-cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The chapters' programs are small: compiling them costs more than running them.
-book notebooks record: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+XLA_QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+book notebooks record: export XLA_FLAGS ?= $(XLA_QUICK)
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
