@@ -15,6 +15,8 @@ export JAX_PLATFORMS ?= cpu
 # The chapters share their compiled programs.
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/_build/jax-cache
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.1
+# Data sets are read from TFDS once and cached here.
+export IGR_DATA_DIR ?= $(CURDIR)/_build/data
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The chapters' programs are small: compiling them costs more than running them.
 XLA_QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true

@@ -1,0 +1,486 @@
+"""Units and manifests: merging, refusing what does not fit, and losing nothing."""
+
+import copy
+import errno
+import getpass
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from test_files import bare, names
+
+import igrlib
+from igrlib import _provenance, records
+
+ORIGIN = {
+    "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},
+    "device": {"kind": "cpu", "platform": "cpu", "count": 2},
+    "cpus": 2,
+    "commit": {"hash": "0" * 40, "dirty": False},
+}
+META = {
+    "experiment": "mlp-sweep",
+    "profile": "cpu",
+    "dataset": {"name": "mnist", "fingerprint": "ab12", "sizes": {"train": 55_000, "test": 10_000}},
+    "config": {"learning_rates": [0.1, 0.01], "batch_size": 32},
+    "seeds": [0, 1],
+    "seconds": 12.5,
+    "provenance": ORIGIN,
+    "diverged": [],
+    "marks": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def as_a_reader_runs_it():
+    """Without the import hook of the tests, which would refuse some of these itself."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def meta(unit, **changed):
+    return copy.deepcopy({**META, "unit": unit, "unit_config": {"width": 50}, **changed})
+
+
+def arrays(value=0.0):
+    return {"loss": np.array([value, np.nan, np.inf]), "steps": np.arange(3)}
+
+
+def add(folder, unit, value=0.0, replace=False, **changed):
+    return records.add_unit(folder, unit, arrays(value), meta(unit, **changed), replace=replace)
+
+
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "mlp-sweep-cpu"
+
+
+def test_a_unit_leaves_a_shard_that_tells_all_and_a_manifest(folder):
+    assert add(folder, "w50") == folder / "w50.npz"
+    assert names(folder) == ["manifest.json", "w50.npz"]
+    stored, told = records.load(folder / "w50.npz")
+    assert told == meta("w50")
+    np.testing.assert_array_equal(stored["loss"], [0, np.nan, np.inf])
+    record = records.open_record(folder)
+    assert (record.directory, record.experiment, record.profile) == (folder, "mlp-sweep", "cpu")
+    assert list(record.units) == ["w50"]
+    assert record.units["w50"].name == "w50"
+    assert record.units["w50"].meta == meta("w50")
+    np.testing.assert_array_equal(record.units["w50"].arrays["steps"], [0, 1, 2])
+
+
+def test_the_manifest_tells_what_the_shards_say(folder):
+    other = {**ORIGIN, "device": {"kind": "H100", "platform": "gpu", "count": 1}}
+    gone, marks = [{"member": 3, "step": 17}], {"2": "its maximum lies in the last tenth"}
+    add(folder, "w50", seconds=0.25, seeds=[4, 2])
+    add(folder, "w200", provenance=other, unit_config={"width": 200}, diverged=gone)
+    add(folder, "w100", seconds=1, marks=marks)
+    told = manifest(folder)
+    for field in ("experiment", "profile", "dataset", "config"):
+        assert told[field] == META[field]
+    assert told["seeds"] == [0, 1, 2, 4]
+    assert told["seconds"] == 0.25 + 12.5 + 1
+    assert sorted(told["units"]) == ["w100", "w200", "w50"]
+    assert told["units"]["w200"]["unit_config"] == {"width": 200}
+    assert told["units"]["w200"]["diverged"] == gone
+    assert told["units"]["w100"]["marks"] == marks
+    assert {
+        origin["device"]["kind"]: (origin["units"], origin["cpus"]) for origin in told["provenance"]
+    } == {"cpu": (["w100", "w50"], 2), "H100": (["w200"], 2)}
+    assert told["expected"] is None
+    assert told["missing"] is None
+
+
+def test_which_units_are_missing_is_told_and_kept(folder):
+    add(folder, "b")
+    told = records.rebuild_manifest(folder, expected_units=["c", "b", "a"])
+    assert told == manifest(folder)
+    assert told["missing"] == ["a", "c"]
+    add(folder, "a")
+    assert manifest(folder)["missing"] == ["c"]
+    (folder / "b.npz").unlink()
+    assert records.rebuild_manifest(folder)["missing"] == ["b", "c"]
+    assert records.rebuild_manifest(folder, expected_units=["a"])["missing"] == []
+    with pytest.raises(ValueError, match=r"letters, digits.*'a/b'"):
+        records.rebuild_manifest(folder, expected_units=["a/b"])
+
+
+def test_rebuilding_gives_an_empty_diff_whatever_the_order(folder, tmp_path):
+    other = tmp_path / "again" / folder.name
+    for unit in ("w50", "w100", "w9"):
+        add(folder, unit)
+    for unit in ("w9", "w50", "w100"):
+        add(other, unit)
+    assert contents(folder) == contents(other)
+    before = contents(folder)
+    records.rebuild_manifest(folder)
+    assert contents(folder) == before
+    (folder / "manifest.json").unlink()
+    records.rebuild_manifest(folder)
+    assert contents(folder) == before
+    text = before["manifest.json"].decode()
+    assert text == json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n"
+
+
+def test_shards_of_two_machines_merge_by_copying(folder, tmp_path):
+    other = tmp_path / "other" / folder.name
+    add(folder, "a", 1.0)
+    add(other, "b", 2.0)
+    shutil.copy(other / "b.npz", folder)
+    with pytest.raises(records.RecordError, match=r"no entry for b\.npz.*rebuild_manifest"):
+        records.open_record(folder)
+    records.rebuild_manifest(folder)
+    record = records.open_record(folder)
+    assert {name: unit.arrays["loss"][0] for name, unit in record.units.items()} == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"experiment": "other"}, "experiment"),
+        ({"profile": "paper"}, r"profile \('cpu' and 'paper'\)"),
+        ({"config": {**META["config"], "batch_size": 64}}, r"config\['batch_size'\] \(32 and 64\)"),
+        ({"config": {"batch_size": 32}}, r"config\['learning_rates'\] .* 'nothing'"),
+        ({"dataset": {**META["dataset"], "fingerprint": "cd"}}, r"dataset\['fingerprint'\]"),
+        ({"dataset": {**META["dataset"], "sizes": {}}}, r"dataset\['sizes'\]\['test'\]"),
+    ],
+)
+def test_two_runs_do_not_mix(folder, tmp_path, changed, message):
+    add(folder, "a")
+    before = contents(folder)
+    with pytest.raises(records.RecordError, match=rf"a\.npz and .*b\.npz differ in {message}"):
+        add(folder, "b", **changed)
+    assert contents(folder) == before
+    # Copied in, it is found too, and the manifest stays.
+    other = add(tmp_path / "other", "b", **changed)
+    shutil.copy(other, folder)
+    with pytest.raises(records.RecordError, match=rf"a\.npz and .*b\.npz differ in {message}"):
+        records.rebuild_manifest(folder)
+    assert contents(folder) == {**before, "b.npz": other.read_bytes()}
+
+
+def test_a_finished_unit_is_replaced_only_on_request(folder):
+    add(folder, "a", 1.0)
+    before = contents(folder)
+    add(folder, "a", 1.0)
+    assert contents(folder) == before
+    with pytest.raises(records.RecordError, match=r"a\.npz is finished already.*replace=True"):
+        add(folder, "a", 2.0)
+    with pytest.raises(records.RecordError, match=r"a\.npz is finished already.*replace=True"):
+        add(folder, "a", 1.0, seconds=13.0)
+    assert contents(folder) == before
+    add(folder, "a", 2.0, replace=True)
+    assert records.open_record(folder).units["a"].arrays["loss"][0] == 2
+    # Replacing the only shard may change the config too.
+    add(folder, "a", config={}, replace=True)
+    assert manifest(folder)["config"] == {}
+
+
+def test_a_shard_has_a_limit(folder):
+    noise = np.random.default_rng(0).integers(0, 256, 1_000_001, np.uint8)
+    with pytest.raises(ValueError, match=r"at most 1000000 bytes, got 100[0-9]{4};"):
+        records.add_unit(folder, "a", {"x": noise}, meta("a"))
+    assert not folder.exists()
+    records.add_unit(folder, "a", {"x": noise[:990_000], "calm": np.zeros(10**6)}, meta("a"))
+    assert (folder / "a.npz").stat().st_size < 1_000_000
+
+
+WRONG = [
+    ("experiment", "", ValueError, r"meta\['experiment'\] must not be empty"),
+    ("profile", 3, TypeError, r"meta\['profile'\] must be str, got 3"),
+    ("unit", "b", ValueError, r"meta\['unit'\] must be the unit's name 'a', got 'b'"),
+    ("dataset", {"name": "mnist"}, ValueError, r"meta\['dataset'\] must have the key 'finger"),
+    (
+        "dataset",
+        {"name": "mnist", "fingerprint": "a", "sizes": {"train": 1.5}},
+        TypeError,
+        r"meta\['dataset'\]\['sizes'\]\['train'\] must be int, got 1.5",
+    ),
+    ("config", [1], TypeError, r"meta\['config'\] must be dict, got \[1\]"),
+    ("config", {"h": float("inf")}, ValueError, r"meta\['config'\]\['h'\] must be finite"),
+    ("unit_config", None, TypeError, r"meta\['unit_config'\] must be dict, got None"),
+    ("seeds", [0, 1.0], TypeError, r"meta\['seeds'\]\[1\] must be int, got 1.0"),
+    ("seeds", [True], TypeError, r"meta\['seeds'\]\[0\] must be int, got True"),
+    ("seconds", -1.0, ValueError, r"meta\['seconds'\] must be at least 0, got -1.0"),
+    ("seconds", "1", TypeError, r"meta\['seconds'\] must be int or float, got '1'"),
+    ("provenance", {}, ValueError, r"meta\['provenance'\] must have the key 'commit'"),
+    ("diverged", [3], TypeError, r"meta\['diverged'\]\[0\] must be dict, got 3"),
+    ("diverged", [{"member": 1}], ValueError, r"meta\['diverged'\]\[0\] must have the key 'step'"),
+    ("diverged", [{"member": -1, "step": 2}], ValueError, r"\['member'\] must be at least 0"),
+    ("marks", "none", TypeError, r"meta\['marks'\] must be dict"),
+    ("more", 1, ValueError, "meta must have the keys .*, got 'more' too"),
+    ("config", {"out": "/srv/me/run"}, ValueError, r"meta\['config'\]\['out'\].*no path"),
+    ("config", {"out": "~/run"}, ValueError, r"meta\['config'\]\['out'\].*no path"),
+    ("config", {"out": "C:\\run"}, ValueError, r"meta\['config'\]\['out'\].*no path"),
+    ("marks", {"0": ["no file '/srv/x'"]}, ValueError, r"meta\['marks'\]\['0'\]\[0\].*no path"),
+    ("marks", {"/srv/x": 1}, ValueError, r"a key of meta\['marks'\] .*no path"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "error", "message"), WRONG)
+def test_wrong_metadata_is_named_before_anything_is_written(folder, field, value, error, message):
+    with pytest.raises(error, match=message):
+        records.add_unit(folder, "a", arrays(), {**meta("a"), field: value})
+    assert not folder.exists()
+
+
+def test_each_field_is_asked_for(folder):
+    for field in meta("a"):
+        lacking = meta("a")
+        del lacking[field]
+        with pytest.raises(ValueError, match=f"meta must have the key '{field}'"):
+            records.add_unit(folder, "a", arrays(), lacking)
+
+
+def test_ordinary_words_are_no_paths(folder):
+    words = ["train/test", "‖∇E‖² / m", "1 / 2", "https://example.org/a", "a: b", "h:0.1", "~3 %"]
+    add(folder, "a", marks={word: word for word in words})
+    assert manifest(folder)["units"]["a"]["marks"] == {word: word for word in words}
+    with pytest.raises(ValueError, match=r"arrays\['why'\] must hold no path"):
+        records.add_unit(folder, "b", {"why": np.array(["ok", "/srv/x"])}, meta("b"))
+
+
+@pytest.mark.parametrize("unit", ["", "../a", "a/b", ".a", "a b", "a\n", "a" * 101])
+def test_a_unit_needs_a_name_that_a_file_can_have(folder, unit):
+    with pytest.raises(ValueError, match="must be at most 100 letters, digits"):
+        add(folder, unit)
+    with pytest.raises(TypeError, match="the name of a unit must be str, got 3"):
+        add(folder, 3)
+    assert not folder.exists()
+
+
+def test_a_broken_shard_costs_no_other_unit(folder):
+    broken = add(folder, "a")
+    broken.write_bytes(broken.read_bytes()[:-9])
+    with pytest.raises(records.RecordError, match=r"a\.npz is cut short"):
+        add(folder, "b", 2.0)
+    assert records.load(folder / "b.npz")[0]["loss"][0] == 2
+    for call in (records.open_record, records.rebuild_manifest):
+        with pytest.raises(records.RecordError, match=r"a\.npz is cut short"):
+            call(folder)
+    with pytest.raises(records.RecordError, match=r"a\.npz is cut short.*Delete it"):
+        add(folder, "a")
+    add(folder, "a", replace=True)
+    assert sorted(records.open_record(folder).units) == ["a", "b"]
+
+
+def test_a_manifest_that_disagrees_is_told(folder):
+    add(folder, "a", 1.0)
+    add(folder, "b")
+    path = folder / "manifest.json"
+    good = path.read_text()
+
+    def refused(message):
+        with pytest.raises(records.RecordError, match=message) as caught:
+            records.open_record(folder)
+        assert "rebuild_manifest(" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    path.write_text(good.replace('"batch_size": 32', '"batch_size": 64'))
+    refused(r"manifest\.json and its shards differ in config")
+    path.write_text(good.replace(' "missing": null,\n', ""))
+    refused(r"manifest\.json and its shards differ in missing")
+    for text in (good[:-20], "", "[]", "{}", '{"units": 3}'):
+        path.write_text(text)
+        refused(r"manifest\.json is cut short or altered")
+    path.unlink()
+    refused(r"holds no manifest\.json")
+    path.write_text(good)
+    shard = (folder / "a.npz").read_bytes()
+    records.save(folder / "a.npz", arrays(3.0), meta("a"))
+    refused(r"manifest\.json has [0-9a-f]{64} for a\.npz, which is [0-9a-f]{64}")
+    (folder / "a.npz").unlink()
+    refused(r"manifest\.json has [0-9a-f]{64} for a\.npz, which is not there")
+    (folder / "a.npz").write_bytes(shard)
+    assert len(records.open_record(folder).units) == 2
+
+
+def test_a_broken_manifest_is_mended_by_rebuilding(folder):
+    add(folder, "a")
+    good = (folder / "manifest.json").read_bytes()
+    for text in ("{", "[]", '{"expected": 3}', '{"expected": ["/"]}', '{"expected": [1]}'):
+        (folder / "manifest.json").write_text(text)
+        records.rebuild_manifest(folder)
+        assert (folder / "manifest.json").read_bytes() == good
+
+
+def test_a_shard_under_another_name_is_told(folder):
+    shutil.copy(add(folder, "a"), folder / "b.npz")
+    with pytest.raises(records.RecordError, match=r"b\.npz is no shard.*name 'b', got 'a'"):
+        records.rebuild_manifest(folder)
+    records.save(folder / "b.npz", {}, {"step": 3})
+    with pytest.raises(records.RecordError, match=r"b\.npz is no shard of a unit"):
+        records.rebuild_manifest(folder)
+
+
+def test_an_empty_folder_is_no_record(folder):
+    for _ in range(2):
+        for call in (records.open_record, records.rebuild_manifest):
+            with pytest.raises(records.RecordError, match="holds no"):
+                call(folder)
+        folder.mkdir(exist_ok=True)
+    add(folder, "a").unlink()
+    with pytest.raises(records.RecordError, match="holds no shard"):
+        records.open_record(folder)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_full_disk_costs_neither_shards_nor_manifest(folder, monkeypatch, nth):
+    add(folder, "a")
+    before, calls, replace = contents(folder), [], os.replace
+
+    def full(source, target):
+        calls.append(target)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            add(folder, "b")
+    assert caught.value.filename == str(folder / ("b.npz", "manifest.json")[nth - 1])
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == ({"b.npz"} if nth == 2 else set())
+    add(folder, "b")
+    assert sorted(records.open_record(folder).units) == ["a", "b"]
+
+
+ADDING = """
+import json
+meta = json.loads(sys.stdin.readline())
+print("ready", flush=True)
+sys.stdin.readline()
+for i in range(15):
+    unit = f"{sys.argv[1]}{i}"
+    records.add_unit("run", unit, {"x": np.full(9, i)}, {**meta, "unit": unit})
+print("done", flush=True)
+"""
+
+
+def test_two_processes_lose_nothing(tmp_path):
+    def code(letter):
+        return f"\nsys.argv = ['', {letter!r}]" + ADDING
+
+    with bare(code("a"), tmp_path) as one, bare(code("b"), tmp_path) as two:
+        for line, answer in ((json.dumps(meta("a")), "ready"), ("go", "done")):
+            for process in (one, two):
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+            for process in (one, two):
+                assert process.stdout.readline() == answer + "\n"
+    folder = tmp_path / "run"
+    before = contents(folder)
+    assert len(before) == 31
+    units = {f"{letter}{i}": i for letter in "ab" for i in range(15)}
+    found = records.open_record(folder).units
+    assert {name: unit.arrays["x"][0] for name, unit in found.items()} == units
+    records.rebuild_manifest(folder)
+    assert contents(folder) == before
+
+
+def test_a_rebuild_waits_for_who_adds(folder, monkeypatch):
+    """A unit that is added while another rebuild has read the shards is not left out."""
+    add(folder, "a")
+    read, go = threading.Event(), threading.Event()
+    project = records._project
+
+    def slow(*arguments):
+        found = project(*arguments)
+        if threading.current_thread().name == "slow":
+            read.set()
+            go.wait(0.3)
+        return found
+
+    monkeypatch.setattr(records, "_project", slow)
+    (folder / "manifest.json").unlink()
+    rebuilding = threading.Thread(target=records.rebuild_manifest, args=(folder,), name="slow")
+    rebuilding.start()
+    assert read.wait(10)
+    add(folder, "b")
+    go.set()
+    rebuilding.join()
+    assert sorted(manifest(folder)["units"]) == ["a", "b"]
+
+
+def test_provenance_is_that_of_this_run():
+    found = records.provenance()
+    versions = found["versions"]
+    assert versions.pop("python") == platform.python_version()
+    assert versions.pop("igrlib") == igrlib.__version__
+    assert set(versions) == {"jax", "jaxlib", "flax", "optax", "numpy"}
+    assert versions == {name: importlib.metadata.version(name) for name in versions}
+    assert found["device"] == {
+        "kind": jax.devices()[0].device_kind,
+        "platform": jax.default_backend(),
+        "count": jax.device_count(),
+    }
+    assert 1 <= found["cpus"] <= os.cpu_count()
+
+
+def test_a_package_that_is_not_installed_has_no_version():
+    assert _provenance._version("igrlib-of-somebody-else") is None
+
+
+def test_a_record_tells_nothing_of_whose_machine_it_was(folder):
+    add(folder, "a", provenance=records.provenance())
+    with np.load(folder / "a.npz") as shard:
+        texts = [shard["__meta__"].tobytes().decode(), (folder / "manifest.json").read_text()]
+    secrets = {socket.gethostname(), str(Path.home()), os.getcwd(), igrlib.__path__[0], str(folder)}
+    for text in texts:
+        assert not [secret for secret in secrets if secret in text]
+        # A short user name may be part of a word, never a word.
+        assert f'"{getpass.getuser()}"' not in text
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_commit_is_that_of_the_package_and_of_nobody_else(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("a = 1\n")
+    assert _provenance.commit(package) is None
+    git(tmp_path, "init", "-q")
+    # Not tracked, as an installed copy inside a repository of the user.
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
+    assert _provenance.commit(package) is None
+    git(tmp_path, "add", "package")
+    git(tmp_path, "commit", "-q", "-m", "ours")
+    clean = {"hash": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
+    assert _provenance.commit(package) == clean
+    (tmp_path / "notes.txt").touch()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
+    assert _provenance.commit(package) == clean
+    (package / "new.py").touch()
+    assert _provenance.commit(package) == {**clean, "dirty": True}
+    (package / "new.py").unlink()
+    (package / "__init__.py").write_text("a = 2\n")
+    assert _provenance.commit(package) == {**clean, "dirty": True}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _provenance.commit(package) is None
