@@ -17,7 +17,8 @@ import numpy as np
 from igrlib._checks import check_integer
 from igrlib.data import Dataset
 from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.sweep import Schedule, Splits, Sweep
+from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.sweep import Splits, Sweep
 from igrlib.models.mlp import mlp
 from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
 
@@ -31,7 +32,9 @@ class Arm:
     name: str
     dataset: Literal["digits", "mnist"] = "mnist"
     widths: tuple[int, ...] = (50, 100, 200, 400)
-    """Units n of each of the five hidden layers."""
+    """Units n of each hidden layer."""
+    depth: int = 5
+    """Hidden layers."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
     """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
     batch_sizes: tuple[int | None, ...] = (32,)
@@ -62,7 +65,14 @@ class Arm:
     slope_draws: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("num_train", "min_steps", "max_steps", "score_every", "num_gradients"):
+        for name in (
+            "depth",
+            "num_train",
+            "min_steps",
+            "max_steps",
+            "score_every",
+            "num_gradients",
+        ):
             check_integer(name, getattr(self, name), low=1)
         check_integer("num_validation", self.num_validation, low=0)
         for h in self.learning_rates:
@@ -73,7 +83,7 @@ class Arm:
         for name in ("num_seeds", "seeds_per_unit"):
             if len(getattr(self, name)) not in (1, len(self.widths)):
                 raise ValueError(
-                    f"{name} must have one entry, or one for each of the {len(self.widths)} widths, "
+                    f"{name} must have one entry, or one for each of {len(self.widths)} widths, "
                     f"got {getattr(self, name)}"
                 )
 
@@ -152,7 +162,10 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     ]
     rates, seeds, stops = zip(*pairs, strict=True)
     members = Members(rates, seeds, stops, (arm.mu,) * len(pairs))
-    net, shape = mlp(unit.width, initial=arm.initial), dataset.train.images.shape[1:]
+    net, shape = (
+        mlp(unit.width, depth=arm.depth, initial=arm.initial),
+        dataset.train.images.shape[1:],
+    )
 
     def logits(params: Any, images: Any) -> Any:
         return net.apply(params, images.astype(jnp.float32) / dataset.scale)
@@ -170,7 +183,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     held = slice(available - arm.num_validation, available)
     place = ensemble.replicate
     splits = Splits(
-        train=(place(images[: arm.num_train]), place(labels[: arm.num_train])),
+        train=ensemble.data,
         validation=(place(images[held]), place(labels[held])) if arm.num_validation else None,
         test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
     )

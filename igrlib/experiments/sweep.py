@@ -2,15 +2,13 @@
 
 A `Sweep` moves in short strides between measurements, may be stopped after any of them, and goes on
 from a checkpoint to the same bits. It knows nothing of the command line; the model and the data are
-given to it. Names of the arrays it returns: `ARRAYS`.
+given to it. What it records: `igrlib.experiments.arrays`.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,17 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from igrlib import records
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
+from igrlib.experiments import checkpoint
+from igrlib.experiments.arrays import POINTS, empty_arrays
 from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.schedule import Schedule
 from igrlib.measures import measures, scores
-from igrlib.training.ensemble import Ensemble, State
+from igrlib.training.ensemble import Ensemble
 
 __all__ = ["POINTS", "Schedule", "Splits", "Stopped", "Sweep"]
-
-POINTS = ("validation", "test", "final")
-"""Where each model is looked at closely: its best validation accuracy, test accuracy, its end."""
 
 STRIDE = 2.0
 """Seconds between two looks at the clock."""
@@ -47,47 +44,19 @@ class Splits(NamedTuple):
     test: tuple[Array, Array]
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """The steps at which accuracies, and gradients, are measured.
-
-    Sorted; `gradients` is among `scores`, because both are wanted of the same parameters.
-    `levels`: the training losses at whose first crossing a model is looked at closely, falling.
-    """
-
-    scores: tuple[int, ...]
-    gradients: tuple[int, ...]
-    levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
-
-    def __post_init__(self) -> None:
-        for name in ("scores", "gradients"):
-            steps = getattr(self, name)
-            if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0:
-                raise ValueError(f"{name} must be steps in rising order, got {steps}")
-        if not set(self.gradients) <= set(self.scores):
-            strays = sorted(set(self.gradients) - set(self.scores))
-            raise ValueError(f"gradients must be among scores, got {strays} besides")
-        if list(self.levels) != sorted(set(self.levels), reverse=True):
-            raise ValueError(f"levels must be in falling order, got {self.levels}")
-
-
 class Sweep:
     """Trains the models of `ensemble` and fills `arrays`, NaN where nothing was measured."""
 
     def __init__(
         self, ensemble: Ensemble, splits: Splits, schedule: Schedule, closeup: CloseUp
     ) -> None:
-        self.ensemble, self.splits, self.schedule, self.closeup = (
-            ensemble,
-            splits,
-            schedule,
-            closeup,
-        )
+        self.ensemble, self.splits = ensemble, splits
+        self.schedule, self.closeup = schedule, closeup
         self.step, self.tasks_done, self.seconds = 0, 0, 0.0
         self.state = ensemble.init()
         self.chosen = {name: self._copy(self.state.params) for name in POINTS[:2]}
         members, logits = ensemble.members, ensemble.classifier.logits
-        self.arrays = _empty(len(members), schedule, closeup, splits.validation is not None)
+        self.arrays = empty_arrays(len(members), schedule, closeup, splits.validation is not None)
         self.arrays |= {
             "learning_rate": np.asarray(members.learning_rates),
             "seed": np.asarray(members.seeds),
@@ -224,7 +193,7 @@ class Sweep:
         )
 
     def _params(self, point: str) -> PyTree:
-        return self.chosen[point] if point in self.chosen else self.state.params
+        return self.chosen.get(point, self.state.params)
 
     def _blocks_of(self, point: str) -> list[np.ndarray]:
         if point == "final":
@@ -256,68 +225,19 @@ class Sweep:
     def _copy(self, params: PyTree) -> PyTree:
         return jax.tree.map(jnp.copy, params)
 
+    def _held(self) -> PyTree:
+        return {"state": self.state, "chosen": self.chosen}
+
     def _save(self, path: Path, identity: dict[str, Any]) -> None:
-        held = {"state": self.state, **self.chosen}
-        leaves = {f"device_{k}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(held))}
-        host = {f"host_{name}": a for name, a in self.arrays.items()}
-        meta = {"identity": identity, "step": self.step, "tasks_done": self.tasks_done}
-        meta["seconds"] = self.seconds
-        records.save(path, leaves | host, meta)
+        progress = {"step": self.step, "tasks_done": self.tasks_done, "seconds": self.seconds}
+        checkpoint.save(path, self._held(), self.arrays, progress, identity)
 
     def _restore(self, path: Path, identity: dict[str, Any]) -> None:
-        arrays, meta = records.load(path)
-        _check_identity(path, meta.get("identity"), identity)
-        held = {"state": self.state, **self.chosen}
-        structure = jax.tree.structure(held)
-        leaves = [arrays[f"device_{k}"] for k in range(structure.num_leaves)]
-        held = self.ensemble.lay(jax.tree.unflatten(structure, leaves))
-        self.state = State(*held.pop("state"))
-        self.chosen = held
-        self.arrays = {n.removeprefix("host_"): a for n, a in arrays.items() if n[:5] == "host_"}
-        self.step, self.tasks_done = meta["step"], meta["tasks_done"]
-        self.seconds = meta["seconds"]
-
-
-def _check_identity(path: Path, found: Any, wanted: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    for name in sorted({*wanted, *(found or {})}):
-        was, is_now = (found or {}).get(name), wanted.get(name)
-        if was != is_now:
-            raise records.RecordError(
-                f"the checkpoint {path.name} was written with another {name}: {was!r}, now "
-                f"{is_now!r}; go on where it was written, or move it away to start afresh"
-            )
-
-
-def _empty(
-    members: int, schedule: Schedule, closeup: CloseUp, validation: bool
-) -> dict[str, np.ndarray]:
-    s, g = len(schedule.scores), len(schedule.gradients)
-    levels, points = len(schedule.levels), len(POINTS)
-
-    def nan(*shape: int) -> np.ndarray:
-        return np.full((members, *shape), np.nan)
-
-    arrays = {name: nan(s) for name in ("test_loss", "test_accuracy")}
-    arrays |= {name: nan(s) for name in ("validation_loss", "validation_accuracy")}
-    for name in ("loss", "accuracy", "squared_gradient"):
-        arrays[f"train_{name}"] = nan(g)
-    arrays |= {name: nan(g) for name in ("test_squared_gradient", "norm")}
-    arrays["crossing_step"] = np.full((members, levels), -1)
-    arrays |= {f"crossing_{name}": nan(levels) for name in closeup.curvature_names}
-    arrays["chosen_step"] = np.full((members, points), -1)
-    for name, shape in closeup.shapes(validation).items():
-        arrays[f"chosen_{name}"] = nan(points, *shape)
-    arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
-    return arrays | {
-        "score_step": np.asarray(schedule.scores),
-        "gradient_step": np.asarray(schedule.gradients),
-        "level": np.asarray(schedule.levels),
-        "noise_sigma": np.asarray(closeup.noise_sigmas),
-        "slope_sigma": np.asarray(closeup.slope_sigmas),
-        "score_done": np.zeros(s, bool),
-        "diverged": np.full(members, -1),
-    }
+        held, self.arrays, progress = checkpoint.restore(path, self._held(), identity)
+        held = self.ensemble.lay(held)
+        self.state, self.chosen = held["state"], held["chosen"]
+        self.step, self.tasks_done = progress["step"], progress["tasks_done"]
+        self.seconds = progress["seconds"]
 
 
 @jax.jit

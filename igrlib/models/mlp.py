@@ -1,8 +1,8 @@
 """The multilayer perceptron of Section 6: five hidden layers of n ReLU units, 784-n-n-n-n-n-10.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
-Differs from the paper: it says "5-layer"; only five *hidden* layers, with biases, give the parameter
-counts that its figures print.
+Differs from the paper: it says "5-layer"; only five *hidden* layers, with biases, give the
+parameter counts that its figures print.
 """
 
 from typing import Literal
@@ -50,10 +50,10 @@ def mlp(
 ) -> MLP:
     """The MLP with its arguments checked.
 
-    `initial="haiku"` draws weights from a normal distribution of standard deviation 1/√fan-in cut off
-    at two deviations, as Haiku does, which the paper used; that leaves 0.88/√fan-in. Flax's default,
-    `initial="flax"`, corrects for the cut. Biases start at 0 in both. Raises `TypeError` or `ValueError`
-    for sizes that are no positive integers or another `initial`.
+    `initial="haiku"` draws weights from a normal distribution of standard deviation 1/√fan-in cut
+    off at two deviations, as Haiku does, which the paper used; that leaves 0.88/√fan-in. Flax's
+    default, `initial="flax"`, corrects for the cut. Biases start at 0 in both. Raises `TypeError`
+    or `ValueError` for sizes that are no positive integers or another `initial`.
 
     Source: Section 6; the initial distribution is not stated there; chapter 7.
     """

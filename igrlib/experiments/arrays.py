@@ -1,0 +1,60 @@
+"""The arrays that a sweep records.
+
+For M models, S measurements of accuracies, G of gradients, L levels of the training loss and the
+three points of `POINTS`; NaN where nothing was measured, −1 for a step that never came:
+
+- learning_rate, seed, mu, stop, diverged: (M,);
+- score_step: (S,); {validation, test}_{loss, accuracy}: (M, S);
+- gradient_step: (G,); train_{loss, accuracy, squared_gradient}, test_squared_gradient, norm:
+  (M, G);
+- level: (L,); crossing_{step, lambda_max, batch_squared_gradient}: (M, L), at the first measurement
+  of gradients with a training loss below the level;
+- chosen_step, chosen_norm, chosen_{train, validation, test}_{loss, accuracy, squared_gradient},
+  chosen_{lambda_max, batch_squared_gradient}: (M, 3); chosen_noise_accuracy and its standard
+  deviation _sd over noise_sigma, chosen_noise_slope and _sd over slope_sigma: (M, 3, K).
+
+Losses are in nats, accuracies between 0 and 1, squared gradients ‖∇E‖² of the mean loss of a whole
+split. Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+import numpy as np
+
+from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.schedule import Schedule
+
+__all__ = ["POINTS", "empty_arrays"]
+
+POINTS = ("validation", "test", "final")
+"""Where each model is looked at closely: its best validation accuracy, test accuracy, its end."""
+
+
+def empty_arrays(
+    members: int, schedule: Schedule, closeup: CloseUp, validation: bool
+) -> dict[str, np.ndarray]:
+    """All arrays of a sweep of `members` models, with nothing measured yet."""
+    s, g = len(schedule.scores), len(schedule.gradients)
+    levels, points = len(schedule.levels), len(POINTS)
+
+    def nan(*shape: int) -> np.ndarray:
+        return np.full((members, *shape), np.nan)
+
+    arrays = {name: nan(s) for name in ("test_loss", "test_accuracy")}
+    arrays |= {name: nan(s) for name in ("validation_loss", "validation_accuracy")}
+    for name in ("loss", "accuracy", "squared_gradient"):
+        arrays[f"train_{name}"] = nan(g)
+    arrays |= {name: nan(g) for name in ("test_squared_gradient", "norm")}
+    arrays["crossing_step"] = np.full((members, levels), -1)
+    arrays |= {f"crossing_{name}": nan(levels) for name in closeup.curvature_names}
+    arrays["chosen_step"] = np.full((members, points), -1)
+    for name, shape in closeup.shapes(validation).items():
+        arrays[f"chosen_{name}"] = nan(points, *shape)
+    arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
+    return arrays | {
+        "score_step": np.asarray(schedule.scores),
+        "gradient_step": np.asarray(schedule.gradients),
+        "level": np.asarray(schedule.levels),
+        "noise_sigma": np.asarray(closeup.noise_sigmas),
+        "slope_sigma": np.asarray(closeup.slope_sigmas),
+        "score_done": np.zeros(s, bool),
+        "diverged": np.full(members, -1),
+    }

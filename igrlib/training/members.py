@@ -1,0 +1,92 @@
+"""What an ensemble is made of: a classifier, its members, their layout over devices, their state.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array
+
+from igrlib._checks import check_integer
+from igrlib._typing import PyTree
+
+__all__ = ["Classifier", "Layout", "Members", "State"]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
+
+    `logits` takes the images as they are stored, bytes, and scales them itself.
+    """
+
+    init: Callable[[Array], PyTree]
+    logits: Callable[[PyTree, Array], Array]
+
+
+@dataclass(frozen=True)
+class Members:
+    """What varies inside an ensemble; every field has one entry for each model.
+
+    learning_rates h > 0; seeds ≥ 0, of the initial parameters and of the order of the examples;
+    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Raises `ValueError`
+    naming the field, the value and the model.
+    """
+
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    stops: tuple[int, ...]
+    mus: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {name: len(getattr(self, name)) for name in self.__dataclass_fields__}
+        if len(set(sizes.values())) != 1 or not self.seeds:
+            raise ValueError(f"members must have fields of one length, at least 1, got {sizes}")
+        for k, h in enumerate(self.learning_rates):
+            if not (np.isfinite(h) and h > 0):
+                raise ValueError(f"learning_rates[{k}] must be positive and finite, got {h}")
+            if not (np.isfinite(self.mus[k]) and self.mus[k] >= 0):
+                raise ValueError(f"mus[{k}] must be finite and 0 or more, got {self.mus[k]}")
+            check_integer(f"seeds[{k}]", self.seeds[k], low=0, high=2**31 - 1)
+            check_integer(f"stops[{k}]", self.stops[k], low=0, high=2**31 - 1)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an ensemble is laid over devices.
+
+    mesh: one-dimensional; group: how many models a device batches together (`jax.vmap`), 1 where
+    one model fills the device; loop: whether the steps of a call sit inside the program, which the
+    CPU does badly with convolutions.
+    """
+
+    mesh: Mesh
+    group: int = 1
+    loop: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.mesh.axis_names) != 1:
+            raise ValueError(f"mesh must have one axis, got {self.mesh.axis_names}")
+        check_integer("group", self.group, low=1)
+
+    @property
+    def block(self) -> int:
+        """How many models are in work at once, on all devices together."""
+        return self.mesh.size * self.group
+
+
+class State(NamedTuple):
+    """The ensemble at one time; every leaf has the (padded) ensemble axis first.
+
+    `params`: the models; `diverged`: the step at which a batch loss was not finite, or −1.
+    """
+
+    params: PyTree
+    diverged: Array

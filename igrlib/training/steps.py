@@ -1,0 +1,143 @@
+"""The compiled steps of an ensemble: from θ to θ − h∇E_B(θ), for many models and many steps.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array
+
+from igrlib._typing import PyTree
+from igrlib.measures import cross_entropy
+from igrlib.regularizer import gradient_regularized_loss
+from igrlib.training.batches import epoch_order, steps_per_epoch
+from igrlib.training.members import Classifier, Layout, State
+
+__all__ = ["Given", "compiled_steps"]
+
+
+class Given(NamedTuple):
+    """What stays the same in each model, with the ensemble axis first."""
+
+    seeds: Array
+    rates: Array
+    mus: Array
+    stops: Array
+
+
+def compiled_steps(
+    classifier: Classifier,
+    layout: Layout,
+    *,
+    batch_size: int,
+    num_examples: int,
+    num_groups: int,
+    regularized: bool,
+) -> Callable[[State, Given, Array, Array, int, int], State]:
+    """`(state, given, images, labels, first, last) -> state` after the steps first … last − 1.
+
+    The state is donated. `num_groups` groups of `layout.group` models lie on each device. Without
+    `layout.loop` the program takes the one step `first` and contains no loop at all.
+    """
+    per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
+    one = partial(_step, classifier.logits, regularized)
+    axes = (0, 0, 0, 0, None, None) if full else (0,) * 6
+    batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
+
+    def step(t: Array, state: State, given: Given, order: Array, data: Any) -> State:
+        if full:
+            x, y = data
+        else:
+            at = jax.lax.dynamic_slice_in_dim(order, (t % per_epoch) * batch_size, batch_size, 1)
+            x, y = (a[at] for a in data)
+        active = (t < given.stops) & (state.diverged < 0)
+        params, finite = batched(state.params, active, given.rates, given.mus, x, y)
+        return State(params, jnp.where(active & ~finite, t, state.diverged))
+
+    def orders(given: Given, epoch: Array) -> Array:
+        """The order of the examples for each model; full batches need none."""
+        if full:
+            return jnp.zeros((layout.group, 0), jnp.int32)
+        keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(given.seeds)
+        return jax.vmap(lambda key: epoch_order(key, epoch, num_examples))(keys)
+
+    def one_step(state: State, given: Given, data: Any, first: Array, _: Array) -> State:
+        return step(first, state, given, orders(given, first // per_epoch), data)
+
+    def all_steps(state: State, given: Given, data: Any, first: Array, last: Array) -> State:
+        last = jnp.minimum(last, jnp.max(given.stops))
+
+        def epoch(e: Array, state: State) -> State:
+            order = orders(given, e)
+            begin, end = jnp.maximum(first, e * per_epoch), jnp.minimum(last, (e + 1) * per_epoch)
+            return jax.lax.fori_loop(begin, end, lambda t, s: step(t, s, given, order, data), state)
+
+        return jax.lax.fori_loop(first // per_epoch, -(-last // per_epoch), epoch, state)
+
+    def on_device(
+        state: State, given: Given, images: Array, labels: Array, first: Array, last: Array
+    ) -> State:
+        groups = jax.tree.map(
+            lambda a: a.reshape(num_groups, layout.group, *a.shape[1:]), (state, given)
+        )
+        rest = ((images, labels), first, last)
+        if layout.loop:
+            done = jax.lax.map(lambda sg: all_steps(*sg, *rest), groups)
+            return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
+        parts = [
+            one_step(*jax.tree.map(lambda a, k=k: a[k], groups), *rest) for k in range(num_groups)
+        ]
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+
+    each, same = P(layout.mesh.axis_names[0]), P()
+    laid = jax.shard_map(
+        on_device,
+        mesh=layout.mesh,
+        in_specs=(each, each, same, same, same, same),
+        out_specs=each,
+        check_vma=False,
+    )
+    return jax.jit(laid, donate_argnums=0)
+
+
+def _step(
+    logits: Callable[[PyTree, Array], Array],
+    regularized: bool,
+    params: PyTree,
+    active: Array,
+    rate: Array,
+    mu: Array,
+    x: Array,
+    y: Array,
+) -> tuple[PyTree, Array]:
+    """One step of one model, and whether its batch loss was finite."""
+    loss = cross_entropy(logits)
+    if regularized:
+        loss = gradient_regularized_loss(loss, mu)
+    value, gradient = jax.value_and_grad(loss)(params, x, y)
+    finite = jnp.isfinite(value)
+    move = active & finite
+
+    def moved(p: Array, g: Array) -> Array:
+        # A choice and not a product: 0 times a gradient that is not finite is not 0.
+        return p - jnp.where(move, rate.astype(p.dtype) * g, 0)
+
+    return jax.tree.map(moved, params, gradient), finite
+
+
+def _one_model(step: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
+    """`step` for a group of one, without `vmap`, whose batched products are slower."""
+
+    def stepped(*args: Any) -> Any:
+        one = [
+            a if axis is None else jax.tree.map(lambda b: b[0], a)
+            for a, axis in zip(args, axes, strict=True)
+        ]
+        return jax.tree.map(lambda a: a[None], step(*one))
+
+    return stepped
