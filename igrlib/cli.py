@@ -1,111 +1,130 @@
-"""The command `igr`: list and run experiments, judge them, prepare data.
-
-Exit status 0: done; 2: something the user can mend, said in one line; 75: stopped in good order, run
-again to go on.
-"""
+"""The command `igr`: run the experiments, list what is done, judge it, prepare data."""
 
 import argparse
-import dataclasses
 import os
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from igrlib import _commands
+from igrlib._commands import Mistake
 
 __all__ = ["main"]
 
-USER_ERROR, STOPPED = 2, 75
+USER_ERROR, INTERRUPTED = 2, 130
+
+_EXAMPLES = """examples:
+  igr list                                        what there is to run, and what is missing
+  igr run mlp-sweep                               the digits: minutes
+  igr run mlp-sweep --profile cpu --time-limit 3600
+                                                  an hour of MNIST; again to go on
+  igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
+  igr run mlp-sweep --set widths=8,16 --set num_seeds=2
+                                                  a profile of your own, in a record of its own
+  igr verdicts --profile cpu                      which of Predictions 2.1 to 2.4 hold
+  igr data prepare mnist                          fetch a data set, or check the cached one
+
+exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
+SIGTERM, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come with a traceback."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line in the place of the whole usage."""
+        self.exit(USER_ERROR, f"igr: {message}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, by default that of the process, and return its exit status."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         return args.run(args)
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        if os.environ.get("IGR_TRACEBACK") == "1":
+    except SystemExit as done:  # argparse: --help or an error
+        return done.code if isinstance(done.code, int) else USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # igr list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Mistake, OSError, MemoryError, ImportError) as error:
+        own = isinstance(error, ImportError) and (error.name or "").startswith("igrlib")
+        if own or os.environ.get("IGR_TRACEBACK") == "1":
             raise
-        print(f"igr: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"igr: {_one_line(error)}", file=sys.stderr)
         return USER_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="igr", description=__doc__.split("\n")[0])
+    parser = _Parser(
+        prog="igr",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run what is missing of a profile")
-    run.add_argument("experiment")
-    run.add_argument("--profile", default="digits")
-    run.add_argument("--unit", action="append", metavar="NAME", help="only this unit (repeatable)")
-    run.add_argument("--time-limit", type=float, metavar="SECONDS")
-    run.add_argument("--out", type=Path, default=Path("book/results"), metavar="DIR")
-    run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
-    run.set_defaults(run=_run)
+    record = _Parser(add_help=False)
+    record.add_argument(
+        "--out",
+        type=Path,
+        default=Path("book/results"),
+        metavar="DIR",
+        help="folder of the records (default: %(default)s)",
+    )
+    record.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the profile, 1,2,3 for several values (repeatable)",
+    )
+
+    def command(name: str, about: str, run: Any, parents: Sequence[Any] = (record,)) -> Any:
+        made = commands.add_parser(name, help=about, description=about, parents=[*parents])
+        made.set_defaults(run=run)
+        return made
+
+    profile: dict[str, Any] = {"metavar": "NAME", "help": "digits (the default), cpu or paper"}
+    found = command(
+        "list",
+        "experiments, profiles, units, what they cost, what is missing",
+        _commands.list_units,
+    )
+    found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
+    run = command(
+        "run", "run the units of a profile that are missing, and merge them", _commands.run
+    )
+    run.add_argument("experiment", help="as igr list has it: mlp-sweep")
+    run.add_argument("--profile", default="digits", **profile)
+    run.add_argument(
+        "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
+    )
+    run.add_argument(
+        "--time-limit", type=float, metavar="S", help="stop in good order after S seconds"
+    )
+    run.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="seconds between two checkpoints (default: %(default)g)",
+    )
+    judged = command(
+        "verdicts", "which of Predictions 2.1 to 2.4 a record bears out", _commands.verdicts
+    )
+    judged.add_argument("--profile", default="digits", **profile)
+    judged.add_argument("--arm", metavar="NAME", help="which arm is judged (default: the first)")
+    prepare = commands.add_parser("data", help="prepare a data set").add_subparsers(
+        required=True, metavar="prepare"
+    )
+    fetch = prepare.add_parser("prepare", help="fetch and cache a data set, or check the cache")
+    fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
+    fetch.set_defaults(run=_commands.prepare)
     return parser
 
 
-def _run(args: argparse.Namespace) -> int:
-    began = time.monotonic()
-    _use_all_cores()
-    from igrlib.experiments import runner
-    from igrlib.experiments.profiles import PROFILES
-    from igrlib.experiments.sweep import Stopped
-    from tqdm import tqdm
-
-    layout = _layout()
-    arms = PROFILES[args.profile]
-    units = runner.units(arms)
-    wanted = [u for u in units if not args.unit or u.name in args.unit]
-    told: list[int] = []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda number, frame: told.append(number))
-
-    def asked_to_stop() -> bool:
-        late = args.time_limit is not None and time.monotonic() - began > args.time_limit
-        return bool(told) or late
-
-    for unit in runner.missing(args.out, args.profile, wanted):
-        with tqdm(total=1, desc=unit.name, unit="step", unit_scale=True, mininterval=1.0) as bar:
-
-            def progress(unit: Any, done: int, total: int, what: str, bar: Any = bar) -> None:
-                bar.total = total
-                bar.set_postfix_str(what, refresh=False)
-                bar.update(done - bar.n)
-
-            try:
-                runner.run_unit(
-                    unit,
-                    layout,
-                    args.out,
-                    args.profile,
-                    expected=[u.name for u in units],
-                    asked_to_stop=asked_to_stop,
-                    progress=progress,
-                )
-            except Stopped:
-                print(f"igr: {unit.name} is stopped; run again to go on", file=sys.stderr)
-                return STOPPED
-    return 0
-
-
-def _use_all_cores() -> None:
-    """One device for each core, each on one thread: an ensemble fills them better than one model."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    import jax
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", min(cores or 1, 2))
-
-
-def _layout() -> Any:
-    import jax
-    import numpy as np
-    from jax.sharding import Mesh
-
-    from igrlib.training.ensemble import Layout
-
-    return Layout(Mesh(np.array(jax.devices()), ("models",)))
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {' '.join(error.strerror.split())}"
+    return text

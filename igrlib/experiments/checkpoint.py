@@ -46,8 +46,9 @@ def restore(
 
 def _check_identity(path: Path, found: Any, wanted: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(wanted))
-    for name in sorted({*wanted, *(found or {})}):
-        was, is_now = (found or {}).get(name), wanted.get(name)
+    known: dict[str, Any] = found or {}
+    for name in sorted({*wanted, *known}):
+        was, is_now = known.get(name), wanted.get(name)
         if was != is_now:
             raise records.RecordError(
                 f"the checkpoint {path.name} was written with another {name}: {was!r}, now "

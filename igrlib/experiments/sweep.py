@@ -201,7 +201,7 @@ class Sweep:
             steps = np.where(alive, self.ensemble.members.stops, -1)
             self.arrays["chosen_step"][:, POINTS.index("final")] = steps
         reached = np.flatnonzero(self.arrays["chosen_step"][:, POINTS.index(point)] >= 0)
-        return self.ensemble.blocks(list(reached))
+        return self.ensemble.blocks(reached.tolist())
 
     def _look_closely(self, point: str, block: np.ndarray) -> None:
         column = POINTS.index(point)
@@ -213,7 +213,7 @@ class Sweep:
     def _over(self, members: np.ndarray, function: Callable[[PyTree, np.ndarray], Any]) -> Any:
         """`function(params, block)` over all blocks of `members`, joined, on the host."""
         parts = []
-        for block in self.ensemble.blocks(list(members)):
+        for block in self.ensemble.blocks(members.tolist()):
             params = self.ensemble.take(self.state.params, block)
             parts.append(jax.tree.map(np.asarray, function(params, block)))
         joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)

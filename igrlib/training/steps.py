@@ -66,7 +66,7 @@ def compiled_steps(
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(given.seeds)
         return jax.vmap(lambda key: epoch_order(key, epoch, num_examples))(keys)
 
-    def one_step(state: State, given: Given, data: Any, first: Array, _: Array) -> State:
+    def one_step(state: State, given: Given, data: Any, first: Array) -> State:
         return step(first, state, given, orders(given, first // per_epoch), data)
 
     def all_steps(state: State, given: Given, data: Any, first: Array, last: Array) -> State:
@@ -85,13 +85,12 @@ def compiled_steps(
         groups = jax.tree.map(
             lambda a: a.reshape(num_groups, layout.group, *a.shape[1:]), (state, given)
         )
-        rest = ((images, labels), first, last)
+        data = (images, labels)
         if layout.loop:
-            done = jax.lax.map(lambda sg: all_steps(*sg, *rest), groups)
+            done = jax.lax.map(lambda sg: all_steps(sg[0], sg[1], data, first, last), groups)
             return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
-        parts = [
-            one_step(*jax.tree.map(lambda a, k=k: a[k], groups), *rest) for k in range(num_groups)
-        ]
+        each_group = [jax.tree.map(lambda a, k=k: a[k], groups) for k in range(num_groups)]
+        parts = [one_step(s, g, data, first) for s, g in each_group]
         return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
     each, same = P(layout.mesh.axis_names[0]), P()
