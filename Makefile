@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas unit notebooks html html-test links record lock clean
+.PHONY: help book test setup lint types schemas data bench unit notebooks html html-test links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -65,6 +65,11 @@ schemas: $(STAMP) ## the workflows and the citation file against their schemas
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
+data: $(STAMP) ## read MNIST and CIFAR-10 once, by TensorFlow Datasets, into the cache
+	$(call heading,Data)
+	$(BIN)/igr data prepare mnist
+	$(BIN)/igr data prepare cifar10
+
 unit: $(STAMP) ## unit tests, with the coverage of igrlib
 	$(call heading,Unit tests)
 	@mkdir -p _build/coverage
@@ -86,6 +91,10 @@ html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck
+
+bench: $(STAMP) ## how fast, as ratios in one run (the peer PyTorch: pip install -e ".[bench]")
+	$(call heading,Benchmarks)
+	$(BIN)/python -m tests.benchmarks
 
 record: $(STAMP) ## for authors: format, execute and normalise chapters in place (CHAPTERS=...)
 	$(BIN)/ruff format $(CHAPTERS)

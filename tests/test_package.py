@@ -23,7 +23,27 @@ THEORY = (
     "igrlib.ntk",
     "igrlib.models.two_parameter",
 )
-PUBLIC = (*THEORY, "igrlib", "igrlib.models", "igrlib.plots")
+PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
+FIGURES = tuple(f"igrlib.plots.{name}" for name in ("chosen", "curves", "factors", "matched"))
+PUBLIC = (
+    *THEORY,
+    *PLOTS,
+    *FIGURES,
+    "igrlib",
+    "igrlib.models",
+    "igrlib.plots",
+    "igrlib.plots.mnist",
+    "igrlib.records",
+    "igrlib.data",
+    "igrlib.measures",
+    "igrlib.models.mlp",
+    "igrlib.training.batches",
+    "igrlib.training.ensemble",
+    "igrlib.experiments.sweep",
+    "igrlib.experiments.mlp_sweep",
+    "igrlib.experiments.profiles",
+    "igrlib.experiments.runner",
+)
 
 # What the theory half promises to keep.
 PROMISED = {
@@ -69,6 +89,12 @@ def test_importing_leaves_jax_as_it_is_and_loads_nothing_heavy():
     assert not {"matplotlib", "flax", "optax", "tensorflow", "sklearn", "sympy"} & set(modules)
     assert "igrlib.plots" not in modules
     assert set(THEORY) <= set(modules)
+
+
+def test_the_plots_of_the_theory_load_nothing_of_the_experiments():
+    modules = set(fresh("import igrlib.plots\nprint(json.dumps(sorted(sys.modules)))"))
+    assert set(PLOTS) <= modules
+    assert not {"flax", "optax", "igrlib.records", "igrlib.blocks"} & modules
 
 
 def test_without_64_bit_mode_everything_is_float32():
@@ -142,17 +168,17 @@ def test_everything_public_says_what_it_is(name):
         assert doc.strip().splitlines()[0].rstrip().endswith((".", ":", ",", "/", "‖²", "loss"))
 
 
-def test_every_theory_docstring_names_its_source():
+def test_every_theory_and_figure_docstring_names_its_source():
     missing = [
         f"{name}.{item}"
-        for name in THEORY
+        for name in (*THEORY, *FIGURES)
         for item in sorted(defined_here(importlib.import_module(name)))
         if not re.search(r"\bSource: \S", getattr(importlib.import_module(name), item).__doc__)
     ]
     assert missing == []
 
 
-@pytest.mark.parametrize("name", [*THEORY, "igrlib.plots"])
+@pytest.mark.parametrize("name", [*THEORY, *PLOTS, *FIGURES])
 def test_public_functions_are_annotated(name):
     module = importlib.import_module(name)
     for item in defined_here(module):

@@ -1,0 +1,20 @@
+"""One style for every figure of the book, and the kinds of plot that it draws.
+
+The theory half's plots stand here; the figures of the MNIST experiments are in
+`igrlib.plots.mnist`, imported by itself because it reads records. `import igrlib` does not load
+matplotlib.
+"""
+
+from igrlib.plots.order import order_plot
+from igrlib.plots.phase import phase_plane
+from igrlib.plots.style import COLORS, learning_rate_colors, use_style
+from igrlib.plots.tangent import tangent_plane
+
+__all__ = [
+    "COLORS",
+    "learning_rate_colors",
+    "order_plot",
+    "phase_plane",
+    "tangent_plane",
+    "use_style",
+]

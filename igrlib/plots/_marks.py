@@ -1,0 +1,125 @@
+"""How models are drawn: every seed, what was censored, what fitted, what diverged."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
+
+from igrlib.blocks import Blocks
+from igrlib.plots._tables import Palette
+
+__all__ = ["MANY", "legend_above", "legend_handles", "models", "rate_axis", "seed_lines"]
+
+MANY = 8
+"""From so many seeds on their median is drawn over them; fewer are only shown."""
+
+
+def seed_lines(ax: Axes, x: np.ndarray, rows: np.ndarray, **style: Any) -> None:
+    """A thin line for each seed; with `MANY` or more, faint, under the line of their median.
+
+    `x`: (k,); `rows`: (seeds, k), NaN where nothing was measured, which breaks a line. The median
+    is over the seeds with any value, where all of these have one.
+    """
+    rows = rows[np.isfinite(rows).any(axis=1)]
+    many = len(rows) >= MANY
+    for row in rows:
+        ax.plot(x, row, lw=0.8 if many else 1.0, alpha=0.45 if many else 0.9, **style)
+    if many:
+        ax.plot(x, np.median(rows, axis=0), lw=2.2, **style)
+
+
+def models(
+    ax: Axes,
+    x: np.ndarray,
+    y: np.ndarray,
+    table: Blocks,
+    colors: Palette,
+    *,
+    by: str,
+    selection: str | None,
+) -> None:
+    """A point for each model at `(x, y)`, both (B, R): colour `by` "rate" or "width".
+
+    Open: its best accuracy lies in the last tenth of the run; ringed: it fitted all training
+    examples; a cross at the upper edge: it diverged. Without `selection` nothing is censored.
+    """
+    censored = table.marks.get(f"censored_{selection}", np.zeros(table.finished.shape, bool))
+    diverged = table.marks["diverged"]
+    shown = np.isfinite(x) & np.isfinite(y) & table.finished & ~diverged
+    at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+    for width in np.unique(table.width):
+        rows, marker = table.width == width, colors.markers[int(width)]
+        for j, rate in enumerate(table.learning_rate):
+            color = colors.rates[float(rate)] if by == "rate" else colors.widths[int(width)]
+            style = {"color": color, "ls": "none"}
+            for late, face in ((False, color), (True, "none")):
+                cells = rows & shown[:, j] & (censored[:, j] == late)
+                if cells.any():
+                    ax.plot(x[cells, j], y[cells, j], marker, mfc=face, ms=5, **style)
+            gone = rows & diverged[:, j] & np.isfinite(x[:, j])
+            if gone.any():
+                ax.plot(x[gone, j], np.ones(gone.sum()), "x", ms=6, **style, **at_the_edge)
+    ring = shown & table.marks["fitted"]
+    if ring.any():
+        ax.plot(x[ring], y[ring], "o", ms=9.5, mfc="none", mec="black", mew=0.7, ls="none")
+
+
+def rate_axis(ax: Axes, rates: np.ndarray) -> None:
+    """Learning rates on a logarithmic axis, each with its tick."""
+    ax.set(xscale="log", xlabel="learning rate $h$")
+    ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
+
+
+def legend_above(figure: Figure, handles: list[Line2D]) -> None:
+    """The legend of a whole figure."""
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize="small")
+
+
+def legend_handles(
+    table: Blocks,
+    colors: Palette,
+    *,
+    rates: bool = False,
+    widths: str | None = None,
+    selection: str | None = None,
+    lines: bool = False,
+    points: bool = True,
+) -> list[Line2D]:
+    """What the figure's colours, markers and lines mean, of those that occur in `table`.
+
+    `widths`: None, "marker" or "color"; `lines`: seeds are drawn as lines;
+    `points`: models are drawn by `models`.
+    """
+    diverged = table.marks["diverged"]
+    found: list[Line2D] = []
+    if rates:
+        for rate, gone in zip(table.learning_rate, diverged.sum(axis=0), strict=True):
+            color = colors.rates[float(rate)]
+            label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone and not points else "")
+            found.append(Line2D([], [], color=color, lw=3, label=label))
+    for width in np.unique(table.width) if widths else ():
+        color = colors.widths[int(width)] if widths == "color" else "0.4"
+        marker, ls = colors.markers[int(width)], "-" if lines else "none"
+        found.append(Line2D([], [], color=color, marker=marker, ls=ls, label=f"width {width}"))
+    if lines:
+        counts = [int(np.sum(table.width == n)) for n in np.unique(table.width)]
+        found.append(_black(lw=0.8, label="each seed"))
+        if max(counts) >= MANY:
+            found.append(_black(lw=2.2, label=f"median (from {MANY} seeds on)"))
+    if selection is not None and table.marks.get(f"censored_{selection}", np.zeros(1)).any():
+        found.append(_black(marker="o", mfc="none", ls="none", label="open: best in last tenth"))
+    if points and table.marks["fitted"].any():
+        ring = {"marker": "o", "ms": 9.5, "mfc": "none", "mew": 0.7, "ls": "none"}
+        found.append(_black(**ring, label="ringed: fitted all images"))
+    if points and diverged.any():
+        found.append(_black(marker="x", ls="none", label=f"diverged ({diverged.sum()})"))
+    return found
+
+
+def _black(**style: Any) -> Line2D:
+    return Line2D([], [], color="black", **style)

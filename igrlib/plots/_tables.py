@@ -1,0 +1,98 @@
+"""What the figures of a sweep read from its record, and the colours and markers it gets there."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from igrlib.blocks import Blocks, blocks
+from igrlib.experiments.sweep import POINTS
+from igrlib.plots.style import learning_rate_colors
+from igrlib.records import Record
+
+__all__ = ["Palette", "chosen", "num_params", "one_width", "palette", "unit_configs"]
+
+_INPUTS = {"digits": 8 * 8, "mnist": 28 * 28}
+_MARKERS = "o^sDvP*X"
+# Light to dark like the learning rates, in orange, so that the two are not taken for each other.
+_WIDTH_COLORS = ("#fdae6b", "#f16913", "#b13a03", "#6b2101", "#401300", "#000000")
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours by learning rate and width, markers by width: the same in all figures of a record."""
+
+    rates: dict[float, Any]
+    widths: dict[int, str]
+    markers: dict[int, str]
+
+
+def palette(record: Record) -> Palette:
+    """Colours and markers for all learning rates and widths of a record, in every arm."""
+    units = record.units.values()
+    rates = sorted({float(h) for unit in units for h in unit.arrays["learning_rate"]})
+    widths = sorted({int(unit.meta["unit_config"]["width"]) for unit in units})
+    shades = [_WIDTH_COLORS[k % len(_WIDTH_COLORS)] for k in range(len(widths))]
+    marks = [_MARKERS[k % len(_MARKERS)] for k in range(len(widths))]
+    # Without the lightest colour of the scale: thin lines of it are hard to see on white.
+    return Palette(
+        dict(zip(rates, learning_rate_colors([0.0, *rates])[1:], strict=True)),
+        dict(zip(widths, shades, strict=True)),
+        dict(zip(widths, marks, strict=True)),
+    )
+
+
+def unit_configs(record: Record, arm: str) -> list[dict[str, Any]]:
+    """The configurations of the finished units of an arm."""
+    configs = [unit.meta["unit_config"] for unit in record.units.values()]
+    return [config for config in configs if config["name"] == arm]
+
+
+def one_width(record: Record, arm: str, width: int | None) -> Blocks:
+    """The blocks of one width of an arm; None where it has only one.
+
+    Raises `ValueError` for another width, naming those recorded.
+    """
+    table = blocks(record, arm)
+    there = sorted({int(n) for n in table.width})
+    if width is None and len(there) == 1:
+        width = there[0]
+    if width not in there:
+        raise ValueError(f"width must be one of {there}, recorded for arm {arm!r}, got {width}")
+    rows = table.width == width
+    return replace(
+        table,
+        width=table.width[rows],
+        batch_size=table.batch_size[rows],
+        seed=table.seed[rows],
+        finished=table.finished[rows],
+        marks={name: mark[rows] for name, mark in table.marks.items()},
+        values={name: value[rows] for name, value in table.values.items()},
+    )
+
+
+def num_params(record: Record, table: Blocks) -> np.ndarray:
+    """The number m of parameters of the MLP of each block, (B,).
+
+    Source: Section 6; m = (d + 1)n + 4(n + 1)n + 10(n + 1) for five hidden layers of n units.
+    """
+    (name,) = {config["dataset"] for config in unit_configs(record, table.arm)}
+    n = table.width
+    return (_INPUTS[name] + 1) * n + 4 * (n + 1) * n + 10 * (n + 1)
+
+
+def chosen(table: Blocks, name: str, selection: str) -> np.ndarray:
+    """(B, R, …) of a measure at the point that `selection` names.
+
+    Raises `ValueError` where the arm was not measured there, naming where it was.
+    """
+    if selection not in POINTS:
+        raise ValueError(f"selection must be one of {POINTS}, got {selection!r}")
+    values = table.chosen(name, selection)
+    if not np.isfinite(values).any():
+        there = [p for p in POINTS if np.isfinite(table.chosen(name, p)).any()]
+        raise ValueError(
+            f"selection must be one of {there}, where {name} of arm {table.arm!r} was measured, "
+            f"got {selection!r}"
+        )
+    return values

@@ -1,0 +1,135 @@
+"""Models at the point chosen by accuracy: Figures 2 and 3, and the largest curvature.
+
+Source: Section 6, Figures 2 and 3; chapter 7, *MNIST*.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from igrlib.blocks import blocks
+from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.plots._tables import chosen, num_params, one_width, palette
+from igrlib.records import Record
+
+__all__ = ["figure_2", "figure_3", "sharpness"]
+
+
+def figure_2(
+    record: Record,
+    arm: str = "sgd",
+    *,
+    selection: str = "validation",
+    noise: ArrayLike | None = None,
+) -> Figure:
+    """R_IG and test accuracy against λ = hm/4, at the chosen point of every model.
+
+    `selection` is "validation" or "test", the accuracy whose maximum chooses, or "final"; `noise`,
+    of shape (B, R) as `igrlib.blocks.blocks(record, arm)`, is drawn beside R_IG: what the same plot
+    shows where ‖∇E‖² depends on nothing.
+
+    Raises `ValueError` for an arm or selection that was not recorded, or `noise` of another shape.
+
+    Source: Figure 2; chapter 7, *MNIST*.
+    """
+    table, colors = blocks(record, arm), palette(record)
+    m = num_params(record, table)[:, None]
+    rate = table.learning_rate[None, :] * m / 4
+    regularizer = chosen(table, "train_squared_gradient", selection) / m
+    accuracy = 100 * chosen(table, "test_accuracy", selection)
+    handles = legend_handles(table, colors, rates=True, widths="marker", selection=selection)
+    rows = 1 if noise is None else 2
+    figure = plt.figure(figsize=(7.2, 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2, squeeze=False)
+    panels = [(grid[0, 0], "(a)", regularizer), (grid[-1, -rows], "(b)", accuracy)]
+    if noise is None:
+        legend_above(figure, handles)
+    else:
+        values = np.asarray(noise, float)
+        if values.shape != rate.shape:
+            raise ValueError(f"noise must have shape {rate.shape}, got {values.shape}")
+        panels.append((grid[0, 1], r"what pure noise in $\Vert\nabla E\Vert^2$ gives", values))
+        grid[1, 1].set_axis_off()
+        grid[1, 1].legend(handles=handles, loc="center")
+    for ax, title, y in panels:
+        models(ax, rate, y, table, colors, by="rate", selection=selection)
+        ax.set(title=title, xlabel=r"$\lambda = hm/4$", xscale="log")
+        label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
+        ax.set(ylabel=label, yscale="linear" if y is accuracy else "log")
+    return figure
+
+
+def figure_3(
+    record: Record,
+    arm: str = "sgd",
+    *,
+    width: int | None = None,
+    selection: str = "validation",
+) -> Figure:
+    """Slope against h; slope and test accuracy after noise θ(1 + η), η ~ N(0, σ²), against σ.
+
+    Of models of one width, which may be left out where the arm has only one, at the chosen point;
+    the last panel shows the standard deviation of the accuracy over the draws of noise.
+
+    Raises `ValueError` for an arm, width or selection that was not recorded.
+
+    Source: Figure 3; chapter 7, *MNIST*.
+    Differs from the paper: its σ may be a variance; here it is a standard deviation, in per cent.
+    """
+    table, colors = one_width(record, arm, width), palette(record)
+    slope = np.sqrt(chosen(table, "train_squared_gradient", selection))
+    noisy = {
+        name: chosen(table, f"noise_{name}", selection)
+        for name in ("slope", "accuracy", "accuracy_sd")
+    }
+    figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
+    h = np.broadcast_to(table.learning_rate, slope.shape)
+    seed_lines(grid[0, 0], table.learning_rate, slope, color="0.5")
+    models(grid[0, 0], h, slope, table, colors, by="rate", selection=selection)
+    for j, rate in enumerate(table.learning_rate):
+        color = colors.rates[float(rate)]
+        for ax, name, sigma, scale in (
+            (grid[0, 1], "slope", "slope_sigma", 1),
+            (grid[1, 0], "accuracy", "noise_sigma", 100),
+            (grid[1, 1], "accuracy_sd", "noise_sigma", 100),
+        ):
+            sigmas = 100 * table.shared[sigma]
+            seed_lines(ax, sigmas, scale * noisy[name][:, j], color=color, marker=".")
+    slope_label = r"slope $\Vert\nabla E\Vert$"
+    grid[0, 0].set(title="(a) at the chosen point", yscale="log", ylabel=slope_label)
+    rate_axis(grid[0, 0], table.learning_rate)
+    grid[0, 1].set(title="(a) after noise", yscale="log", ylabel=slope_label)
+    grid[1, 0].set(title="(b) accuracy after noise", ylabel="test accuracy (%)")
+    grid[1, 1].set(title="(b) its spread", ylabel="standard deviation (points)")
+    for ax in grid.flat[1:]:
+        ax.set_xlabel(r"noise $\sigma$ (% of each parameter)")
+    handles = legend_handles(table, colors, rates=True, selection=selection, lines=True)
+    legend_above(figure, handles)
+    return figure
+
+
+def sharpness(record: Record, arm: str = "sgd", *, selection: str = "validation") -> Figure:
+    """λ_max of the Hessian against h at the chosen point, with the line 2/h of stability.
+
+    λ_max is an estimate from below. Models above the line are where gradient descent on the
+    quadratic approximation diverges: the rival explanation of flat minima.
+
+    Raises `ValueError` for an arm or selection that was not recorded.
+
+    Source: not in the paper; chapter 7, *MNIST*.
+    """
+    table, colors = blocks(record, arm), palette(record)
+    values = chosen(table, "lambda_max", selection)
+    figure, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
+    for width in np.unique(table.width):
+        style = {"color": colors.widths[int(width)]}
+        seed_lines(ax, table.learning_rate, values[table.width == width], **style)
+    h = np.broadcast_to(table.learning_rate, values.shape)
+    models(ax, h, values, table, colors, by="width", selection=selection)
+    (edge,) = ax.plot(table.learning_rate, 2 / table.learning_rate, "k--", lw=1.2, label="$2/h$")
+    rate_axis(ax, table.learning_rate)
+    ax.set(yscale="log", ylabel=r"$\lambda_{\max}$")
+    handles = legend_handles(table, colors, widths="color", selection=selection, lines=True)
+    legend_above(figure, [*handles, edge])
+    return figure

@@ -1,0 +1,37 @@
+"""Errors against step size, and the order that they fall with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+from numpy.typing import ArrayLike
+
+from igrlib.backward_error import convergence_order
+from igrlib.plots.style import COLORS
+
+__all__ = ["order_plot"]
+
+
+def order_plot(
+    ax: Axes, step_sizes: ArrayLike, errors: Mapping[str, ArrayLike]
+) -> dict[str, float]:
+    """Errors against step size on log-log axes, each with its fitted order in the legend.
+
+    `errors` maps a label, preferably a key of `COLORS`, to one error for each step size.
+    Returns the fitted orders by label.
+    """
+    h = np.asarray(step_sizes)
+    orders = {}
+    for label, values in errors.items():
+        e = np.asarray(values)
+        orders[label] = convergence_order(h, e)
+        (points,) = ax.loglog(
+            h, e, "o", color=COLORS.get(label), label=f"{label}: order {orders[label]:.2f}"
+        )
+        through = np.exp(np.mean(np.log(e)) - orders[label] * np.mean(np.log(h)))
+        ax.loglog(h, through * h ** orders[label], "-", lw=1, color=points.get_color())
+    ax.set_xlabel("step size $h$")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.legend()
+    return orders

@@ -1,0 +1,87 @@
+"""Records of a sweep with effects that are known, made without training."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from igrlib.records import Record, Unit
+
+RATES = (0.1, 0.05, 0.025, 0.01, 0.005)
+LEVELS = np.array([1e-1, 1e-2, 1e-3, 1e-4])
+NOISE = np.array([0.0, 0.5, 1.0, 2.0])
+PARAMS = {"squared_gradient": 0.0, "lambda_max": 0.0, "accuracy": 0.0, "area": 0.0}
+
+
+def unit(width, seeds, *, effects=None, spread=0.0, rates=RATES, arm="sgd", points=("validation",)):
+    """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
+
+    ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
+    logarithms is exact.
+    """
+    effects = {**PARAMS, **(effects or {})}
+    members = list(itertools.product(seeds, rates))
+    seed, h = (np.array(column) for column in zip(*members, strict=True))
+    rng = np.random.default_rng([width, *seeds])
+    block = {s: np.random.default_rng([width, s]).normal() for s in seeds}
+    of_block, x = np.array([block[s] for s in seed.tolist()]), np.log2(h / 0.01)
+
+    def noisy(name):
+        return effects[name] * x + spread * rng.normal(size=len(members))
+
+    steps = np.array([0, 10, 30, 100, 300, 1000, 3000])
+    log_loss = np.log(2.3) - (0.5 + 20 * h[:, None]) * steps**0.5 / 5
+    loss = np.exp(log_loss)
+    at_unit_loss = np.exp(of_block + noisy("squared_gradient"))
+    squared = at_unit_loss[:, None] * loss**2
+    below = loss[:, None, :] < LEVELS[:, None]
+    crossing = np.where(below.any(-1), steps[np.argmax(below, -1)], -1)
+    lambda_max = np.exp(of_block + 2 + noisy("lambda_max"))
+    accuracy = 0.97 + 0.002 * of_block + noisy("accuracy") / 100
+    kept = 0.6 + 0.02 * of_block + noisy("area") / 100
+
+    def at_points(values, where=(0, 1, 2)):
+        full = np.full((len(members), 3, *values.shape[1:]), np.nan)
+        for k in where:
+            full[:, k] = values
+        return full
+
+    deep = tuple(("validation", "test", "final").index(p) for p in points)
+    # Linear in σ, from a to b: the mean over σ is half their sum.
+    falling = (2 * kept[:, None] - 0.1) * (1 - NOISE / 2) + 0.1 * NOISE / 2
+    arrays = {
+        "learning_rate": h,
+        "seed": seed,
+        "diverged": np.full(len(members), -1, np.int32),
+        "stop": np.full(len(members), 3000),
+        "gradient_step": steps,
+        "train_loss": loss,
+        "train_squared_gradient": squared,
+        "level": LEVELS,
+        "crossing_step": crossing,
+        "crossing_lambda_max": np.broadcast_to(lambda_max[:, None], (len(members), 4)).copy(),
+        "chosen_step": np.full((len(members), 3), 1000),
+        "chosen_lambda_max": at_points(lambda_max, deep),
+        "chosen_train_squared_gradient": at_points(at_unit_loss),
+        "chosen_test_accuracy": at_points(accuracy),
+        "chosen_noise_accuracy": at_points(falling, deep),
+        "chosen_noise_slope": at_points(np.sqrt(at_unit_loss)[:, None] * np.ones(2), deep),
+        "noise_sigma": NOISE,
+        "slope_sigma": np.array([0.0, 0.5]),
+    }
+    config = {"name": arm, "width": width, "batch_size": 32, "points": list(points)}
+    marks = {
+        "fitted": list(range(len(members))),
+        "censored_validation": [],
+        "censored_test": [],
+    }
+    name = f"{arm}-n{width:04d}-b00032-s{seeds[0]:02d}-{seeds[-1]:02d}"
+    return Unit(name, arrays, {"unit_config": config, "marks": marks})
+
+
+def record(*units, directory="nowhere"):
+    return Record(Path(directory), "mlp-sweep", "test", {u.name: u for u in units})
+
+
+def sweep(widths=(50, 100), seeds=range(8), **how):
+    return record(*(unit(width, tuple(seeds), **how) for width in widths))

@@ -1,0 +1,168 @@
+"""igrlib.blocks: where each number of a record comes to stand, and what is read off it."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic_sweep import LEVELS, NOISE, RATES, record, sweep, unit
+
+from igrlib.blocks import (
+    area_under,
+    arms,
+    blocks,
+    missing_units,
+    squared_gradient_at,
+)
+
+
+def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate():
+    units = [unit(100, (0, 1)), unit(50, (2, 3), rates=(0.05, 0.2)), unit(50, (0, 1))]
+    for number, made in enumerate(units):
+        made.arrays["tag"] = 100 * number + np.arange(len(made.arrays["seed"]))
+    table = blocks(record(*units), "sgd")
+    assert list(zip(table.width, table.seed, strict=True)) == [
+        *((50, seed) for seed in range(4)),
+        *((100, seed) for seed in range(2)),
+    ]
+    assert table.batch_size.tolist() == 6 * [32]
+    assert table.learning_rate.tolist() == [*sorted(RATES), 0.2]
+    nan = np.nan
+    expected = [
+        [204, 203, 202, 201, 200, nan],
+        [209, 208, 207, 206, 205, nan],
+        [nan, nan, nan, 100, nan, 101],
+        [nan, nan, nan, 102, nan, 103],
+        [4, 3, 2, 1, 0, nan],
+        [9, 8, 7, 6, 5, nan],
+    ]
+    np.testing.assert_array_equal(table.value("tag"), expected)
+    np.testing.assert_array_equal(table.finished, np.isfinite(expected))
+    assert table.value("train_loss").shape == (6, 6, 7)
+    np.testing.assert_array_equal(table.shared["level"], LEVELS)
+
+
+def test_what_was_not_measured_is_nan():
+    table = blocks(sweep(), "sgd")
+    for values in (table.value("nothing"), table.chosen("nothing", "test")):
+        assert values.shape == (16, 5)
+        assert np.isnan(values).all()
+    made = unit(50, (0, 1))
+    for name in ("train_loss", "crossing_lambda_max", "level"):
+        del made.arrays[name]
+    table = blocks(record(made), "sgd")
+    assert np.isnan(table.log_squared_gradient(1e-2)).all()
+    assert np.isnan(table.lambda_max_at(1e-2)).all()
+
+
+def test_a_diverged_model_is_marked_and_its_numbers_are_not_used():
+    made = unit(50, (0, 1))
+    made.arrays["diverged"][6] = 100
+    made.meta["marks"] = {"fitted": [0], "censored_validation": [9], "censored_test": [1, 2]}
+    table = blocks(record(made), "sgd")
+    where = {name: np.argwhere(mark).tolist() for name, mark in table.marks.items()}
+    assert where == {
+        "diverged": [[1, 3]],
+        "fitted": [[0, 4]],
+        "censored_validation": [[1, 0]],
+        "censored_test": [[0, 2], [0, 3]],
+    }
+    accuracy = table.chosen("test_accuracy", "test")
+    assert np.argwhere(np.isnan(accuracy)).tolist() == [[1, 3]]
+
+
+def test_points_are_taken_by_name():
+    made = unit(50, (0,))
+    made.arrays["chosen_test_accuracy"] = np.arange(15.0).reshape(5, 3)
+    table = blocks(record(made), "sgd")
+    for column, point in enumerate(("validation", "test", "final")):
+        expected = [12 + column, 9 + column, 6 + column, 3 + column, column]
+        np.testing.assert_array_equal(table.chosen("test_accuracy", point)[0], expected)
+
+
+def test_units_that_do_not_fit_together_are_refused():
+    with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*, got 'gd'"):
+        blocks(sweep(), "gd")
+    again = unit(50, (1, 2))
+    with pytest.raises(ValueError, match="holds a model that the record of 'sgd' has already"):
+        blocks(record(unit(50, (0, 1)), again), "sgd")
+    twice = unit(50, (0, 1))
+    twice.arrays["seed"][:] = 0
+    with pytest.raises(ValueError, match="has already"):
+        blocks(record(twice), "sgd")
+    other = unit(100, (0, 1))
+    other.arrays["level"] = LEVELS[:3]
+    with pytest.raises(ValueError, match=f"level of unit {other.name} is not that"):
+        blocks(record(unit(50, (0, 1)), other), "sgd")
+    other = unit(100, (0, 1))
+    other.arrays["train_loss"] = other.arrays["train_loss"][:, 1:]
+    with pytest.raises(ValueError, match=r"train_loss of unit .* is not shaped as"):
+        blocks(record(unit(50, (0, 1)), other), "sgd")
+
+
+def test_arms_are_kept_apart():
+    both = record(unit(50, (0, 1)), unit(50, (0, 1, 2), arm="gd"))
+    assert arms(both) == ["gd", "sgd"]
+    assert (len(blocks(both, "gd").seed), len(blocks(both, "sgd").seed)) == (3, 2)
+
+
+def test_between_two_measurements_a_power_law_is_exact():
+    loss = np.array([[2.0, 0.5, 0.03, 0.004], [3.0, 0.009, 0.02, 0.001]])
+    squared = 7 * loss**1.6
+    for level in (0.3, 0.1, 0.01):
+        expected = np.log(7) + 1.6 * np.log(level)
+        np.testing.assert_allclose(
+            squared_gradient_at(loss, squared, level), [expected, expected], rtol=1e-12
+        )
+
+
+def test_it_is_the_first_crossing_that_counts():
+    loss = np.array([1.0, 0.1, 1.0, 0.1])
+    squared = np.array([1.0, np.e**2, 1.0, np.e**8])
+    np.testing.assert_allclose(squared_gradient_at(loss, squared, 10**-0.5), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "squared"),
+    [
+        ([1.0, 0.5, 0.2], [1.0, 1.0, 1.0]),  # never below
+        ([0.05, 0.5, 0.01], [1.0, 1.0, 1.0]),  # from the start
+        ([1.0, np.nan, np.nan], [1.0, np.nan, np.nan]),
+        ([1.0, np.nan, 0.01], [1.0, np.nan, 1.0]),
+        ([1.0, 0.5, 0.01], [1.0, np.nan, 1.0]),
+        ([1.0, 0.5, 0.0], [1.0, 1.0, 0.0]),
+        ([1.0, 0.5, 0.01], [1.0, 1.0, 0.0]),
+    ],
+)
+def test_without_two_measurements_around_the_level_there_is_no_number(loss, squared):
+    assert np.isnan(squared_gradient_at(np.array(loss), np.array(squared), 0.1))
+
+
+def test_curvature_measured_once_for_several_levels_counts_for_each():
+    made, nan = unit(50, (0,), rates=(0.1, 0.2, 0.3)), np.nan
+    made.arrays["crossing_step"] = np.array([[10, 30, 30, 30], [10, 10, 30, -1], [10, 10, 10, 30]])
+    made.arrays["crossing_lambda_max"] = np.array(
+        [[5.0, nan, nan, 6.0], [nan, 7.0, 8.0, nan], [1.0, 2.0, nan, 4.0]]
+    )
+    table = blocks(record(made), "sgd")
+    found = np.array([table.lambda_max_at(level)[0] for level in LEVELS]).T
+    np.testing.assert_array_equal(found, [[5, 6, 6, 6], [7, 7, 8, nan], [1, 2, nan, 4]])
+    assert np.isnan(table.lambda_max_at(0.05)).all()
+
+
+def test_area_is_the_mean_accuracy_over_the_noise():
+    accuracy = np.array([[1.0, 0.5, 0.3, 0.1], [0.7, 0.7, 0.7, 0.7]])
+    # 0.5·0.75 + 0.5·0.4 + 1·0.2 over a range of 2.
+    np.testing.assert_allclose(area_under(accuracy, NOISE), [0.3875, 0.7], rtol=1e-12)
+
+
+def test_missing_units_are_those_of_the_arm_that_the_manifest_expects(tmp_path):
+    made = unit(50, (0, 1))
+    here = record(made, directory=tmp_path)
+    assert missing_units(here, "sgd") == ()
+    more = ["sgd-n0100-b00032-s00-01", "gd-n0050-b01000-s00-03"]
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"expected": [made.name, *more]}))
+    assert missing_units(here, "sgd") == (more[0],)
+    assert missing_units(here, "gd") == (more[1],)
+    manifest.write_text(json.dumps({"expected": None}))
+    assert missing_units(here, "sgd") == ()

@@ -1,0 +1,477 @@
+"""igrlib.plots.mnist: the drawn numbers against those of a record made up here, model by model."""
+
+from pathlib import Path
+
+import jax
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb, to_rgba
+
+from igrlib import plots
+from igrlib.models.mlp import mlp
+from igrlib.plots import _tables, mnist
+from igrlib.records import Record, Unit
+
+mpl.use("Agg")
+
+STEPS = np.array([0, 10, 40, 100, 400, 1000])
+SCORES = np.array([0, 10, 20, 40, 100, 300, 400, 1000])
+LEVELS = np.array([1e-1, 1e-2, 1e-4])
+NOISE = np.array([0.0, 0.5, 1.0])
+SLOPES = np.array([0.0, 0.25])
+
+
+def made_up(units, *, diverged=(), censored=(), fitted=(), stop=None, points=("validation",)):
+    """Units `(arm, width, batch size, rates, seeds)` with random arrays; marks by (width, h, seed).
+
+    A model of rate h in `stop` is measured up to that step and no further.
+    """
+    made = {}
+    for arm, width, batch, rates, seeds in units:
+        rng = np.random.default_rng([width, batch, len(arm), seeds[0]])
+        pairs = [(h, s) for s in seeds for h in rates]
+        h, seed = (np.array(column) for column in zip(*pairs, strict=True))
+        keys = [(width, float(r), int(s)) for r, s in pairs]
+        m, g, s = len(h), len(STEPS), len(SCORES)
+
+        def draw(*shape, low=0.1, high=1.0, rng=rng, m=m):
+            return rng.uniform(low, high, (m, *shape))
+
+        def falling(n, low, rng=rng, m=m):
+            return np.exp(np.linspace(0.5, low, n) + rng.uniform(-0.1, 0.1, (m, n)))
+
+        arrays = {
+            "learning_rate": h,
+            "seed": seed,
+            "mu": np.zeros(m),
+            "stop": np.full(m, STEPS[-1]),
+            "diverged": np.array([100 if key in diverged else -1 for key in keys]),
+            "score_step": SCORES,
+            "gradient_step": STEPS,
+            "level": LEVELS,
+            "noise_sigma": NOISE,
+            "slope_sigma": SLOPES,
+            "test_loss": draw(s),
+            "test_accuracy": draw(s),
+            "validation_loss": draw(s),
+            "validation_accuracy": draw(s),
+            "train_loss": falling(g, -7.0),
+            "train_accuracy": draw(g),
+            "train_squared_gradient": falling(g, -9.0),
+            "test_squared_gradient": draw(g),
+            "norm": draw(g, low=20.0, high=30.0),
+            "crossing_step": np.full((m, 3), -1),
+            "crossing_lambda_max": draw(3, low=1.0, high=100.0),
+            "crossing_batch_squared_gradient": draw(3),
+            "chosen_step": np.full((m, 3), 400),
+        }
+        for name in ("train_squared_gradient", "test_accuracy", "train_loss", "norm"):
+            arrays[f"chosen_{name}"] = draw(3)
+        deep = {"lambda_max": (3,), "noise_accuracy": (3, 3), "noise_accuracy_sd": (3, 3)}
+        for name, shape in (deep | {"noise_slope": (3, 2), "noise_slope_sd": (3, 2)}).items():
+            arrays[f"chosen_{name}"] = draw(*shape)
+            unseen = [k for k, p in enumerate(("validation", "test", "final")) if p not in points]
+            arrays[f"chosen_{name}"][:, unseen] = np.nan
+        at_steps = [f"train_{n}" for n in ("loss", "accuracy", "squared_gradient")]
+        at_steps += ["test_squared_gradient", "norm"]
+        for rate, last in (stop or {}).items():
+            for field in at_steps:
+                arrays[field][np.ix_(h == rate, last < STEPS)] = np.nan
+            for field in ("test_loss", "test_accuracy"):
+                arrays[field][np.ix_(h == rate, last < SCORES)] = np.nan
+        config = {"name": arm, "dataset": "mnist", "width": width, "batch_size": batch}
+        config |= {"num_train": 1000, "points": list(points)}
+        late = [k for k, key in enumerate(keys) if key in censored]
+        marks = {"censored_validation": late, "censored_test": []}
+        marks["fitted"] = [k for k, key in enumerate(keys) if key in fitted]
+        name = f"{arm}-n{width:04d}-b{batch:05d}-s{seeds[0]:02d}-{seeds[-1]:02d}"
+        made[name] = Unit(name, arrays, {"unit_config": config, "marks": marks})
+    return Record(Path("nowhere"), "mlp-sweep", "made-up", made)
+
+
+RATES = (0.1, 0.05, 0.01)
+ARM = [
+    ("sgd", 50, 32, RATES, (0, 1, 2, 3)),
+    ("sgd", 50, 32, RATES, (4, 5, 6, 7)),
+    ("sgd", 100, 32, RATES, (0, 1, 2)),
+]
+M = {50: 49960, 100: 119910}
+"""The parameter counts that the paper prints."""
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with mpl.rc_context():
+        plots.use_style()
+        yield
+        plt.close("all")
+
+
+def member(record, width, h, seed, arm="sgd"):
+    """The arrays of one model, looked up in the unit that holds it."""
+    for unit in record.units.values():
+        config, a = unit.meta["unit_config"], unit.arrays
+        (found,) = np.nonzero((a["learning_rate"] == h) & (a["seed"] == seed))
+        if (config["name"], config["width"]) == (arm, width) and len(found):
+            return {
+                name: array[found[0]] for name, array in a.items() if len(array) == len(a["mu"])
+            }
+    raise KeyError((width, h, seed))
+
+
+def seeds_of(width):
+    return range(8) if width == 50 else range(3)
+
+
+def drawn(ax, marker):
+    """The lines with this marker that are not lines, one after the other."""
+    return [a for a in ax.get_lines() if a.get_marker() == marker and a.get_linestyle() == "None"]
+
+
+def dots(ax, *markers, hollow=None):
+    """All points with these markers as sorted rows (x, y); `hollow` picks open or filled ones."""
+    found = [
+        np.column_stack(a.get_data())
+        for marker in markers
+        for a in drawn(ax, marker)
+        if a.get_markersize() < 9 and hollow in (None, a.get_markerfacecolor() == "none")
+    ]
+    return np.array(sorted(map(tuple, np.concatenate([np.zeros((0, 2)), *found])))).reshape(-1, 2)
+
+
+def rows(pairs):
+    return np.array(sorted(pairs)).reshape(-1, 2)
+
+
+def curves(ax, **wanted):
+    """The solid or dashed lines with these properties, as (x, y)."""
+    lines = [a for a in ax.get_lines() if a.get_linestyle() in ("-", "--")]
+    return [a for a in lines if all(getattr(a, f"get_{k}")() == v for k, v in wanted.items())]
+
+
+def has_line(lines, x, y):
+    """Whether just one of `lines` goes through these points, NaN where it is broken."""
+
+    def same(line):
+        there = line.get_xdata(), line.get_ydata()
+        return all(
+            np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-9, equal_nan=True)
+            for a, b in zip(there, (x, y), strict=True)
+        )
+
+    return sum(map(same, lines)) == 1
+
+
+def labels(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
+@pytest.mark.parametrize(("dataset", "shape"), [("mnist", (28, 28)), ("digits", (8, 8))])
+def test_the_number_of_parameters_is_that_of_the_network(dataset, shape):
+    record = made_up(ARM)
+    for unit in record.units.values():
+        unit.meta["unit_config"]["dataset"] = dataset
+    table = _tables.blocks(record, "sgd")
+    for width, m in zip(table.width, _tables.num_params(record, table), strict=True):
+        start = jax.eval_shape(mlp(int(width)).init, jax.random.key(0), np.zeros((1, *shape)))
+        assert m == sum(leaf.size for leaf in jax.tree.leaves(start))
+        assert dataset != "mnist" or m == M[int(width)]
+
+
+def test_colours_belong_to_the_record_and_not_to_the_arm():
+    record = made_up([*ARM, ("gd", 50, 1000, (0.2, 0.1), (0,))])
+    colors = _tables.palette(record)
+    assert sorted(colors.rates) == [0.01, 0.05, 0.1, 0.2]
+    brightness = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.rates[h])) for h in (0.01, 0.2)]
+    # Readable on white, and dark for large steps.
+    assert 0.7 > brightness[0] > brightness[1]
+    figure = mnist.figure_a3(record, "gd")
+    (line,) = [a for a in curves(figure.axes[0]) if a.get_ydata()[1] > 0][:1]
+    assert to_rgba(line.get_color()) in {to_rgba(colors.rates[h]) for h in (0.1, 0.2)}
+    assert len(set(colors.markers.values())) == len(set(colors.widths.values())) == 2
+
+
+@pytest.mark.parametrize(("selection", "column"), [("validation", 0), ("test", 1), ("final", 2)])
+def test_figure_2_shows_every_model_once(selection, column):
+    gone, late = (50, 0.1, 1), (100, 0.01, 2)
+    record = made_up(ARM, diverged=[gone], censored=[late], fitted=[(100, 0.1, 0)])
+    figure = mnist.figure_2(record, selection=selection)
+    left, right = figure.axes
+    for ax, name, scale in ((left, "train_squared_gradient", None), (right, "test_accuracy", 100)):
+        for width in M:
+            expected, openly = [], []
+            for h in RATES:
+                for seed in seeds_of(width):
+                    value = member(record, width, h, seed)[f"chosen_{name}"][column]
+                    point = (h * M[width] / 4, value * (scale or 1 / M[width]))
+                    if (width, h, seed) == late and selection == "validation":
+                        openly.append(point)
+                    elif (width, h, seed) != gone:
+                        expected.append(point)
+            marker = {50: "o", 100: "^"}[width]
+            np.testing.assert_allclose(dots(ax, marker, hollow=False), rows(expected))
+            np.testing.assert_allclose(dots(ax, marker, hollow=True), rows(openly))
+        (cross,) = drawn(ax, "x")
+        np.testing.assert_allclose(cross.get_data(), [[0.1 * M[50] / 4], [1.0]])
+        # At the upper edge of the axes, whatever they show.
+        _, height = ax.transAxes.inverted().transform(cross.get_transform().transform([1, 1]))
+        assert height == pytest.approx(1, abs=1e-9)
+        (ring,) = [a for a in drawn(ax, "o") if a.get_markersize() > 9]
+        np.testing.assert_allclose(ring.get_xdata(), 0.1 * M[100] / 4)
+    text = labels(figure.legends[0])
+    assert "diverged (1)" in text
+    assert ("open: best in last tenth" in text) == (selection == "validation")
+    assert "ringed: fitted all images" in text
+    assert {f"$h = {h}$" for h in RATES} <= set(text)
+
+
+def test_figure_2_draws_pure_noise_beside_what_was_measured():
+    gone = (50, 0.1, 1)
+    record = made_up(ARM, diverged=[gone])
+    table = _tables.blocks(record, "sgd")
+    noise = np.random.default_rng(5).uniform(1, 2, table.finished.shape)
+    figure = mnist.figure_2(record, noise=noise)
+    beside = figure.axes[1]
+    cells = [
+        (h * M[int(width)] / 4, noise[k, j])
+        for k, (width, seed) in enumerate(zip(table.width, table.seed, strict=True))
+        for j, h in enumerate(table.learning_rate)
+        if (width, h, seed) != gone
+    ]
+    np.testing.assert_allclose(dots(beside, "o", "^"), rows(cells))
+    assert "noise" in beside.get_title()
+    with pytest.raises(ValueError, match=r"noise must have shape \(11, 3\), got \(2,\)"):
+        mnist.figure_2(record, noise=[1.0, 2.0])
+
+
+def test_figure_3_shows_slopes_and_noise():
+    record = made_up(ARM, diverged=[(100, 0.05, 1)])
+    for width, count in ((50, 8), (100, 3)):
+        figure = mnist.figure_3(record, width=width)
+        slope, noisy, accuracy, spread = figure.axes
+        for ax, field, x, scale in (
+            (noisy, "noise_slope", SLOPES, 1),
+            (accuracy, "noise_accuracy", NOISE, 100),
+            (spread, "noise_accuracy_sd", NOISE, 100),
+        ):
+            lines = curves(ax)
+            for h in RATES:
+                seeds = [s for s in range(count) if (width, h, s) != (100, 0.05, 1)]
+                ys = [scale * member(record, width, h, s)[f"chosen_{field}"][0] for s in seeds]
+                assert all(has_line(lines, 100 * x, y) for y in ys)
+                assert has_line(lines, 100 * x, np.median(ys, axis=0)) == (count >= 8)
+            assert len(lines) == (9 * 3 if count == 8 else 8)
+        squares = {
+            (h, s): member(record, width, h, s)["chosen_train_squared_gradient"][0]
+            for h in RATES
+            for s in range(count)
+            if (width, h, s) != (100, 0.05, 1)
+        }
+        points = [(h, q**0.5) for (h, _), q in squares.items()]
+        np.testing.assert_allclose(dots(slope, "o" if width == 50 else "^"), rows(points))
+        broken = [squares.get((h, 1), np.nan) ** 0.5 for h in sorted(RATES)]
+        assert has_line(curves(slope), sorted(RATES), broken)
+
+
+def test_figure_a3_draws_losses_regularizers_and_the_bound_on_the_norm():
+    record = made_up(ARM, stop={0.05: 100}, diverged=[(100, 0.1, 0)])
+    figure = mnist.figure_a3(record, width=100)
+    loss, regularizer, ratio, weighted, norm, _ = figure.axes
+    for h in RATES:
+        for seed in range(3):
+            if (h, seed) == (0.1, 0):
+                continue
+            a = member(record, 100, h, seed)
+            square, lam = a["train_squared_gradient"], h * M[100] / 4
+            r = square / M[100]
+            assert has_line(curves(loss), STEPS, a["train_loss"])
+            assert has_line(curves(regularizer), STEPS, r)
+            assert has_line(curves(ratio), STEPS, r / a["train_loss"])
+            assert has_line(curves(weighted), STEPS, lam * r / a["train_loss"])
+            assert has_line(curves(norm, linestyle="-"), STEPS, a["norm"] - a["norm"][0])
+            allowed = [h * np.trapezoid(square[: k + 1] ** 0.5, STEPS[: k + 1]) for k in range(6)]
+            assert has_line(curves(norm, linestyle="--"), STEPS, allowed)
+            assert np.isnan(allowed[-1]) == (h == 0.05)
+    assert [len(curves(ax)) for ax in (loss, ratio)] == [8, 8]
+    assert "$h = 0.1$ (1 diverged)" in labels(figure.axes[-1].get_legend())
+    # Time 0 stands on the axis.
+    assert loss.get_xscale() == "symlog"
+    assert loss.get_xlim()[0] < 0
+
+
+def test_the_median_is_drawn_from_eight_seeds_on():
+    eight = mnist.figure_a3(made_up(ARM), width=50).axes[0]
+    record = made_up(ARM)
+    losses = [member(record, 50, 0.1, s)["train_loss"] for s in range(8)]
+    (median,) = [a for a in curves(eight) if np.allclose(a.get_ydata(), np.median(losses, axis=0))]
+    assert median.get_linewidth() > 2
+    assert len(curves(eight)) == 27
+    # A seed that diverged leaves seven, and seven are only shown.
+    seven = mnist.figure_a3(made_up(ARM, diverged=[(50, 0.1, 1)]), width=50).axes[0]
+    assert len(curves(seven)) == 7 + 9 + 9
+
+
+def test_figure_a4_is_of_test_data():
+    record = made_up(ARM, stop={0.05: 100})
+    figure = mnist.figure_a4(record, width=100)
+    loss, regularizer, ratio, accuracy = figure.axes
+    for h in RATES:
+        a = member(record, 100, h, 2)
+        assert has_line(curves(loss), SCORES, a["test_loss"])
+        assert has_line(curves(accuracy), SCORES, 100 * a["test_accuracy"])
+        r = a["test_squared_gradient"] / M[100]
+        assert has_line(curves(regularizer), STEPS, r)
+        by_step = dict(zip(SCORES, a["test_loss"], strict=True))
+        assert has_line(curves(ratio), STEPS, r / np.array([by_step[t] for t in STEPS]))
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "log", "linear"]
+
+
+def test_figure_a5_is_against_physical_time():
+    record = made_up(ARM, stop={0.1: 100})
+    figure = mnist.figure_a5(record, width=100)
+    for h in RATES:
+        a = member(record, 100, h, 1)
+        r = a["train_squared_gradient"] / M[100]
+        panels = (a["train_loss"], r, r / a["train_loss"], h * M[100] / 4 * r / a["train_loss"])
+        for ax, y in zip(figure.axes, panels, strict=True):
+            assert has_line(curves(ax), h * STEPS, y)
+
+
+BATCHES = [
+    ("batch8", 100, 8, RATES, (0, 1)),
+    ("gd", 50, 1000, (0.2, 0.1), (0, 1)),
+    ("all", 100, 32, RATES, (0, 1)),
+]
+
+
+def test_figure_a6_has_all_six_panels():
+    record = made_up([*ARM, *BATCHES], censored=[(50, 0.01, 0)])
+    figure = mnist.figure_a6(record)
+    by_rate, accuracy_by_rate, by_size, accuracy_by_size, by_batch, together = figure.axes
+    cells = [(w, h, s) for w in M for h in RATES for s in seeds_of(w)]
+    r = {c: member(record, *c)["chosen_train_squared_gradient"][0] / M[c[0]] for c in cells}
+    accuracy = {c: 100 * member(record, *c)["chosen_test_accuracy"][0] for c in cells}
+    for ax, x, y in (
+        (by_rate, lambda c: c[1], r.get),
+        (accuracy_by_rate, lambda c: c[1], accuracy.get),
+        (by_size, lambda c: M[c[0]], r.get),
+        (accuracy_by_size, lambda c: M[c[0]], accuracy.get),
+        (together, r.get, accuracy.get),
+    ):
+        np.testing.assert_allclose(dots(ax, "o", "^"), rows([(x(c), y(c)) for c in cells]))
+        assert len(dots(ax, "o", "^", hollow=True)) == 1
+    rising = sorted(RATES)
+    assert has_line(curves(by_rate), rising, [r[100, h, 2] for h in rising])
+    medians = [np.median([r[50, h, s] for s in range(8)]) for h in rising]
+    assert has_line(curves(by_rate), rising, medians)
+    # The median of eight seeds, nothing in the place of that of three.
+    assert has_line(curves(by_size), sorted(M.values()), [medians[0], np.nan])
+
+    def batch(arm, width, h, seed):
+        return member(record, width, h, seed, arm)["chosen_train_squared_gradient"][0] / M[width]
+
+    lines = curves(by_batch)
+    assert has_line(lines, [0.1, 0.2], [batch("gd", 50, h, 1) for h in (0.1, 0.2)])
+    assert has_line(lines, rising, [batch("batch8", 100, h, 1) for h in rising])
+    # The arm itself at the widths of the others; an arm of its own batch size is none of them.
+    assert has_line(lines, rising, [r[100, h, 1] for h in rising])
+    assert not has_line(lines, rising, [batch("all", 100, h, 1) for h in rising])
+    assert labels(by_batch.get_legend()) == [
+        "8, width 100",
+        "32, width 50",
+        "32, width 100",
+        "all 1,000, width 50",
+    ]
+    chosen = mnist.figure_a6(record, batch_arms=["batch8"]).axes[4]
+    assert labels(chosen.get_legend()) == ["8, width 100", "32, width 100"]
+
+
+def test_matched_loss_reads_a_power_law_at_the_level():
+    """‖∇E‖² = c·E^1.5, c of each model, is c·level^1.5 at any level, wherever it is measured."""
+    record = made_up(ARM, diverged=[(100, 0.1, 0)])
+    for unit in record.units.values():
+        unit.arrays["c"] = np.random.default_rng([*unit.name.encode()]).uniform(
+            1, 2, len(unit.arrays["mu"])
+        )
+        power = unit.arrays["train_loss"] ** 1.5
+        unit.arrays["train_squared_gradient"] = unit.arrays["c"][:, None] * power
+        # One model that never comes to 10⁻².
+        stuck = (unit.arrays["learning_rate"] == 0.05) & (unit.arrays["seed"] == 2)
+        unit.arrays["train_loss"][np.ix_(stuck, STEPS >= 100)] = 0.05
+    figure = mnist.matched_loss(record, levels=(1e-1, 1e-2))
+    cells = [(w, h, s) for w in M for h in RATES for s in seeds_of(w)]
+    for ax, k, level in zip(figure.axes, (0, 1), (1e-1, 1e-2), strict=True):
+        there = [c for c in cells if c != (100, 0.1, 0) and (k == 0 or c[1:] != (0.05, 2))]
+        y = {c: member(record, *c)["c"] * level**1.5 for c in there}
+        np.testing.assert_allclose(dots(ax, "o", "^"), rows([(c[1], y[c]) for c in there]))
+        assert ax.get_title() == f"$E = 10^{{-{k + 1}}}$ ({len(there)} of 33 models)"
+        beyond = [c for c in there if c[1] * member(record, *c)["crossing_lambda_max"][k] > 2]
+        (plus,) = drawn(ax, "+")
+        np.testing.assert_allclose(
+            rows(zip(*plus.get_data(), strict=True)), rows([(c[1], y[c]) for c in beyond])
+        )
+        assert 0 < len(beyond) < len(there)
+        (cross,) = drawn(ax, "x")
+        assert cross.get_xdata() == [0.1]
+        line = [y.get((100, h, 2), np.nan) for h in sorted(RATES)]
+        assert has_line(curves(ax), sorted(RATES), line)
+    assert r"$h\lambda_{\max} > 2$" in labels(figure.legends[0])
+
+
+def test_matched_loss_where_no_model_came():
+    record = made_up(ARM)
+    figure = mnist.matched_loss(record)
+    assert [ax.get_title() for ax in figure.axes[:3]] == [
+        "$E = 10^{-1}$ (33 of 33 models)",
+        "$E = 10^{-2}$ (33 of 33 models)",
+        "$E = 10^{-4}$ (0 of 33 models)",
+    ]
+    assert len(figure.axes[2].get_yticks()) == 0
+    for levels in ((), (0.1, 0.0), (-1.0,), (float("nan"),)):
+        with pytest.raises(ValueError, match="levels must be positive training losses, got"):
+            mnist.matched_loss(record, levels=levels)
+
+
+def test_sharpness_is_drawn_with_the_edge_of_stability():
+    record = made_up(ARM, diverged=[(50, 0.01, 3)])
+    figure = mnist.sharpness(record)
+    (ax,) = figure.axes
+    cells = [(w, h, s) for w in M for h in RATES for s in seeds_of(w) if (w, h, s) != (50, 0.01, 3)]
+    points = [(h, member(record, w, h, s)["chosen_lambda_max"][0]) for w, h, s in cells]
+    np.testing.assert_allclose(dots(ax, "o", "^"), rows(points))
+    assert has_line(curves(ax, linestyle="--"), [0.01, 0.05, 0.1], [200.0, 40.0, 20.0])
+    assert "$2/h$" in labels(figure.legends[0])
+
+
+def test_what_was_not_recorded_is_named():
+    record = made_up(ARM)
+    with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*got 'gd'"):
+        mnist.figure_2(record, "gd")
+    for width in (None, 400):
+        with pytest.raises(ValueError, match=rf"width must be one of \[50, 100\].*got {width}"):
+            mnist.figure_a3(record, width=width)
+    with pytest.raises(ValueError, match=r"selection must be one of .*got 'train'"):
+        mnist.figure_2(record, selection="train")
+    with pytest.raises(
+        ValueError, match=r"selection must be one of \['validation'\].*lambda_max.*got 'test'"
+    ):
+        mnist.sharpness(record, selection="test")
+    with pytest.raises(ValueError, match=r"noise_slope.*got 'final'"):
+        mnist.figure_3(record, width=50, selection="final")
+
+
+def test_an_arm_without_validation_is_chosen_by_test():
+    record = made_up([("all", 100, 32, RATES, (0, 1))], points=("test",))
+    for unit in record.units.values():
+        for name in [n for n in unit.arrays if n.startswith("chosen_")]:
+            unit.arrays[name] = unit.arrays[name].astype(float)
+            unit.arrays[name][:, 0] = np.nan
+    with pytest.raises(ValueError, match=r"\['test', 'final'\].*got 'validation'"):
+        mnist.figure_2(record, "all")
+    (ax,) = mnist.sharpness(record, "all", selection="test").axes
+    lambdas = [member(record, 100, h, 1, "all")["chosen_lambda_max"][1] for h in sorted(RATES)]
+    assert has_line(curves(ax), sorted(RATES), lambdas)

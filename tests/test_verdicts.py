@@ -1,0 +1,350 @@
+"""igrlib.verdicts on records whose effects are known."""
+
+import dataclasses
+import json
+
+import jaxtyping
+import numpy as np
+import pytest
+from synthetic_sweep import RATES, record, sweep, unit
+
+from igrlib import records
+from igrlib.blocks import blocks
+from igrlib.verdicts import Thresholds, judge
+
+# log‖∇E‖² and log λ_max fall by these per doubling, accuracy and area rise by points.
+LARGE = {"squared_gradient": -0.5, "lambda_max": -0.4, "accuracy": 0.3, "area": 1.5}
+TOLD = {"2.1": 100 * np.expm1(-0.5), "2.2": 100 * np.expm1(-0.4), "2.3": 0.3, "2.4": 1.5}
+REVERSED = {name: -effect for name, effect in LARGE.items()}
+# What normal noise of `spread` leaves undecided depends on the unit: accuracies are in points.
+QUIET, LOUD = 0.01, 3.0
+
+
+def words(*args, **kwargs):
+    return [verdict.word for verdict in judge(*args, **kwargs)]
+
+
+def signed(number):
+    return f"{number:+.2f}".replace("-", "−")
+
+
+def test_an_effect_everywhere_holds_and_is_told():
+    verdicts = judge(sweep(effects=LARGE, spread=QUIET))
+    assert [v.prediction for v in verdicts] == ["2.1", "2.2", "2.3", "2.4"]
+    for verdict in verdicts:
+        assert verdict.word == "holds"
+        assert verdict.sentence.startswith(f"Prediction {verdict.prediction}: holds. ")
+        np.testing.assert_allclose(verdict.trend.effect, TOLD[verdict.prediction], rtol=0.05)
+        assert verdict.trend.interval[0] < TOLD[verdict.prediction] < verdict.trend.interval[1]
+        assert signed(verdict.trend.effect) in verdict.sentence
+        assert "16 blocks" in verdict.sentence
+        assert sorted(verdict.widths) == [50, 100]
+        assert (verdict.models, verdict.diverged, verdict.unmeasured) == (80, 0, 0)
+
+
+def test_matched_loss_removes_what_the_loss_alone_does():
+    # In these records loss falls faster with h, and ‖∇E‖² with it, as E².
+    verdict = judge(sweep(spread=QUIET))[0]
+    assert abs(verdict.trend.effect) < 0.5
+    table = blocks(sweep(spread=QUIET), "sgd")
+    final = np.log(table.value("train_squared_gradient")[..., -1])
+    assert np.all(np.diff(final, axis=1) < -0.5)
+
+
+def test_no_effect_does_not_hold_where_that_can_be_seen():
+    verdicts = judge(sweep(spread=QUIET))
+    assert [v.word for v in verdicts] == 4 * ["does not hold"]
+    assert "Less than 5 % does not matter." in verdicts[0].sentence
+    assert "Less than 0.05 points does not matter." in verdicts[2].sentence
+
+
+def test_no_effect_under_much_noise_cannot_be_told():
+    verdicts = judge(sweep(spread=LOUD))
+    assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+    assert all("not significant" in v.sentence for v in verdicts)
+
+
+def test_a_reversed_effect_does_not_hold():
+    verdicts = judge(sweep(effects=REVERSED, spread=QUIET))
+    assert [v.word for v in verdicts] == 4 * ["does not hold"]
+    assert all("significantly the other way" in v.sentence for v in verdicts)
+    # Also one too small to matter as a gain.
+    assert words(sweep(effects={"accuracy": -0.04}, spread=QUIET))[2] == "does not hold"
+
+
+def test_a_significant_effect_too_small_to_matter_does_not_hold():
+    verdict = judge(sweep(effects={"accuracy": 0.03}, spread=QUIET))[2]
+    assert verdict.trend.p.rising < 1e-6
+    assert verdict.word == "does not hold"
+    verdict = judge(sweep(effects={"accuracy": 0.045}, spread=0.05))[2]
+    assert verdict.trend.p.rising < 0.01
+    assert verdict.trend.interval[1] > 0.05
+    assert verdict.word == "cannot tell"
+    assert "may be too small to matter" in verdict.sentence
+
+
+def test_an_effect_at_one_width_only_holds_in_part():
+    seeds = tuple(range(8))
+    none, large = (unit(50, seeds, spread=QUIET), unit(100, seeds, effects=LARGE, spread=QUIET))
+    slight = unit(50, seeds, effects={"accuracy": 0.02}, spread=QUIET)
+    assert "too small to matter at width 50" in judge(record(slight, large))[2].sentence
+    against = unit(50, seeds, effects={"squared_gradient": 0.1}, spread=QUIET)
+    assert words(record(none, large)) == 4 * ["holds in part"]
+    assert "at width 50" in judge(record(none, large))[0].sentence
+    verdict = judge(record(against, large, unit(200, seeds, effects=LARGE)))[0]
+    assert verdict.word == "holds in part"
+    assert "of the other sign at width 50" in verdict.sentence
+    # As many the other way: ranks ignore by how much.
+    verdict = judge(record(against, large))[0]
+    assert verdict.trend.p.falling > 0.01
+    assert verdict.word == "holds in part"
+    assert "Not so over all widths, but at 100." in verdict.sentence
+
+
+def test_one_width_may_not_carry_the_others():
+    # All signs are right, but without the first width chance explains the rest.
+    seeds = tuple(range(8))
+    others = (unit(n, seeds, effects=LARGE, spread=20.0) for n in (100, 200))
+    verdict = judge(record(unit(50, seeds, effects=LARGE, spread=QUIET), *others))[3]
+    assert verdict.trend.p.rising < 0.01
+    assert all(part.effect > 0 for part in verdict.widths.values())
+    assert verdict.word == "holds in part"
+    assert "But not found without width 50." in verdict.sentence
+
+
+def test_one_width_alone_holds_in_part():
+    verdict = judge(sweep(widths=(50,), effects=LARGE, spread=QUIET))[0]
+    assert verdict.word == "holds in part"
+    assert "at 1 width only" in verdict.sentence
+
+
+def test_a_width_without_measurements_keeps_it_from_holding():
+    made = unit(50, tuple(range(8)), effects=LARGE)
+    made.arrays["train_loss"][:] = 1.0
+    verdict = judge(record(made, unit(100, tuple(range(8)), effects=LARGE)))[0]
+    assert verdict.word == "holds in part"
+    assert "not measured at width 50" in verdict.sentence
+    assert verdict.unmeasured == 40
+
+
+def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
+    verdict = judge(sweep(widths=(50,), seeds=range(3), effects=LARGE))[0]
+    assert verdict.word == "cannot tell"
+    assert "At least 4 blocks" in verdict.sentence
+    verdicts = judge(sweep(seeds=range(4), effects=LARGE, spread=QUIET))
+    assert [v.word for v in verdicts] == 4 * ["holds"]
+    for verdict in verdicts:
+        assert verdict.trend.interval is None
+        assert "interval" not in " ".join((verdict.sentence, *verdict.notes))
+        part = verdict.widths[100]
+        note = next(note for note in verdict.notes if note.startswith("At width 100"))
+        for seed, effect in zip(part.seed, part.effects, strict=True):
+            assert f"{signed(effect)} (seed {seed})" in note
+    # Without an interval, "too small" is never said.
+    assert words(sweep(seeds=range(4), spread=QUIET)) == 4 * ["cannot tell"]
+
+
+def test_two_rates_are_no_trend():
+    verdict = judge(sweep(effects=LARGE, rates=(0.1, 0.01)))[0]
+    assert (verdict.word, verdict.trend.blocks) == ("cannot tell", 0)
+
+
+def test_an_effect_of_unfitted_models_alone_holds_in_part():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        # The effect is at the highest rate; without its models nothing is left of it.
+        first = np.flatnonzero(each.arrays["learning_rate"] == max(RATES))
+        each.meta["marks"]["fitted"] = sorted({*range(40)} - {*first.tolist()})
+        accuracy = each.arrays["chosen_test_accuracy"]
+        for rows in accuracy.reshape(8, 5, 3):
+            rows[1:] = rows[1:].mean() + 1e-5 * np.array([1, -1, -1, 1])[:, None]
+    verdict = judge(record(*made))[2]
+    assert verdict.word == "holds in part"
+    assert "not found among models that fitted" in verdict.sentence
+    assert verdict.controls["among models that fitted every training example"].cells == 64
+
+
+def test_censored_runs_are_left_out_by_the_point_of_choice():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        each.meta["marks"] |= {"censored_validation": [0, 1], "censored_test": [2, 3, 4, 9]}
+    name = "without runs whose best accuracy came in their last tenth"
+    # The first seed is left with 3 rates.
+    assert all(v.controls[name].cells == 2 * 38 for v in judge(record(*made)))
+    for each in made:
+        each.meta["unit_config"]["points"] = ["test"]
+    # The first seed is left with 2 and does not count.
+    cells = [v.controls[name].cells for v in judge(record(*made))]
+    assert cells[2] == 2 * 34
+
+
+def test_points_beyond_the_edge_of_stability_are_counted_and_judged_without():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        fast = each.arrays["learning_rate"] > 0.03
+        each.arrays["crossing_lambda_max"][:] = np.where(fast, 100.0, 1.0)[:, None]
+    verdict = judge(record(*made))[0]
+    control = verdict.controls["among points with h·λ_max ≤ 2"]
+    assert (verdict.beyond_edge, control.cells, verdict.word) == (32, 48, "holds")
+    for each in made:
+        # The others go the other way.
+        squared = each.arrays["train_squared_gradient"].reshape(8, 5, -1)
+        squared[:, 2:] = squared[:, 2:][:, ::-1] / 10
+        loss = each.arrays["train_loss"].reshape(8, 5, -1)
+        loss[:, 2:] = loss[:, 2:][:, ::-1]
+        squared[:, :2] /= 1000
+    verdict = judge(record(*made))[0]
+    assert verdict.word == "holds in part"
+    assert "not found among points with h·λ_max ≤ 2" in verdict.sentence
+
+
+def test_a_control_that_leaves_too_little_is_told_and_counts_for_nothing():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        each.meta["marks"]["fitted"] = []
+    verdict = judge(record(*made))[0]
+    assert verdict.word == "holds"
+    assert "Too few blocks are left among models that fitted" in verdict.sentence
+
+
+def test_diverged_models_are_left_out_and_counted():
+    made = [unit(n, tuple(range(8)), effects=LARGE, spread=QUIET) for n in (50, 100)]
+    for each in made:
+        fast = each.arrays["learning_rate"] == max(RATES)
+        each.arrays["diverged"][fast] = 50
+        each.arrays["chosen_test_accuracy"][fast] = 0.1
+        each.arrays["train_squared_gradient"][fast] *= 1e6
+    verdicts = judge(record(*made))
+    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert all((v.diverged, v.trend.cells, v.unmeasured) == (16, 64, 0) for v in verdicts)
+    assert "80 models, 16 diverged" in verdicts[0].notes[0]
+
+
+def test_the_quantities_beside_have_their_own_effects():
+    verdicts = {v.prediction: v for v in judge(sweep(effects=LARGE, points=("validation", "test")))}
+    fall = 100 * np.expm1(-0.5)
+    effects = {n: t.effect for n, t in verdicts["2.1"].beside.items()}
+    names = [f"‖∇E‖² at training loss {level}" for level in ("0.1", "0.001", "0.0001")]
+    np.testing.assert_allclose([effects[name] for name in names], 3 * [fall], rtol=1e-9)
+    effects = {n: t.effect for n, t in verdicts["2.2"].beside.items()}
+    np.testing.assert_allclose(effects["λ_max at training loss 0.01"], TOLD["2.2"], rtol=1e-9)
+    slope = 100 * np.expm1(-0.25)
+    for name in (
+        "slope at the point chosen by validation accuracy",
+        "slope there after noise of σ = 0.5",
+    ):
+        np.testing.assert_allclose(effects[name], slope, rtol=1e-9)
+    assert len(effects) == 3
+
+
+def test_test_selection_stands_beside_validation_selection():
+    made = sweep(effects=LARGE)
+    for each in made.units.values():
+        x = np.log2(each.arrays["learning_rate"])
+        each.arrays["chosen_test_accuracy"][:, 1] = 0.9 + 0.007 * x
+    verdict = judge(made)[2]
+    np.testing.assert_allclose(verdict.trend.effect, 0.3, rtol=1e-9)
+    paper = verdict.beside["test accuracy at its own maximum, as in the paper"]
+    np.testing.assert_allclose(paper.effect, 0.7, rtol=1e-9)
+
+
+def test_without_a_validation_split_the_test_split_chose():
+    made = sweep(effects=LARGE, points=("test",))
+    for each in made.units.values():
+        each.arrays["chosen_test_accuracy"][:, 0] = np.nan
+    verdicts = judge(made)
+    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert all("chosen by test accuracy" in v.sentence for v in verdicts[1:])
+
+
+@pytest.mark.parametrize("lost", ["crossing_lambda_max", "level", "chosen_noise_accuracy", "noise"])
+def test_measurements_that_were_not_made_cost_only_what_needs_them(lost):
+    made = sweep(effects=LARGE)
+    for each in made.units.values():
+        for name in [name for name in each.arrays if name.startswith(lost)]:
+            del each.arrays[name]
+    expected = 4 * ["holds"]
+    if lost in ("chosen_noise_accuracy", "noise"):
+        expected[3] = "cannot tell"
+    assert words(made) == expected
+
+
+def test_no_record_and_no_arm_cannot_be_told():
+    for verdicts, reason in (
+        (judge(None), "There is no record."),
+        (judge(sweep(), "gd"), "No unit of the arm 'gd' is recorded."),
+        (judge(record(unit(50, (0, 1)), unit(50, (1, 2)))), "has already"),
+    ):
+        assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+        assert all(reason in v.sentence for v in verdicts)
+        assert all(v.trend is None for v in verdicts)
+
+
+@pytest.fixture
+def as_a_reader_runs_it():
+    """Without the import hook of the tests, whose idea of a binary file is too narrow."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("as_a_reader_runs_it")
+def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
+    made = sweep(effects=LARGE)
+    for each in made.units.values():
+        meta = {
+            "experiment": "mlp-sweep",
+            "profile": "test",
+            "unit": each.name,
+            "dataset": {"name": "none", "fingerprint": "0", "sizes": {}},
+            "config": {},
+            "seeds": list(range(8)),
+            "seconds": 0,
+            "provenance": {"versions": {}, "device": {}, "cpus": 1, "commit": None},
+            "diverged": [],
+        }
+        records.add_unit(tmp_path, each.name, each.arrays, {**each.meta, **meta})
+    assert words(records.open_record(tmp_path)) == 4 * ["holds"]
+    expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]
+    records.rebuild_manifest(tmp_path, expected_units=expected)
+    verdicts = judge(records.open_record(tmp_path))
+    for verdict in verdicts:
+        assert verdict.word == "cannot tell"
+        assert verdict.missing == ("sgd-n0400-b00032-s00-07",)
+        assert "Not yet run: sgd-n0400-b00032-s00-07." in verdict.sentence
+        assert verdict.trend.blocks == 16
+    # The manifest is read as it is when judging, not cached.
+    (tmp_path / "manifest.json").write_text(json.dumps({"expected": None}))
+    assert {v.word for v in judge(record(*made.units.values(), directory=tmp_path))} == {"holds"}
+
+
+def test_thresholds_decide():
+    made = sweep(effects=LARGE, spread=QUIET)
+    strict = {
+        "significance": 1e-60,
+        "least_squared_gradient": 60.0,
+        "blocks": 17,
+        "rates": 6,
+        "widths": 3,
+        "level": 1e-200,
+    }
+    for name, value in strict.items():
+        limits = dataclasses.replace(Thresholds(), **{name: value})
+        assert words(made, thresholds=limits)[0] != "holds", name
+    assert Thresholds().confidence == pytest.approx(0.98)
+    # One slip in four blocks of three is still significant, in three blocks it is not.
+    assert 9 / 6**4 < Thresholds().significance < 7 / 6**3
+
+
+def test_of_records_without_effect_few_are_said_to_hold():
+    limits = dataclasses.replace(Thresholds(), significance=0.05, widths=1)
+    found = [
+        word
+        for n in range(25)
+        for word in words(
+            sweep(widths=(n, 100 + n), seeds=range(4), spread=LOUD), thresholds=limits
+        )
+    ]
+    # Of 100 at most 5 ± 2 are significant in each direction.
+    assert sum(word.startswith("holds") for word in found) < 14
+    assert sum(word == "cannot tell" for word in found) > 75
