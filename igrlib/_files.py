@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
+from typing import IO
 
 try:
     import fcntl
@@ -17,7 +17,7 @@ _LOCK = ".manifest.lock"
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 
 
-def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Put what `write` writes at `path` in one step: others see the old file or the new one.
 
     Raises `OSError` naming `path` where that fails; the old file is then as it was and no

@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def checked_json(where: str, value: Any) -> Any:
     raise TypeError(f"{where} must be JSON (an int, float, str, list...), got {type(value)}")
 
 
-def _write(file: BinaryIO, arrays: Arrays, meta: Mapping[str, Any], compression: int) -> None:
+def _write(file: IO[bytes], arrays: Arrays, meta: Mapping[str, Any], compression: int) -> None:
     head = {"format": _FORMAT, "sha256": digest(arrays, meta), "meta": meta}
     members = {_META: np.frombuffer(_canonical(head), np.uint8), **arrays}
     with zipfile.ZipFile(file, "w", compression) as archive:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from igrlib import _commands
-from igrlib._commands import Mistake
+from igrlib import _commands, _listing
+from igrlib._asked import Mistake
 
 __all__ = ["main"]
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     found = command(
         "list",
         "experiments, profiles, units, what they cost, what is missing",
-        _commands.list_units,
+        _listing.list_units,
     )
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
     run = command(

@@ -328,6 +328,10 @@ def test_figure_a4_is_of_test_data():
         by_step = dict(zip(SCORES, a["test_loss"], strict=True))
         assert has_line(curves(ratio), STEPS, r / np.array([by_step[t] for t in STEPS]))
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "log", "linear"]
+    best = max(
+        100 * np.nanmax(member(record, 100, h, s)["test_accuracy"]) for h in RATES for s in range(3)
+    )
+    np.testing.assert_allclose(accuracy.get_ylim(), (best - 10, best + 0.5))
 
 
 def test_figure_a5_is_against_physical_time():

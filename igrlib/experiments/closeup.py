@@ -22,7 +22,7 @@ from igrlib.measures import (
 )
 from igrlib.training.ensemble import Ensemble
 
-__all__ = ["CloseUp"]
+__all__ = ["CloseUp", "CompiledCloseUp"]
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class CloseUp:
             **dict.fromkeys(("noise_slope", "noise_slope_sd"), slope),
         }
 
-    def compiled(self, ensemble: Ensemble) -> "Compiled":
+    def compiled(self, ensemble: Ensemble) -> "CompiledCloseUp":
         """The close look, compiled for the blocks of an ensemble."""
-        return Compiled(self, ensemble)
+        return CompiledCloseUp(self, ensemble)
 
 
-class Compiled:
+class CompiledCloseUp:
     """A `CloseUp` for one ensemble."""
 
     def __init__(self, closeup: CloseUp, ensemble: Ensemble) -> None:

@@ -48,13 +48,16 @@ class Arm:
     num_validation: int = 5_000
     """The last images of the training split, for choosing without the test split."""
     min_steps: int = 60_000
-    max_steps: int = 90_000
-    physical_time: float = 450.0
+    max_steps: int = 150_000
+    physical_time: float = 750.0
     """A model takes T/h steps, but at least `min_steps` and at most `max_steps`."""
     score_every: int = 1_000
     """Steps between measurements of the accuracies."""
-    num_gradients: int = 18
-    """Measurements of whole-split gradients, evenly spread in log t."""
+    num_gradients: int = 10
+    """Measurements of whole-split gradients, evenly spread in log t over the first
+    `gradient_every` steps, or over all of them where that is None."""
+    gradient_every: int | None = 5_000
+    """Steps between later measurements of gradients."""
     initial: Literal["haiku", "flax"] = "haiku"
     mu: float = 0.0
     """The explicit regularization rate."""
@@ -134,11 +137,16 @@ def stops_of(arm: Arm) -> list[int]:
 
 
 def schedule_of(arm: Arm) -> Schedule:
-    """When an arm is measured: gradients evenly in log t, accuracies also every `score_every`."""
+    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
     stops = stops_of(arm)
     last = max(stops)
-    grid = np.round(np.geomspace(min(100, last), last, arm.num_gradients)).astype(int)
-    gradients = sorted({0, *(int(t) for t in grid), *stops})
+    dense = min(arm.gradient_every or last, last)
+    grid = np.round(np.geomspace(min(100, dense), dense, arm.num_gradients)).astype(int)
+    gradients = {0, *(int(t) for t in grid), *stops}
+    if arm.gradient_every is not None:
+        check_integer("gradient_every", arm.gradient_every, low=1)
+        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
+    gradients = sorted(gradients)
     scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
     return Schedule(tuple(scores), tuple(gradients))
 

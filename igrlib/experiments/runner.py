@@ -79,7 +79,8 @@ def missing(out: Path, profile: str, wanted: Iterable[Unit]) -> list[Unit]:
 def merge(out: Path, profile: str, expected: Sequence[str] | None = None) -> None:
     """Write the manifest anew from the shards that lie in the record, wherever they were made.
 
-    `expected` names all units of the profile; None keeps the names that the manifest has. Removes what killed processes left half written, and checkpoints of units that are done. Raises
+    `expected` names all units of the profile; None keeps the names that the manifest has. Removes
+    what killed processes left half written, and checkpoints of units that are done. Raises
     `RecordError` or `OSError`; does nothing where there is no shard.
     """
     folder = record_path(out, profile)
@@ -176,7 +177,7 @@ def _diverged(steps: np.ndarray) -> list[dict[str, int]]:
 
 
 def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Members whose best accuracy lies in the last tenth of their run, or that fitted all examples."""
+    """Members whose best accuracy came in the last tenth of the run, or that fitted everything."""
     late = arrays["chosen_step"][:, :2] > 0.9 * arrays["stop"][:, None]
     fitted = np.nanmax(np.nan_to_num(arrays["train_accuracy"]), axis=1) == 1
     return {

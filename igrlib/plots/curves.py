@@ -61,6 +61,7 @@ def figure_a3(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
 def figure_a4(record: Record, arm: str = "sgd", *, width: int | None = None) -> Figure:
     """Loss, R_IG, R_IG/E and accuracy on test data against steps, by learning rate.
 
+    Of the accuracy the ten points below the best are shown, where the learning rates differ.
     `width` and the errors are as in `figure_a3`.
 
     Source: Figure A.4; chapter 7, *MNIST*.
@@ -83,6 +84,8 @@ def figure_a4(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
         ax.set(title=title, xlabel="step $t$", ylabel=label)
         if ax is not grid[1, 1]:
             ax.set_yscale("log")
+    best = np.nanmax(accuracy, initial=10.0)
+    grid[1, 1].set_ylim(best - 10, best + 0.5)
     handles = legend_handles(table, colors, rates=True, lines=True, points=False)
     legend_above(figure, handles)
     return figure

@@ -1,0 +1,56 @@
+"""A claim on a unit: one process runs it, and the claim dies with that process.
+
+Source: not in the paper; the appendix *How to reproduce*.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+__all__ = ["Claimed", "claimed"]
+
+
+class Claimed(RuntimeError):
+    """Another process has the claim."""
+
+
+@contextmanager
+def claimed(path: Path, what: str) -> Iterator[None]:
+    """Hold the claim on `what`, the lock on the file `path`, whose folder is made.
+
+    Raises `Claimed` where another process holds it, `OSError` naming the file where that cannot be
+    written. Without file locks (Windows, some network file systems) anybody gets the claim.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _locked(path, what)
+    try:
+        yield
+    finally:
+        # Removed while still held, so that nobody else's file is removed.
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _locked(path: Path, what: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        if fcntl is None:
+            return descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise Claimed(f"{what} is being run by another process") from None
+        except OSError:
+            return descriptor
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+                return descriptor
+        os.close(descriptor)  # Its last holder has removed it in between.

@@ -1,0 +1,160 @@
+"""The ensemble trainer against a PyTorch loop, a JAX loop and the peak of a matrix product.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+import importlib.util
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import peak, peers
+from .machine import cores
+from .rounds import Summary, complaints, ratios, say, summary
+from .workers import Competitor, Job, Turns, take_turns
+
+ENSEMBLE, JAX_LOOP, TORCH = "igrlib ensemble", "JAX, a step at a time", "PyTorch"
+PRODUCTS = ("matrix product, NumPy", "matrix product, JAX")
+TORCH_AIMS = {50: 4.0, 100: 4.0, 200: 2.5, 400: 1.6}
+PEAK_AIMS = {200: 0.5, 400: 0.5}
+GPU_AIM = 10.0
+ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is trained: a whole epoch of `num_images // batch_size` steps in each turn."""
+
+    models: int = 8
+    batch_size: int = 32
+    num_images: int = 55_000
+    side: int = 28
+    gpu: bool = False
+
+
+def ensemble(width: int, sizes: Sizes) -> Job:
+    """An epoch of all models in igrlib; a unit of work is a step of a model."""
+    import jax
+
+    if not sizes.gpu:
+        jax.config.update("jax_num_cpu_devices", min(cores(), 2))
+    return ensemble_on(jax.devices(), width, sizes)
+
+
+def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
+    import jax
+    from jax.sharding import Mesh
+
+    from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
+
+    mesh = Mesh(np.array(devices), ("models",))
+    count = sizes.models
+    # A CPU takes one model after another on each core, a GPU all of its models at once.
+    layout = Layout(mesh, group=-(-count // mesh.size) if sizes.gpu else 1)
+    members = Members(
+        (peers.RATE,) * count, tuple(range(count)), (2**31 - 1,) * count, (0.0,) * count
+    )
+    images, labels = peers.synthetic(sizes.num_images, sizes.side)
+    classifier = Classifier(*peers.network(width, sizes.side))
+    trainer = Ensemble(
+        classifier, members, images, labels, batch_size=sizes.batch_size, layout=layout
+    )
+    steps = trainer.steps_per_epoch
+    state = trainer.advance(trainer.init(), 0, min(steps, 10))
+    epoch = 0
+
+    def work() -> None:
+        nonlocal state, epoch
+        # Whole epochs, so that each order is made once.
+        epoch += 1
+        state = jax.block_until_ready(trainer.advance(state, epoch * steps, (epoch + 1) * steps))
+
+    return Job(work, steps * count)
+
+
+def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competitor]:
+    """All that are compared at a width, PyTorch with `threads` threads or left out."""
+    data = (width, sizes.batch_size, sizes.num_images, sizes.side)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
+    # Several processes share a GPU.
+    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    found = [Competitor(ENSEMBLE, ensemble, (width, sizes), {**env, "XLA_FLAGS": flags})]
+    if threads is not None:
+        found.append(pytorch(width, sizes, threads))
+    found.append(Competitor(JAX_LOOP, peers.jax_loop, data, env))
+    if not sizes.gpu:
+        found.append(Competitor(PRODUCTS[0], peak.numpy_product, (2048,)))
+    found.append(Competitor(PRODUCTS[1], peak.jax_product, (8192 if sizes.gpu else 2048,), env))
+    return found
+
+
+def pytorch(width: int, sizes: Sizes, threads: int) -> Competitor:
+    """The PyTorch loop with so many threads."""
+    name = f"{TORCH}, {threads} thread{'s' * (threads > 1)}"
+    data = (width, sizes.batch_size, sizes.num_images, sizes.side, threads)
+    return Competitor(name, peers.pytorch_loop, data, {"OMP_NUM_THREADS": str(threads)})
+
+
+def best_threads(width: int, sizes: Sizes) -> int | None:
+    """PyTorch's best number of threads, tried for a moment; None where it is not compared."""
+    if sizes.gpu or importlib.util.find_spec("torch") is None:
+        return None
+    short = replace(sizes, num_images=min(sizes.num_images, 100 * sizes.batch_size))
+    tried = {n: pytorch(width, short, n) for n in sorted({1, 2, cores()}) if n <= cores()}
+    times = take_turns(list(tried.values()), 3).times
+    return min(tried, key=lambda n: statistics.median(times[tried[n].name]))
+
+
+def report(width: int, sizes: Sizes, turns: Turns) -> list[str]:
+    """The lines that a comparison prints."""
+    times = turns.times
+    steps = [name for name in times if name not in PRODUCTS]
+    product = min(set(times) - set(steps), key=lambda name: statistics.median(times[name]))
+    lines = [f"width {width}, {peak.num_params(width, sizes.side):,} parameters"]
+    for name in steps:
+        micros = summary([1e6 * t for t in times[name]])
+        lines.append(f"  {name:<28} {micros} microseconds a step and model")
+    lines.append(f"  {product:<28} {summary([1e-9 / t for t in times[product]])} GFLOP/s")
+    for rival in steps[1:]:
+        aim = TORCH_AIMS.get(width) if rival.startswith(TORCH) else GPU_AIM if sizes.gpu else None
+        won = ratios(times[rival], times[ENSEMBLE])
+        lines.append(_line(f"times as fast as {rival}", won, aim))
+    lines.append(
+        _line("of the peak", peak_share(width, sizes, times, product), _peak_aim(width, sizes))
+    )
+    return [*lines, *(f"  NOISY: {line}" for line in complaints(times, turns.others))]
+
+
+def peak_share(
+    width: int, sizes: Sizes, times: Mapping[str, Sequence[float]], product: str
+) -> Summary:
+    """FLOP a second of the ensemble over those of the matrix product of the same round."""
+    needed = peak.flop(width, sizes.batch_size, sizes.side)
+    return ratios(times[product], [t / needed for t in times[ENSEMBLE]])
+
+
+def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> None:
+    """Run and print the comparison at each width."""
+    say(
+        f"Trainer on the {'GPU' if sizes.gpu else 'CPU'}: {sizes.models} models, batch "
+        f"{sizes.batch_size}, {sizes.num_images:,} images; {rounds} rounds; median (range)"
+    )
+    if sizes.gpu:
+        say("SKIPPED: PyTorch, which is compared on the CPU only")
+    elif importlib.util.find_spec("torch") is None:
+        say("SKIPPED: PyTorch, which is not installed (the extra `bench` has it)")
+    for width in widths:
+        turns = take_turns(competitors(width, sizes, best_threads(width, sizes)), rounds)
+        for line in report(width, sizes, turns):
+            say(line)
+
+
+def _peak_aim(width: int, sizes: Sizes) -> float | None:
+    return None if sizes.gpu else PEAK_AIMS.get(width)
+
+
+def _line(what: str, found: Summary, aim: float | None) -> str:
+    return f"  {found} {what}" + (f"; aim {aim:g}" if aim is not None else "")

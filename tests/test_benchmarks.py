@@ -1,0 +1,152 @@
+"""The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+from benchmarks import kernel, peak, peers, rounds, trainer, workers
+from benchmarks.sleepers import FLAG, failing, flagged, sleeper
+from benchmarks.workers import Competitor
+
+
+def test_a_summary_is_the_median_and_the_range():
+    assert rounds.summary([3.0, 1.0, 2.0, 9.0]) == (2.5, 1.0, 9.0)
+
+
+def test_ratios_are_taken_within_a_round():
+    # Each round 2 to 4 times as fast, though the slow one's best beats the fast one's worst.
+    found = rounds.ratios([2.0, 9.0, 40.0], [1.0, 3.0, 10.0])
+    assert found == (3.0, 2.0, 4.0)
+    with pytest.raises(ValueError, match="shorter"):
+        rounds.ratios([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"), [(1234.56, "1,235"), (99.96, "100.0"), (12.345, "12.3"), (0.456, "0.46")]
+)
+def test_numbers_are_short(value, digits):
+    assert str(rounds.Summary(value, value, value)) == f"{digits} ({digits} to {digits})"
+
+
+def test_a_quiet_machine_is_not_complained_of():
+    times = {"a": [1.0, 1.2, 1.1], "b": [5.0, 5.0, 5.0]}
+    # One busy round does not move the median; where the system does not tell, nothing is said.
+    others = {"a": [0.02, 0.9, 0.05], "b": [None, None, None]}
+    assert rounds.complaints(times, others) == []
+
+
+def test_a_noisy_machine_is():
+    times = {"a": [1.0, 1.4, 1.1], "b": [5.0, 5.0, 5.0]}
+    others = {"a": [0.0, 0.0, 0.0], "b": [0.2, 0.0, 0.3]}
+    first, second = rounds.complaints(times, others)
+    assert first == "a: the slowest round took 1.40 times the fastest"
+    assert second == "b: other programs took 20% of the machine meanwhile"
+
+
+def test_the_share_of_others_is_what_is_left_of_the_work(tmp_path):
+    # Jiffies: user, nice, system, idle, iowait, irq, softirq, steal, and guest, in user already.
+    rate = os.sysconf("SC_CLK_TCK")
+    stat = tmp_path / "stat"
+
+    def look(user, idle, steal):
+        ticks = [user, 0, 0, idle, 0, 0, 0, steal, user, 0]
+        stat.write_text("cpu  " + " ".join(str(rate * t) for t in ticks) + "\ncpu0 1 2 3\n")
+        return workers.machine_seconds(stat)
+
+    before, after = look(10, 20, 0), look(16, 22, 2)
+    # Ten seconds of cores passed, two idle; three of the eight at work were our own.
+    assert workers.others_share(before, after, own=3.0) == pytest.approx(0.5)
+    assert workers.others_share(before, after, own=9.0) == 0.0
+    assert workers.machine_seconds(tmp_path / "nothing") is None
+    assert workers.others_share(None, after, own=0.0) is None
+
+
+def test_competitors_take_turns_in_processes_of_their_own():
+    racers = [
+        Competitor("long", sleeper, (0.1, 1)),
+        Competitor("ten at once", sleeper, (0.1, 10)),
+        Competitor("told", flagged, (0.1, 1), {FLAG: "on"}),
+    ]
+    turns = workers.take_turns(racers, 2)
+    assert [len(times) for times in turns.times.values()] == [2, 2, 2]
+    # Sleeping takes at least as long as it says; the rest is the machine's.
+    assert min(turns.times["long"]) >= 0.1
+    assert 0.01 <= min(turns.times["ten at once"]) < 0.1
+    assert 0.1 <= min(turns.times["told"]) < 1
+    assert FLAG not in os.environ
+
+
+def test_a_competitor_that_fails_is_named():
+    with pytest.raises(RuntimeError, match="broken: ValueError: no such luck"):
+        workers.take_turns([Competitor("broken", failing)], 1)
+
+
+@pytest.mark.parametrize(("width", "side"), [(50, 28), (7, 3)])
+def test_the_parameters_and_flop_of_the_network(width, side):
+    init, _ = peers.network(width, side)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    m = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert peak.num_params(width, side) == m
+    assert peak.flop(width, 32, side) == 6 * 32 * m
+
+
+def test_the_report_of_the_trainer():
+    sizes = trainer.Sizes(batch_size=32, side=28)
+    flop = peak.flop(200, 32, 28)
+    times = {
+        trainer.ENSEMBLE: [1.0, 1.0],
+        "PyTorch, 1 thread": [3.0, 5.0],
+        trainer.JAX_LOOP: [2.0, 2.0],
+        # The second product is the faster and counts: four times what the ensemble does.
+        trainer.PRODUCTS[0]: [1 / (2 * flop)] * 2,
+        trainer.PRODUCTS[1]: [1 / (4 * flop)] * 2,
+    }
+    quiet = {name: [0.0, 0.0] for name in times}
+    lines = trainer.report(200, sizes, workers.Turns(times, quiet))
+    assert "  4.00 (3.00 to 5.00) times as fast as PyTorch, 1 thread; aim 2.5" in lines
+    assert "  2.00 (2.00 to 2.00) times as fast as JAX, a step at a time" in lines
+    assert "  0.25 (0.25 to 0.25) of the peak; aim 0.5" in lines
+    assert [line for line in lines if "NOISY" in line] == [
+        "  NOISY: PyTorch, 1 thread: the slowest round took 1.67 times the fastest"
+    ]
+
+
+def test_without_pytorch_the_trainer_is_still_compared(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    trainer.compare([], trainer.Sizes(), 1)
+    assert "SKIPPED: PyTorch, which is not installed" in capsys.readouterr().out
+    assert trainer.best_threads(50, trainer.Sizes()) is None
+
+
+def test_the_trainer_and_the_loop_do_an_epoch_of_steps():
+    sizes = trainer.Sizes(models=2, batch_size=8, num_images=20, side=3)
+    jobs = [
+        trainer.ensemble_on(jax.devices()[:1], 4, sizes),
+        peers.jax_loop(4, sizes.batch_size, sizes.num_images, sizes.side),
+    ]
+    for job in jobs:
+        job.work()
+    # Two whole batches in 20 images, for two models and for one.
+    assert [job.units for job in jobs] == [4, 2]
+
+
+@pytest.mark.parametrize("make", [peak.numpy_product, peak.jax_product])
+def test_the_products_run(make):
+    job = make(8)
+    job.work()
+    assert job.units == peak.REPEATS * 2 * 8**3
+
+
+@pytest.mark.parametrize("outputs", [1, 10])
+def test_every_way_to_the_quadratic_form_finds_the_same(outputs):
+    found = {name: float(way()) for name, way in kernel.ways(6, outputs).items()}
+    assert set(found) == {kernel.FORMED, kernel.FORM, kernel.REGULARIZER}
+    np.testing.assert_allclose(list(found.values()), found[kernel.FORMED], rtol=1e-9)
+    kernel.evaluate(6, outputs, kernel.FORM).work()
+
+
+def test_a_kernel_that_does_not_fit_is_skipped(capsys):
+    kernel.compare([1_000], 1, available=10**6)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in printed[1:]] == ["SKIPPED", "SKIPPED"]

@@ -1,0 +1,469 @@
+"""igrlib.training.ensemble against loops in NumPy, and against itself cut into other pieces."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import flat
+from jax.sharding import Mesh
+from test_measures import logits
+from test_mlp import (
+    add_numpy,
+    layers_of,
+    log_softmax_numpy,
+    loss_and_gradient_numpy,
+    params_of,
+    random_layers,
+)
+
+from igrlib.training.batches import batch_indices
+from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
+
+N, SIZES = 22, (12, 5, 4, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 3, N).astype(np.int32)
+# The same seed with two rates, the same rate with two seeds, and one that stops within an epoch.
+MEMBERS = Members((0.5, 0.1, 0.1), (5, 5, 8), (50, 50, 13), (0.0,) * 3)
+MESH = Mesh(np.array(jax.devices()[:1]), ("models",))
+
+
+def init(key, dtype=jnp.float64):
+    """Random layers; with biases, so that those that are mixed up do not pass unseen."""
+    # One draw for all: it is the drawing that takes time to compile.
+    leaves, structure = jax.tree.flatten(params_of(random_layers(SIZES)))
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    numbers = jnp.split(jax.random.uniform(key, (ends[-1],), dtype, -0.8, 0.8), ends[:-1])
+    shaped = [n.reshape(leaf.shape) for n, leaf in zip(numbers, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)
+
+
+MLP = Classifier(init, logits)
+
+
+def ensemble(members=MEMBERS, *, batch_size=5, group=1, loop=True, classifier=MLP, data=None):
+    images, labels = data or (IMAGES, LABELS)
+    layout = Layout(MESH, group, loop)
+    return Ensemble(classifier, members, images, labels, batch_size=batch_size, layout=layout)
+
+
+def only(members, *which):
+    return Members(*(tuple(f[k] for k in which) for f in vars(members).values()))
+
+
+def model(params, k):
+    return jax.tree.map(lambda a: np.asarray(a[k]), params)
+
+
+def host(state):
+    """Copies: `advance` takes the state it is given."""
+    return jax.tree.map(lambda a: np.array(a), state)
+
+
+def same_bits(one, other):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def penalised_gradient_numpy(layers, x, y, mu):
+    """∇E + μ∇‖∇E‖² = ∇E + 2μ∇²E∇E, the Hessian by a central difference along the gradient."""
+    _, gradient = loss_and_gradient_numpy(layers, x, y)
+    if mu == 0:
+        return gradient
+    eps = 1e-6
+    ahead, behind = (
+        loss_and_gradient_numpy(add_numpy(layers, e, gradient), x, y)[1] for e in (eps, -eps)
+    )
+    return add_numpy(add_numpy(gradient, mu / eps, ahead), -mu / eps, behind)
+
+
+starts = jax.jit(init, static_argnums=1)
+taken_from = jax.jit(jax.vmap(batch_indices, (None, 0, None, None)), static_argnums=(2, 3))
+
+
+def start_of(seed, dtype=jnp.float64):
+    return starts(jax.random.fold_in(jax.random.key(seed), 0), dtype)
+
+
+def trained_numpy(members, k, steps, batch_size, start=None):
+    """Member k after `steps` steps from `start`, taken one by one in float64."""
+    seed = members.seeds[k]
+    layers = layers_of(start or start_of(seed))
+    h, mu = np.float64(np.float32([members.learning_rates[k], members.mus[k]]))
+    at = np.tile(np.arange(N), (steps, 1))
+    if batch_size < N:
+        order = jax.random.fold_in(jax.random.key(seed), 1)
+        at = taken_from(order, jnp.arange(50), N, batch_size)
+    for batch in np.asarray(at)[:steps]:
+        gradient = penalised_gradient_numpy(layers, IMAGES[batch] / 255, LABELS[batch], mu)
+        layers = add_numpy(layers, -h, gradient)
+    return flat(params_of(layers))
+
+
+@pytest.fixture(scope="module")
+def batched():
+    """Mini-batches, one model at a time: the ensemble, and its state after some of the steps."""
+    built, at, states = ensemble(), 0, {}
+    state = built.init()
+    states[0] = host(state)
+    for step in (1, 13, 40, 50, 90):
+        state = built.advance(state, at, step)
+        states[step], at = host(state), step
+    return built, states
+
+
+def test_models_start_from_keys_of_their_seeds(batched):
+    _, states = batched
+    start = states[0]
+    for k, seed in enumerate(MEMBERS.seeds):
+        expected = start_of(seed)
+        np.testing.assert_allclose(flat(model(start.params, k)), flat(expected), rtol=1e-14)
+    assert same_bits(model(start.params, 0), model(start.params, 1))
+    np.testing.assert_array_equal(start.diverged, -1)
+
+
+def test_one_step_and_fifty_in_numpy(batched):
+    _, states = batched
+    for steps, rtol in ((1, 1e-13), (50, 1e-10)):
+        for k, stop in enumerate(MEMBERS.stops):
+            expected = trained_numpy(MEMBERS, k, min(steps, stop), 5)
+            np.testing.assert_allclose(
+                flat(model(states[steps].params, k)), expected, rtol=rtol, atol=rtol
+            )
+    np.testing.assert_array_equal(states[90].diverged, -1)
+
+
+def test_models_that_have_stopped_stay_as_they_are(batched):
+    _, states = batched
+    for later in (40, 50, 90):
+        assert same_bits(model(states[later].params, 2), model(states[13].params, 2))
+    for k in (0, 1):
+        assert not same_bits(model(states[40].params, k), model(states[13].params, k))
+        assert same_bits(model(states[90].params, k), model(states[50].params, k))
+
+
+def test_calls_of_any_length_give_the_same_bits(batched):
+    built, states = batched
+    for cuts in ([50], [3, 4, 8, 9, 25, 50], list(range(1, 51)), [0, 0, 7, 7, 60]):
+        state, at = built.init(), 0
+        for step in cuts:
+            state, at = built.advance(state, at, step), step
+        assert same_bits(host(state), states[50])
+
+
+@pytest.mark.parametrize("k", [0, 2])
+def test_a_model_alone_has_the_bits_that_it_has_in_company(batched, k):
+    _, states = batched
+    alone = ensemble(only(MEMBERS, k))
+    state = alone.advance(alone.init(), 0, 50)
+    assert same_bits(model(state.params, 0), model(states[50].params, k))
+
+
+def test_groups_and_single_steps_give_the_same_to_rounding(batched):
+    _, states = batched
+    for group, loop in ((1, False), (2, False), (3, True)):
+        other = ensemble(group=group, loop=loop)
+        state = host(other.advance(other.init(), 0, 50))
+        for k in range(3):
+            np.testing.assert_allclose(
+                flat(model(state.params, k)), flat(model(states[50].params, k)), rtol=1e-10
+            )
+        assert len(state.diverged) == (4 if group == 2 else 3)
+
+
+def test_padding_takes_no_step_and_changes_nothing():
+    """Three models in groups of two: the fourth repeats the first, and stays where it starts."""
+    built = ensemble(group=2)
+    assert built.padded == 4
+    start = host(built.init())
+    assert same_bits(model(start.params, 3), model(start.params, 0))
+    state = host(built.advance(built.init(), 0, 20))
+    assert same_bits(model(state.params, 3), model(start.params, 3))
+    assert not same_bits(model(state.params, 0), model(start.params, 0))
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_full_batch_gradient_descent_in_numpy(group):
+    built = ensemble(batch_size=N, group=group)
+    assert built.steps_per_epoch == 1
+    state = host(built.advance(built.init(), 0, 50))
+    for k, stop in enumerate(MEMBERS.stops):
+        np.testing.assert_allclose(
+            flat(model(state.params, k)), trained_numpy(MEMBERS, k, stop, N), rtol=1e-10, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize(("group", "batch_size"), [(1, 5), (3, N)])
+def test_explicit_regularization_in_numpy(group, batch_size):
+    """Other rates μ side by side; without one, the bits are not spoiled by the others' penalty."""
+    members = Members((0.2, 0.2, 0.1), (5, 5, 8), (20, 20, 7), (0.0, 0.05, 0.02))
+    built = ensemble(members, batch_size=batch_size, group=group)
+    state = host(built.advance(built.init(), 0, 20))
+    expected = [trained_numpy(members, k, members.stops[k], batch_size) for k in range(3)]
+    for k in range(3):
+        np.testing.assert_allclose(flat(model(state.params, k)), expected[k], rtol=1e-7, atol=1e-7)
+    assert np.abs(expected[1] - expected[0]).max() > 1e-3
+
+
+def matrix_products(members):
+    """How many matrix products one step takes, loops looked into once."""
+    built, count = ensemble(members), 0
+    program = jax.make_jaxpr(lambda s: built.advance(s, 0, 3))(built.init())
+    programs = [program.jaxpr]
+    while programs:
+        for equation in programs.pop().eqns:
+            count += equation.primitive.name == "dot_general"
+            inner = jax.tree.leaves(equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns"))
+            programs += [getattr(leaf, "jaxpr", leaf) for leaf in inner if hasattr(leaf, "eqns")]
+    return count
+
+
+def test_without_regularization_nothing_is_paid_for_it():
+    """Three layers: 3 products forward, 3 for the weights and 2 for the layers below back."""
+    assert matrix_products(MEMBERS) == 8
+    with_mu = Members((0.1,) * 3, (0,) * 3, (9,) * 3, (0.0, 0.0, 1e-3))
+    assert matrix_products(with_mu) > 16
+
+
+def table_logits(params, images):
+    """A model with parameters of its own for every example, so that a step shows its batch."""
+    return params[images[:, 0]]
+
+
+def test_which_examples_a_step_takes():
+    """No use is made of `batches`: two of six a step, each once in three steps, in every epoch."""
+    images, labels = np.arange(6, dtype=np.uint8)[:, None], np.array([0, 1, 0, 1, 0, 1], np.int32)
+    members = Members((0.5, 2.0, 0.5), (0, 0, 1), (30,) * 3, (0.0,) * 3)
+    table = Classifier(lambda key: jnp.zeros((6, 2)), table_logits)
+    built = ensemble(members, batch_size=2, classifier=table, data=(images, labels))
+    state, taken = built.init(), []
+    for t in range(30):
+        before = host(state).params
+        state = built.advance(state, t, t + 1)
+        moved = (np.asarray(state.params) != before).any(-1)
+        taken.append(moved)
+    taken = np.array(taken)  # (step, model, example)
+    assert (taken.sum(-1) == 2).all()
+    np.testing.assert_array_equal(taken.reshape(10, 3, 3, 6).sum(1), 1)
+    # The order is that of the seed, whatever the learning rate, and is new in every epoch.
+    np.testing.assert_array_equal(taken[:, 0], taken[:, 1])
+    assert (taken[:, 0] != taken[:, 2]).any()
+    assert len({epoch.tobytes() for epoch in taken[:, 0].reshape(10, 3, 6)}) > 5
+    # Whatever the order, each example has pulled at its own row ten times.
+    for k, h in enumerate(members.learning_rates):
+        rows = np.zeros((6, 2))
+        for _ in range(10):
+            rows -= h / 2 * (np.exp(log_softmax_numpy(rows)) - np.eye(2)[labels])
+        np.testing.assert_allclose(state.params[k], rows, rtol=1e-12)
+
+
+def linear_logits(params, images):
+    return images.reshape(len(images), -1) / 255.0 @ params["a"] @ params["b"]
+
+
+def linear_init(key):
+    return {"a": jax.random.uniform(key, (12, 4)) - 0.5, "b": jnp.eye(4, 3)}
+
+
+def blown_up_numpy(rate, seed, steps):
+    """A linear model of two layers: the first step with a loss that is not finite, and its θ."""
+    start = linear_init(jax.random.fold_in(jax.random.key(seed), 0))
+    a, b = (np.asarray(start[name]) for name in "ab")
+    x, h = IMAGES.reshape(N, -1) / 255, np.float64(np.float32(rate))
+    with np.errstate(all="ignore"):
+        for t in range(steps):
+            log_probabilities = log_softmax_numpy(x @ a @ b)
+            if not np.isfinite(log_probabilities[np.arange(N), TWINS].mean()):
+                return t, a, b
+            delta = (np.exp(log_probabilities) - np.eye(3)[TWINS]) / N
+            a, b = a - h * x.T @ delta @ b.T, b - h * (x @ a).T @ delta
+    return None
+
+
+TWINS = np.arange(N, dtype=np.int32) % 3
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_a_model_that_leaves_the_finite_numbers(group):
+    """Marked where it does, left as it was, and its neighbours do not feel it."""
+    train = partial(
+        ensemble,
+        batch_size=N,
+        group=group,
+        classifier=Classifier(linear_init, linear_logits),
+        data=(IMAGES, TWINS),
+    )
+    rest = ((0, 1, 2), (40,) * 3, (0.0,) * 3)
+    wild, tame = (train(Members((0.1, h, 0.1), *rest)) for h in (1e20, 0.1))
+    found, other = (host(built.advance(built.init(), 0, 40)) for built in (wild, tame))
+    step, a, b = blown_up_numpy(1e20, 1, 40)
+    assert 1 < step < 39
+    assert blown_up_numpy(0.1, 1, 40) is None
+    np.testing.assert_array_equal(found.diverged, [-1, step, -1])
+    np.testing.assert_array_equal(other.diverged, -1)
+    left = model(found.params, 1)
+    np.testing.assert_allclose(left["a"], a, rtol=1e-9)
+    np.testing.assert_allclose(left["b"], b, rtol=1e-9)
+    for k in (0, 2):
+        assert same_bits(model(found.params, k), model(other.params, k))
+    # Nothing moves it again, and the step that is marked is the first.
+    at_mark = wild.advance(wild.init(), 0, step)
+    np.testing.assert_array_equal(at_mark.diverged, -1)
+    assert same_bits(model(host(at_mark).params, 1), left)
+    again = wild.advance(wild.advance(at_mark, step, step + 1), step + 1, 60)
+    assert same_bits(host(again), found)
+
+
+def test_a_model_that_starts_broken_is_marked_at_step_0():
+    """Also one whose gradient alone is not finite is found out, at the step after."""
+
+    def broken(key):
+        return {"a": jnp.full((12, 4), jnp.nan), "b": jnp.eye(4, 3)}
+
+    def steep(params, images):
+        # √ has an infinite slope at 0, where its value is 0.
+        return jnp.ones((len(images), 1)) @ jnp.sqrt(params["b"][:1])
+
+    pairs = [
+        (Classifier(broken, linear_logits), 0),
+        (Classifier(lambda key: {"b": jnp.zeros((4, 3))}, steep), 1),
+    ]
+    for classifier, step in pairs:
+        built = ensemble(only(MEMBERS, 0), batch_size=N, classifier=classifier)
+        np.testing.assert_array_equal(built.advance(built.init(), 0, 5).diverged, step)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_each_maps_over_a_block_and_shares_the_rest(group):
+    built = ensemble(group=group)
+    assert built.layout.block == group
+    total = built.each(lambda p, q, shared: (p["x"].sum() + q, p["x"] * shared), num_mapped=2)
+    x = np.arange(3.0 * group).reshape(group, 3)
+    sums, products = total({"x": built.lay(x)}, built.lay(jnp.arange(group) * 10.0), 2.0)
+    np.testing.assert_allclose(sums, x.sum(1) + np.arange(group) * 10)
+    np.testing.assert_allclose(products, 2 * x)
+
+
+def test_blocks_are_filled_up_by_repetition():
+    built = ensemble(group=2)
+    cut = [block.tolist() for block in built.blocks([4, 0, 2])]
+    assert cut == [[4, 0], [2, 2]]
+    assert built.blocks([]) == []
+    params = {"x": built.lay(jnp.arange(8.0).reshape(4, 2))}
+    np.testing.assert_array_equal(built.take(params, np.array([3, 1]))["x"], [[6, 7], [2, 3]])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"learning_rates": (0.1, -0.5, 0.1)}, ValueError, r"learning_rates\[1\] .*got -0.5"),
+        ({"learning_rates": (0.1, 0.0, 0.1)}, ValueError, r"learning_rates\[1\] must be positive"),
+        ({"learning_rates": (0.1, 0.1, np.inf)}, ValueError, r"learning_rates\[2\] .*got inf"),
+        ({"learning_rates": (np.nan, 0.1, 0.1)}, ValueError, r"learning_rates\[0\] .*got nan"),
+        ({"mus": (0.0, 0.0, -1e-3)}, ValueError, r"mus\[2\] must be finite and 0 or more"),
+        ({"mus": (np.nan, 0.0, 0.0)}, ValueError, r"mus\[0\] .*got nan"),
+        ({"seeds": (0, -1, 2)}, ValueError, r"seeds\[1\] must be between 0 and 2147483647, got -1"),
+        ({"stops": (0, 1, -2)}, ValueError, r"stops\[2\] .*got -2"),
+        ({"stops": (1, 1)}, ValueError, r"members must have fields of one length.*'stops': 2"),
+    ],
+)
+def test_members_that_cannot_be(change, error, message):
+    with pytest.raises(error, match=message):
+        Members(**{**vars(MEMBERS), **change})
+
+
+def test_no_members():
+    with pytest.raises(ValueError, match="of one length, at least 1"):
+        Members((), (), (), ())
+
+
+def test_layouts_that_cannot_be():
+    two = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("models", "data"))
+    with pytest.raises(ValueError, match=r"mesh must have one axis, got \('models', 'data'\)"):
+        Layout(two)
+    with pytest.raises(ValueError, match="group must be at least 1, got 0"):
+        Layout(MESH, 0)
+
+
+def test_a_batch_larger_than_the_split():
+    with pytest.raises(ValueError, match=r"batch_size must be at most the 22 examples .*got 23"):
+        ensemble(batch_size=23)
+
+
+TWO_DEVICES = """
+import json, sys
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+from jax.sharding import Mesh
+import test_ensemble as t
+from igrlib.training.batches import batch_indices
+from igrlib.training.ensemble import Classifier, Ensemble, Layout
+
+assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
+single = Classifier(lambda key: t.init(key, jnp.float32), t.logits)
+
+def run(devices, group, batch_size):
+    layout = Layout(Mesh(np.array(jax.devices()[:devices]), ("models",)), group)
+    e = Ensemble(single, t.MEMBERS, t.IMAGES, t.LABELS, batch_size=batch_size, layout=layout)
+    state = e.advance(e.advance(e.init(), 0, 7), 7, 50)
+    laid = {s.device.id for s in jax.tree.leaves(state.params)[0].addressable_shards}
+    assert len(laid) == devices and e.padded == (3 if devices * group == 1 else 4)
+    return t.host(state)
+
+def models(state):
+    return [t.model(state.params, k) for k in range(3)]
+
+def flat(state):
+    return [t.flat(p).tolist() for p in models(state)]
+
+one, two = run(1, 1, 5), run(2, 1, 5)
+grouped_one, grouped = run(1, 2, 5), run(2, 2, 5)
+full_one, full_two = run(1, 1, t.N), run(2, 1, t.N)
+order = [batch_indices(jax.random.key(3), s, 14, 3).tolist() for s in (0, 1, 9)]
+print(json.dumps({
+    "bits": t.same_bits(models(one), models(two)),
+    "bits_full": t.same_bits(models(full_one), models(full_two)),
+    "bits_grouped": t.same_bits(models(grouped_one), models(grouped)),
+    "one": flat(one), "two": flat(two), "grouped": flat(grouped),
+    "full": flat(full_two), "order": order,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def two_devices():
+    """Runs in float32 on one and on two devices, which must be asked for before JAX starts."""
+    here = os.path.dirname(__file__)
+    path = os.pathsep.join([here, os.path.dirname(here)])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    environment |= {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_two_devices_give_the_bits_of_one(two_devices):
+    """Three models padded to four; mini-batches, full batches, and groups of two."""
+    assert two_devices["bits"]
+    assert two_devices["bits_full"]
+    assert two_devices["bits_grouped"]
+    np.testing.assert_allclose(two_devices["grouped"], two_devices["one"], rtol=1e-4, atol=1e-5)
+
+
+def test_float32_follows_numpy_and_takes_the_same_batches(two_devices):
+    """Without 64-bit mode, as the experiments run; the loop in NumPy is in float64."""
+    for name, batch_size in (("two", 5), ("full", N)):
+        for k, stop in enumerate(MEMBERS.stops):
+            start = start_of(MEMBERS.seeds[k], jnp.float32)
+            expected = trained_numpy(MEMBERS, k, stop, batch_size, start)
+            np.testing.assert_allclose(two_devices[name][k], expected, rtol=1e-4, atol=1e-5)
+    expected = [batch_indices(jax.random.key(3), t, 14, 3).tolist() for t in (0, 1, 9)]
+    assert two_devices["order"] == expected

@@ -1,0 +1,425 @@
+"""Runs that are killed, interrupted or out of room: nothing is lost, and the bits stay the same."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from igrlib import records
+from igrlib.experiments.claim import claimed
+from igrlib.experiments.profiles import PROFILES
+from igrlib.experiments.runner import EXPERIMENT
+from igrlib.experiments.settings import changed
+
+# Imports once what takes seconds, then forks a child for each line of code it is sent. JAX makes
+# its threads at its first use, which is in the child.
+SERVER = """
+import io, json, os, sys, traceback
+import flax.linen, jax, matfree.decomp, optax, sklearn.datasets, tqdm
+import igrlib.cli
+from igrlib import data
+from igrlib.experiments import preflight, runner
+from jax._src import xla_bridge
+data.load("digits")
+assert not xla_bridge.backends_are_initialized()
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "wait" in asked:
+        print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
+        continue
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        continue
+    log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for standard in (1, 2):
+        os.dup2(log, standard)
+    sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", 0), write_through=True)
+    status = 1
+    try:
+        exec(asked["code"], {})
+    except SystemExit as error:
+        status = error.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    os._exit(status)
+"""
+
+UNIT = "sgd-n0008-b00016-s00-00"
+# Three models on two devices, one of them filled up; two learning rates stop before the third.
+SETTINGS = {
+    "widths": "8",
+    "depth": "1",
+    "num_seeds": "1",
+    "seeds_per_unit": "1",
+    "learning_rates": "0.4,0.2,0.1",
+    "batch_sizes": "16",
+    "num_train": "200",
+    "num_validation": "50",
+    "min_steps": "1000",
+    "max_steps": "4000",
+    "physical_time": "400",
+    "score_every": "250",
+    "num_gradients": "6",
+    "points": "",
+}
+# Measured so often that a wish to stop is heard at once, and never done.
+ENDLESS = SETTINGS | {"min_steps": "10000000", "max_steps": "10000000"}
+
+
+def pairs(settings):
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
+class Igr:
+    """Runs of the command in children of one server, in the folder `cwd`."""
+
+    def __init__(self, server, cwd):
+        self.server, self.cwd, self.log = server, cwd, cwd / "log"
+
+    def ask(self, **question):
+        if "log" in question:
+            self.log.write_text("")
+        self.server.stdin.write(json.dumps(question) + "\n")
+        self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def start(self, *options, settings=SETTINGS, before=""):
+        """The process id of `igr run` with `options`; `before` is run first, in the same child."""
+        argv = ["run", "mlp-sweep", "--unit", UNIT, "--out", "out", *options]
+        argv += [word for setting in pairs(settings) for word in ("--set", setting)]
+        code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\nfrom igrlib import cli\n"
+        return self.ask(code=f"{code}raise SystemExit(cli.main({argv!r}))", log=str(self.log))
+
+    def wait(self, process):
+        """The exit status, and the lines said that are not about devices."""
+        return self.ask(wait=process), self.log.read_text().splitlines()
+
+    def run(self, *options, **keywords):
+        return self.wait(self.start(*options, **keywords))
+
+    def folder(self, settings=SETTINGS):
+        label, _ = changed("digits", PROFILES["digits"], pairs(settings))
+        return self.cwd / "out" / f"{EXPERIMENT}-{label}"
+
+    def shard(self, settings=SETTINGS):
+        return self.folder(settings) / f"{UNIT}.npz"
+
+    def checkpoint(self, settings=SETTINGS):
+        return self.folder(settings) / "checkpoints" / f"{UNIT}.npz"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment |= {
+        "JAX_PLATFORMS": "cpu",
+        # These programs are small: to compile them well takes longer than to run them badly.
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SERVER],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+@pytest.fixture
+def igr(server, tmp_path):
+    return Igr(server, tmp_path)
+
+
+class Undisturbed(NamedTuple):
+    shard: Path
+    arrays: dict
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server, tmp_path_factory):
+    """What a run leaves that nothing disturbed, and how long it takes, once it is compiled."""
+    first, again = (Igr(server, tmp_path_factory.mktemp("undisturbed")) for _ in range(2))
+    status, said = first.run()
+    assert status == 0, said
+    arrays, _ = records.load(first.shard())
+    began = time.monotonic()
+    assert again.run("--checkpoint-every", "0")[0] == 0
+    seconds = time.monotonic() - began
+    assert_same_bits(records.load(again.shard())[0], arrays)
+    # It is no comparison of nothing with nothing.
+    assert np.isfinite(arrays["crossing_lambda_max"]).any()
+    assert (arrays["chosen_step"][:, 0] > 0).all()
+    return Undisturbed(first.shard(), arrays, seconds)
+
+
+def assert_same_bits(found, wanted):
+    assert sorted(found) == sorted(wanted)
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+def assert_one_line(said, *parts):
+    assert len(said) == 1, said
+    assert said[0].startswith("igr: ")
+    for part in parts:
+        assert part in said[0]
+
+
+def await_(ready, igr):
+    limit = time.monotonic() + 100
+    while not ready():
+        assert time.monotonic() < limit, igr.log.read_text()
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(igr, *options, settings):
+    """A run that has just written a checkpoint."""
+    process = igr.start(*options, "--checkpoint-every", "0", settings=settings)
+    path = igr.checkpoint(settings)
+    before = path.read_bytes() if path.exists() else None
+    try:
+        await_(lambda: path.exists() and path.read_bytes() != before, igr)
+        yield process
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
+
+
+def step_of(path):
+    return records.load(path)[1]["progress"]["step"]
+
+
+def test_killed_at_20_random_moments_a_run_ends_with_the_same_bits(igr, undisturbed):
+    rng, kills, went_on, length = random.Random(3), 0, 0, undisturbed.seconds
+    while kills < 20:
+        # Never half a file, wherever the last one was killed.
+        went_on += igr.checkpoint().exists() and step_of(igr.checkpoint()) > 0
+        began, moment = time.monotonic(), rng.uniform(0, length)
+        process = igr.start("--checkpoint-every", "0")
+        while time.monotonic() - began < moment and not igr.shard().exists():
+            time.sleep(0.01)
+        os.kill(process, signal.SIGKILL)
+        status, said = igr.wait(process)
+        assert status in (0, -signal.SIGKILL), said
+        kills += status != 0
+        if igr.shard().exists():
+            # Done, or nearly: the next one starts from nothing.
+            length = min(length, time.monotonic() - began)
+            assert igr.run()[0] == 0
+            assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+            igr.shard().unlink()
+    assert went_on >= 3
+    assert igr.run()[0] == 0
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+    assert sorted(path.name for path in igr.folder().rglob("*")) == [
+        "checkpoints",
+        "manifest.json",
+        f"{UNIT}.npz",
+    ]
+    assert list(records.open_record(igr.folder()).units) == [UNIT]
+    assert json.loads((igr.folder() / "manifest.json").read_text())["expected"] == sorted(
+        [UNIT, UNIT.replace("sgd", "gd")]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_in_good_order(igr, number):
+    with running(igr, settings=ENDLESS) as process:
+        os.kill(process, number)
+        status, said = igr.wait(process)
+    assert status == 75, said
+    assert said[-1] == "igr: stopped, 1 of 1 units left; run again to go on"
+    assert step_of(igr.checkpoint(ENDLESS)) > 0
+    assert not igr.shard(ENDLESS).exists()
+
+
+def test_a_time_limit_stops_in_good_order_and_running_again_goes_on(igr, undisturbed):
+    steps = [0]
+    for _ in range(2):
+        status, said = igr.run("--time-limit", str(undisturbed.seconds), settings=ENDLESS)
+        assert status == 75, said
+        assert_one_line(said, "run again to go on")
+        steps.append(step_of(igr.checkpoint(ENDLESS)))
+    assert steps == sorted(set(steps))
+
+
+def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
+    for _ in range(2):
+        with running(igr, settings=SETTINGS) as process:
+            os.kill(process, signal.SIGTERM)
+            assert igr.wait(process)[0] == 75
+    status, said = igr.run()
+    assert status == 0, said
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+    assert not igr.checkpoint().exists()
+    assert igr.run("--time-limit", "0") == (0, [said[-1]])  # Nothing is left to stop.
+
+
+ENDLESS_PROGRAM = """
+from igrlib._console import StopSignals
+import jax
+with StopSignals():
+    print("now", flush=True)
+    jax.lax.fori_loop(0, 2**31 - 1, lambda i, x: jax.numpy.sin(x), 0.5).block_until_ready()
+"""
+
+
+def test_a_second_interrupt_kills_even_inside_a_compiled_program(igr):
+    process = igr.ask(code=ENDLESS_PROGRAM, log=str(igr.log))
+    try:
+        for said in ("now", "another Ctrl-C"):
+            await_(lambda said=said: said in igr.log.read_text(), igr)
+            time.sleep(0.5)  # It is inside the program by now.
+            os.kill(process, signal.SIGINT)
+        assert igr.wait(process)[0] == 130
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def altered(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def of_another_machine(path):
+    arrays, meta = records.load(path)
+    meta["identity"]["device"]["kind"] = "abacus"
+    records.save(path, arrays, meta)
+
+
+def of_another_config(path):
+    arrays, meta = records.load(path)
+    meta["identity"]["unit"]["width"] = 9
+    records.save(path, arrays, meta)
+
+
+def foreign(path):
+    np.savez(path, x=np.zeros(3))
+
+
+@pytest.fixture(scope="module")
+def stopped(server, tmp_path_factory):
+    """The bytes of a checkpoint."""
+    igr = Igr(server, tmp_path_factory.mktemp("stopped"))
+    with running(igr, settings=SETTINGS) as process:
+        os.kill(process, signal.SIGTERM)
+        assert igr.wait(process)[0] == 75
+    return igr.checkpoint().read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (truncated, ["cut short"]),
+        (altered, ["altered"]),
+        (of_another_machine, ["another device", "abacus"]),
+        (of_another_config, ["another unit"]),
+        (foreign, ["not written by igrlib"]),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(igr, stopped, change, words):
+    path = igr.checkpoint()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(stopped)
+    change(path)
+    before = path.read_bytes()
+    status, said = igr.run()
+    assert status == 2
+    assert_one_line(said, path.name, *words)
+    assert path.read_bytes() == before
+    assert not igr.shard().exists()
+
+
+FULL_DISK = """
+import errno
+from igrlib import _files
+calls, fsync = [], os.fsync
+def full(descriptor):
+    calls.append(descriptor)
+    if len(calls) > 8:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    fsync(descriptor)
+_files.os.fsync = full
+"""
+
+
+def test_a_full_disk_costs_only_what_came_after_the_last_checkpoint(igr, undisturbed):
+    status, said = igr.run("--checkpoint-every", "0", before=FULL_DISK)
+    assert status == 2
+    assert_one_line(said, f"{UNIT}.npz", "No space left on device", "run again to go on")
+    assert step_of(igr.checkpoint()) > 0
+    assert igr.run()[0] == 0
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
+def test_a_folder_that_nobody_may_write_in_is_named(igr):
+    igr.cwd.chmod(0o755)
+    (igr.cwd / "out").mkdir(mode=0o555)
+    # Root may write everywhere. From its folder nobody needs to come through those above.
+    nobody = "if os.geteuid() == 0:\n    os.seteuid(65534)"
+    status, said = igr.run(before=nobody)
+    assert status == 2
+    assert_one_line(said, "out/", "Permission denied", "--out")
+    assert list((igr.cwd / "out").iterdir()) == []
+
+
+def test_one_process_at_a_time_runs_a_unit(igr, undisturbed):
+    lock = igr.checkpoint().with_name(f".{UNIT}.lock")
+    with claimed(lock, UNIT):
+        status, said = igr.run()
+        assert status == 2
+        assert_one_line(said, "another process", UNIT)
+        assert not igr.shard().exists()
+    assert not lock.exists()
+    first, second = igr.start(), igr.start()
+    ends = [igr.wait(first)[0], igr.wait(second)[0]]
+    # The later one finds the unit taken; or, if it comes very late, done.
+    assert sorted(ends) in ([0, 0], [0, 2])
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritten(
+    igr, undisturbed
+):
+    arrays, meta = records.load(undisturbed.shard)
+    meta["unit_config"]["max_steps"] += 1
+    igr.shard().parent.mkdir(parents=True)
+    records.save(igr.shard(), arrays, meta)
+    before = igr.shard().read_bytes()
+    status, said = igr.run()
+    assert status == 2
+    assert_one_line(said, "recorded with max_steps = 4001, the profile has 4000")
+    assert igr.shard().read_bytes() == before

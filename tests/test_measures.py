@@ -1,0 +1,246 @@
+"""igrlib.measures against backpropagation by hand, dense Hessians and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import largest_array
+from test_mlp import (
+    forward_numpy,
+    layers_of,
+    log_softmax_numpy,
+    loss_and_gradient_numpy,
+    params_of,
+    random_layers,
+    squared_norm_numpy,
+)
+
+from igrlib import measures as of
+
+N = 23
+LAYERS = random_layers((12, 5, 4, 3), seed=2)
+PARAMS = params_of(LAYERS)
+IMAGES = np.random.default_rng(3).integers(0, 256, (N, 3, 4, 1), np.uint8)
+LABELS = np.random.default_rng(4).integers(0, 3, N)
+DATA = jnp.asarray(IMAGES), jnp.asarray(LABELS)
+
+
+class Widths:
+    """An MLP of widths 5 and 4, so that no two layers can be taken for each other."""
+
+    @staticmethod
+    def apply(params, x):
+        x = x.reshape(x.shape[0], -1)
+        for name in ("Dense_0", "Dense_1", "Dense_2"):
+            layer = params["params"][name]
+            x = x @ layer["kernel"] + layer["bias"][None]
+            x = x if name == "Dense_2" else jnp.maximum(x, 0)
+        return x
+
+
+def logits(params, images):
+    return Widths.apply(params, images.astype(params["params"]["Dense_0"]["kernel"].dtype) / 255)
+
+
+def expected(images=IMAGES, labels=LABELS, layers=LAYERS):
+    loss, gradient = loss_and_gradient_numpy(layers, images / 255, labels)
+    _, outputs = forward_numpy(layers, images / 255)
+    return loss, (outputs.argmax(1) == labels).mean(), squared_norm_numpy(gradient)
+
+
+def test_cross_entropy_is_the_mean_in_nats():
+    found = of.cross_entropy(logits)(PARAMS, *DATA)
+    np.testing.assert_allclose(found, expected()[0], rtol=1e-13)
+    np.testing.assert_allclose(
+        of.cross_entropy(lambda p, x: jnp.zeros((len(x), 3)))(PARAMS, *DATA), np.log(3), rtol=1e-14
+    )
+
+
+@pytest.mark.parametrize("block", [4, 22, 23, 500])
+def test_scores_and_measures_of_a_split_in_blocks(block):
+    """Blocks that leave 3 or 1 of the 23 examples over, one block, and less than one."""
+    loss, accuracy, squared_gradient = expected()
+    assert 0 < accuracy < 1
+    assert squared_gradient > 1e-3
+
+    @jax.jit
+    def both(p):
+        kinds = (of.scores, of.measures)
+        return [measure(logits, p, *DATA, block=block) for measure in kinds]
+
+    scores, found = both(PARAMS)
+    np.testing.assert_allclose(scores, (loss, accuracy), rtol=1e-12)
+    assert found._fields == ("loss", "accuracy", "squared_gradient")
+    np.testing.assert_allclose(found, (loss, accuracy, squared_gradient), rtol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_split():
+    """No array of the program is larger than the images themselves, by the default block too."""
+    many = jnp.tile(DATA[0], (60, 1, 1, 1)), jnp.tile(DATA[1], 60)
+    assert largest_array(lambda p: of.measures(logits, p, *many), PARAMS) == many[0].size
+    found = jax.jit(lambda p: of.measures(logits, p, *many))(PARAMS)
+    np.testing.assert_allclose(found, expected(), rtol=1e-12)
+
+
+def test_measures_in_float32():
+    """The precision of the experiments: the same to about six digits."""
+    single = jax.tree.map(lambda a: a.astype(jnp.float32), PARAMS)
+    loss, accuracy, squared_gradient = expected(layers=layers_of(single))
+    found = jax.jit(lambda p: of.measures(logits, p, *DATA, block=10))(single)
+    assert {a.dtype for a in found} == {jnp.dtype(jnp.float32)}
+    np.testing.assert_allclose(found.loss, loss, rtol=1e-6)
+    np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-7)
+    np.testing.assert_allclose(found.squared_gradient, squared_gradient, rtol=1e-5)
+
+
+def test_images_are_taken_as_the_model_takes_them():
+    """Flat ones, and floats, with logits of their own."""
+    x = jnp.asarray(IMAGES.reshape(N, -1) / 255)
+    found = jax.jit(lambda p: of.measures(Widths.apply, p, x, DATA[1], block=9))(PARAMS)
+    np.testing.assert_allclose(found, expected(), rtol=1e-12)
+
+
+def dense_hessian_numpy(labels, images):
+    """∇²E column by column, by central differences of the gradient by hand."""
+    theta = np.concatenate([a.ravel() for layer in LAYERS for a in layer])
+
+    def gradient(vector):
+        layers, at = [], 0
+        for kernel, bias in LAYERS:
+            k, b = vector[at : at + kernel.size], vector[at + kernel.size :][: bias.size]
+            layers.append((k.reshape(kernel.shape), b))
+            at += kernel.size + bias.size
+        _, found = loss_and_gradient_numpy(layers, images / 255, labels)
+        return np.concatenate([a.ravel() for layer in found for a in layer])
+
+    steps = 1e-6 * np.eye(theta.size)
+    return np.array([(gradient(theta + e) - gradient(theta - e)) / 2e-6 for e in steps])
+
+
+@pytest.fixture(scope="module")
+def hessian():
+    found = dense_hessian_numpy(LABELS, IMAGES)
+    np.testing.assert_allclose(found, found.T, atol=1e-8)
+    return found
+
+
+def largest_eigenvalue(num_matvecs, block=500, model=logits, params=PARAMS, data=DATA):
+    return float(
+        jax.jit(
+            lambda p: of.largest_hessian_eigenvalue(
+                model, p, *data, num_matvecs=num_matvecs, block=block
+            )
+        )(params)
+    )
+
+
+def test_largest_eigenvalue_of_the_dense_hessian(hessian):
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    assert eigenvalues[0] < -0.01 * eigenvalues[-1]
+    np.testing.assert_allclose(largest_eigenvalue(20, block=10), eigenvalues[-1], rtol=1e-6)
+
+
+def test_few_products_estimate_from_below(hessian):
+    largest = np.linalg.eigvalsh(hessian)[-1]
+    # One product is the Rayleigh quotient of the gradient.
+    _, gradient = loss_and_gradient_numpy(LAYERS, IMAGES / 255, LABELS)
+    g = np.concatenate([a.ravel() for layer in gradient for a in layer])
+    one, three = largest_eigenvalue(1), largest_eigenvalue(3)
+    np.testing.assert_allclose(one, g @ hessian @ g / (g @ g), rtol=1e-6)
+    assert one < 0.99 * largest
+    assert one < three <= largest * (1 + 1e-7)
+
+
+def quadratic_logits(params, images):
+    """Two classes told apart by one number: softmax of (s, 0)."""
+    s = params["s"] * jnp.ones(len(images))
+    return jnp.stack([s, jnp.zeros_like(s)], axis=1)
+
+
+@pytest.mark.parametrize(("s", "labels"), [(0.7, [0, 0, 1]), (0.0, [0, 1])])
+def test_largest_eigenvalue_of_one_parameter(s, labels):
+    """λ_max = p(1 − p), and ¼ at the flat point, where the gradient is exactly 0."""
+    p = 1 / (1 + np.exp(-s))
+    data = jnp.zeros((len(labels), 1)), jnp.asarray(labels)
+    found = largest_eigenvalue(1, model=quadratic_logits, params={"s": jnp.asarray(s)}, data=data)
+    np.testing.assert_allclose(found, p * (1 - p), rtol=1e-12)
+
+
+def by_batch(data, size):
+    return float(
+        jax.jit(lambda p: of.mean_squared_batch_gradient(logits, p, *data, batch_size=size))(PARAMS)
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 23])
+def test_mean_squared_batch_gradient_is_its_definition(batch_size):
+    """The last 23 mod `batch_size` examples are left out."""
+    squares = [
+        expected(IMAGES[k : k + batch_size], LABELS[k : k + batch_size])[2]
+        for k in range(0, N - batch_size + 1, batch_size)
+    ]
+    assert len(squares) == N // batch_size
+    found = by_batch(DATA, batch_size)
+    np.testing.assert_allclose(found, np.mean(squares), rtol=1e-12)
+    if batch_size == N:
+        np.testing.assert_allclose(found, expected()[2], rtol=1e-12)
+
+
+def test_batches_have_larger_gradients_than_the_split():
+    """Mean ‖∇E_B‖² = ‖∇E‖² + variance, for batches that make up the split (Jensen)."""
+    whole = expected(IMAGES[:20], LABELS[:20])[2]
+    found = [by_batch((DATA[0][:20], DATA[1][:20]), size) for size in (20, 5, 1)]
+    np.testing.assert_allclose(found[0], whole, rtol=1e-12)
+    assert found == sorted(found)
+    assert found[-1] > 1.1 * whole
+
+
+noise = jax.jit(of.perturbed)
+
+
+def test_noise_is_normal_and_multiplies():
+    """Moments of η in θ(1 + η), and that every parameter has its own."""
+    shape = (200, 100)
+    params = {"a": jnp.full(shape, -2.0), "b": jnp.full(shape, 3.0, jnp.float32), "c": jnp.zeros(9)}
+    for sigma in (0.25, 3.0):
+        noisy = noise(params, jax.random.key(1), jnp.asarray(sigma))
+        assert jax.tree.map(jnp.result_type, noisy) == jax.tree.map(jnp.result_type, params)
+        eta = {k: np.asarray(noisy[k], np.float64) / params[k] - 1 for k in "ab"}
+        for draws in eta.values():
+            z = np.asarray(draws).ravel() / sigma
+            # Five deviations of the estimates of 0, 1, 0 and 3.
+            moments = [z.mean(), (z**2).mean(), (z**3).mean(), (z**4).mean()]
+            widths = np.sqrt(np.array([1, 2, 15, 96]) / z.size)
+            assert (np.abs(np.array(moments) - [0, 1, 0, 3]) < 5 * widths).all()
+        correlation = np.corrcoef(np.ravel(eta["a"]), np.ravel(eta["b"]))[0, 1]
+        assert abs(correlation) < 5 / np.sqrt(eta["a"].size)
+        np.testing.assert_array_equal(noisy["c"], 0)
+
+
+def test_noise_depends_on_the_key_and_scales_with_sigma():
+    params = {"a": jnp.linspace(1.0, 2.0, 50)}
+    one, two, other = (
+        np.asarray(noise(params, jax.random.key(key), jnp.asarray(sigma))["a"])
+        for key, sigma in ((0, 0.5), (0, 1.0), (1, 0.5))
+    )
+    start = np.asarray(params["a"])
+    np.testing.assert_allclose(two - start, 2 * (one - start), rtol=1e-12)
+    assert (one != other).all()
+
+
+def test_no_noise_changes_no_bit():
+    params = {"a": jnp.linspace(1.0, 2.0, 50)}
+    none = noise(params, jax.random.key(0), jnp.zeros(()))
+    np.testing.assert_array_equal(none["a"], params["a"])
+
+
+def test_accuracy_of_a_loss_with_ties_and_confident_errors():
+    """Logits of ±50: the loss is 100 nats an error, and does not overflow on the way."""
+    outputs = jnp.array([[50.0, -50.0], [50.0, -50.0], [-50.0, 50.0], [0.0, 0.0]])
+    labels = jnp.array([0, 1, 1, 0])
+    found = jax.jit(lambda x: of.scores(lambda p, x: p[x], outputs, x, labels, block=3))(
+        jnp.arange(4)
+    )
+    wanted = -log_softmax_numpy(np.asarray(outputs))[np.arange(4), labels]
+    np.testing.assert_allclose(wanted, [0, 100, 0, np.log(2)], atol=1e-12)
+    np.testing.assert_allclose(found, (wanted.mean(), 0.75), rtol=1e-12)

@@ -1,0 +1,246 @@
+"""igrlib.experiments.mlp_sweep and its profiles: counting, NumPy, and MNIST itself."""
+
+import dataclasses
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from test_mlp import forward_numpy, layers_of
+
+from igrlib import data
+from igrlib.experiments.mlp_sweep import Arm, build, schedule_of, stops_of, units_of
+from igrlib.experiments.profiles import PROFILES
+from igrlib.measures import scores
+from igrlib.models.mlp import mlp
+from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
+
+LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
+SMALL = Arm(
+    "small",
+    dataset="digits",
+    widths=(8,),
+    depth=1,
+    learning_rates=(0.5, 0.1),
+    batch_sizes=(10,),
+    num_seeds=(2,),
+    num_train=60,
+    num_validation=20,
+    min_steps=30,
+    max_steps=40,
+    physical_time=16.0,
+    score_every=10,
+    num_gradients=3,
+    points=(),
+)
+
+
+def changed(**changes):
+    return dataclasses.replace(SMALL, **changes)
+
+
+def test_steps_are_the_physical_time_between_two_bounds():
+    """T/h = 4500, 9000, 18000, 45000 and 90000 steps, at least 60,000 of them, for the default."""
+    assert stops_of(Arm("default")) == [60_000, 60_000, 60_000, 60_000, 90_000]
+    arm = changed(
+        learning_rates=(0.3, 0.1, 0.05, 0.01), physical_time=10.0, min_steps=50, max_steps=300
+    )
+    assert stops_of(arm) == [50, 100, 200, 300]
+
+
+def test_units_are_every_combination_once():
+    arm = changed(widths=(8, 16, 4), batch_sizes=(10, None), num_seeds=(5, 3, 1),
+                  seeds_per_unit=(2, 3, 8))  # fmt: skip
+    found = [(u.width, u.batch_size, seed) for u in units_of(arm) for seed in u.seeds]
+    expected = {(w, b, s) for w, n in ((8, 5), (16, 3), (4, 1)) for b in (10, 60) for s in range(n)}
+    assert len(found) == len(expected) == 18
+    assert set(found) == expected
+    assert [u.seeds for u in units_of(arm)][:3] == [(0, 1), (2, 3), (4,)]
+    assert [u.name for u in units_of(arm)][:2] == [
+        "small-n0008-b00010-s00-01", "small-n0008-b00010-s02-03"
+    ]  # fmt: skip
+    one_number_for_all = changed(widths=(8, 16), num_seeds=(3,), seeds_per_unit=(2,))
+    assert [(u.width, u.seeds) for u in units_of(one_number_for_all)] == [
+        (8, (0, 1)), (8, (2,)), (16, (0, 1)), (16, (2,))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_units_of_the_profiles(profile):
+    units = [unit for arm in PROFILES[profile] for unit in units_of(arm)]
+    names = [unit.name for unit in units]
+    assert len(set(names)) == len(names) > 0
+    for unit in units:
+        config = json.loads(json.dumps(unit.config(), allow_nan=False))
+        assert config["width"] == unit.width
+        assert config["batch_size"] == unit.batch_size <= unit.arm.num_train
+        assert config["seeds"] == list(unit.seeds)
+        assert list(config["steps"].values()) == stops_of(unit.arm)
+        assert set(unit.arm.points) <= {"validation", "test", "final"}
+    for arm in PROFILES[profile]:
+        sizes = {"digits": 1_500, "mnist": 60_000}
+        assert arm.num_train + arm.num_validation <= sizes[arm.dataset]
+        # Every model is measured at its end.
+        assert set(stops_of(arm)) <= set(schedule_of(arm).gradients)
+
+
+@pytest.mark.parametrize("arm", [SMALL, Arm("default"), changed(min_steps=1, max_steps=1)])
+def test_when_an_arm_is_measured(arm):
+    schedule, last = schedule_of(arm), max(stops_of(arm))
+    assert schedule.gradients[0] == 0
+    assert schedule.scores[-1] == schedule.gradients[-1] == last
+    assert {*stops_of(arm), 0, *range(0, last + 1, arm.score_every)} <= set(schedule.scores)
+    others = sorted({*schedule.gradients} - {0, *stops_of(arm)[:-1]})
+    assert len(others) <= arm.num_gradients
+    if last > 100 * arm.num_gradients:
+        # Evenly in log t, so with one ratio from step to step, up to rounding.
+        ratios = np.array(others[1:]) / others[:-1]
+        wanted = (last / 100) ** (1 / (arm.num_gradients - 1))
+        np.testing.assert_allclose(np.median(ratios), wanted, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"learning_rates": (0.1, -0.2)}, ValueError, "learning_rates must be .*, got -0.2"),
+        ({"learning_rates": (0.0,)}, ValueError, "learning_rates must be positive"),
+        ({"learning_rates": (math.nan,)}, ValueError, "learning_rates must be .*, got nan"),
+        ({"mu": -0.1}, ValueError, "mu must be finite and 0 or more, got -0.1"),
+        ({"mu": math.inf}, ValueError, "mu must be finite"),
+        ({"num_train": 0}, ValueError, "num_train must be at least 1, got 0"),
+        ({"num_validation": -1}, ValueError, "num_validation must be at least 0, got -1"),
+        ({"score_every": 0}, ValueError, "score_every must be at least 1"),
+        ({"depth": 0}, ValueError, "depth must be at least 1"),
+        ({"max_steps": True}, TypeError, "max_steps must be an integer, got True"),
+        ({"num_seeds": (1, 2)}, ValueError, r"num_seeds must have one entry.*got \(1, 2\)"),
+        ({"seeds_per_unit": ()}, ValueError, r"seeds_per_unit must have one entry.*got \(\)"),
+    ],
+)
+def test_arms_that_cannot_be(change, error, message):
+    with pytest.raises(error, match=message):
+        changed(**change)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_train": 1_400, "num_validation": 101}, "at most the 1500 .*digits, got 1400 . 101"),
+        ({"batch_sizes": (61,)}, "batch_size must be at most the 60 examples .*got 61"),
+    ],
+)
+def test_units_that_do_not_fit_the_data(digits, change, message):
+    with pytest.raises(ValueError, match=message):
+        build(next(units_of(changed(**change))), digits, LAYOUT)
+
+
+@pytest.fixture(scope="module")
+def sweep(digits):
+    return build(next(units_of(SMALL)), digits, LAYOUT)
+
+
+@pytest.fixture(scope="module")
+def start(sweep):
+    """The models as they start, on the host: `advance` takes the state that it is given."""
+    return jax.tree.map(np.array, sweep.state)
+
+
+def test_splits_are_the_first_and_the_last_training_images(sweep, digits):
+    first, held = slice(0, 60), slice(1_480, 1_500)
+    expected = {
+        "train": [a[first] for a in digits.train],
+        "validation": [a[held] for a in digits.train],
+        "test": digits.test,
+    }
+    for name, (images, labels) in sweep.splits._asdict().items():
+        np.testing.assert_array_equal(images, expected[name][0])
+        np.testing.assert_array_equal(labels, expected[name][1])
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int32
+
+
+def test_members_share_what_they_should(sweep, start):
+    """Seeds, of initial values and of order, are the same for every learning rate."""
+    members = sweep.ensemble.members
+    pairs = list(zip(members.seeds, members.learning_rates, strict=True))
+    assert pairs == [(0, 0.5), (0, 0.1), (1, 0.5), (1, 0.1)]
+    assert members.stops == (32, 40, 32, 40)
+    assert members.mus == (0.0,) * 4
+    ensemble = sweep.ensemble
+    kernel = start.params["params"]["Dense_0"]["kernel"]
+    assert kernel.dtype == np.float32
+    np.testing.assert_array_equal(kernel[0], kernel[1])
+    np.testing.assert_array_equal(kernel[2], kernel[3])
+    assert (kernel[0] != kernel[2]).all()
+    # One step moves by h∇E_B: the same gradient, so the same batch, for both rates of a seed.
+    moved = ensemble.advance(ensemble.lay(start), 0, 1).params
+    step = jax.tree.map(lambda a, b: (a - np.asarray(b)).astype(np.float64), start.params, moved)
+    rates = np.array(members.learning_rates)
+    bias = step["params"]["Dense_1"]["bias"] / rates[:, None]
+    np.testing.assert_allclose(bias[0], bias[1], atol=1e-6)
+    np.testing.assert_allclose(bias[2], bias[3], atol=1e-6)
+    assert np.abs(bias[0] - bias[2]).max() > 1e-3
+
+
+def test_images_are_divided_by_the_scale_of_their_data(sweep, start, digits):
+    """Pixels of digits go up to 16."""
+    assert digits.train.images.max() == 16
+    params = jax.tree.map(lambda a: a[2], start.params)
+    images = digits.train.images[:9]
+    found = jax.jit(sweep.ensemble.classifier.logits)(params, jnp.asarray(images))
+    _, expected = forward_numpy(layers_of(params), images / 16)
+    assert len(layers_of(params)) == 2
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_unit_from_end_to_end(sweep, start):
+    """In float32, as recorded: every model is measured to its end, and has learned something."""
+    sweep.state = sweep.ensemble.lay(start)
+    arrays = sweep.run()
+    assert sweep.model_steps == 2 * (32 + 40)
+    np.testing.assert_array_equal(arrays["diverged"], -1)
+    last = [sweep.schedule.gradients.index(t) for t in sweep.ensemble.members.stops]
+    loss = arrays["train_loss"]
+    np.testing.assert_allclose(loss[:, 0], np.log(10), atol=0.5)
+    assert (loss[range(4), last] < loss[:, 0] - 0.05).all()
+    assert (loss[[0, 2], last[0]] < 0.7 * loss[[0, 2], 0]).all()
+    ended = np.isnan(loss[:, -1])
+    np.testing.assert_array_equal(ended, [True, False, True, False])
+    assert (arrays["chosen_test_accuracy"][:, 1] > 0.15).all()
+
+
+def test_mnist_is_learned_and_the_same_twice():
+    """Real images and width 50: 500 steps with batches of 32 and h = 0.1."""
+    try:
+        mnist = data.load("mnist")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    net = mlp(50)
+
+    def logits(params, images):
+        return net.apply(params, images.astype(jnp.float32) / mnist.scale)
+
+    classifier = Classifier(lambda key: net.init(key, jnp.zeros((1, 28, 28, 1))), logits)
+    members = Members((0.1,), (0,), (500,), (0.0,))
+    labels = mnist.train.labels.astype(np.int32)
+    ensemble = Ensemble(
+        classifier, members, mnist.train.images, labels, batch_size=32, layout=LAYOUT
+    )
+    start = jax.tree.map(np.array, ensemble.init())
+    whole = ensemble.advance(ensemble.lay(start), 0, 500)
+    parts = ensemble.advance(ensemble.advance(ensemble.lay(start), 0, 123), 123, 500)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_array_equal(one, other)
+    params = jax.tree.map(lambda a: a[0], whole.params)
+    test = jnp.asarray(mnist.test.images), jnp.asarray(mnist.test.labels.astype(np.int32))
+    accuracy = float(jax.jit(lambda p, x, y: scores(logits, p, x, y))(params, *test).accuracy)
+    _, outputs = forward_numpy(layers_of(params), mnist.test.images / 255)
+    assert accuracy == pytest.approx((outputs.argmax(1) == mnist.test.labels).mean(), abs=3e-4)
+    assert accuracy > 0.85

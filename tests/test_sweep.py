@@ -1,0 +1,378 @@
+"""igrlib.experiments.sweep against models trained anew and measured in NumPy."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from test_ensemble import MLP, model
+from test_measures import expected as measured_numpy
+from test_measures import logits
+from test_mlp import layers_of, squared_norm_numpy
+
+from igrlib import records
+from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.sweep import POINTS, Schedule, Splits, Stopped, Sweep
+from igrlib.measures import largest_hessian_eigenvalue
+from igrlib.training.ensemble import Ensemble, Layout, Members
+
+RNG = np.random.default_rng(5)
+RULE = RNG.normal(size=(12, 3))
+
+
+def examples(n):
+    """Images whose class a linear model can tell: training losses fall through some levels."""
+    images = RNG.integers(0, 256, (n, 3, 4, 1), np.uint8)
+    return images, (images.reshape(n, -1) - 127.5).dot(RULE).argmax(1).astype(np.int32)
+
+
+TRAIN, VALIDATION, TEST = examples(40), examples(15), examples(12)
+# Five models in groups of two; the fourth blows up, the last one stops early.
+MEMBERS = Members((0.5, 0.1, 0.5, 1e35, 0.1), (0, 0, 1, 2, 2), (60, 60, 60, 60, 25), (0.0,) * 5)
+SCHEDULE = Schedule((0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1))
+CLOSE = CloseUp(
+    5,
+    num_matvecs=2,
+    noise_sigmas=(0.0, 0.5),
+    noise_draws=6,
+    noise_parts=3,
+    slope_sigmas=(0.0, 0.5),
+    slope_draws=2,
+)
+IDENTITY = {"unit": {"width": 5}, "cores": 2, "versions": ["a", "b"]}
+SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+def built(members, batch_size, group=1):
+    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
+    return Ensemble(MLP, members, *TRAIN, batch_size=batch_size, layout=layout)
+
+
+def splits_of(ensemble, validation=True):
+    place = ensemble.replicate
+    laid = {name: tuple(place(a) for a in split) for name, split in SPLITS.items()}
+    return Splits(**{**laid, "validation": laid["validation"] if validation else None})
+
+
+@pytest.fixture(scope="module")
+def done():
+    """A finished sweep, with copies of its models at every step that is measured."""
+    ensemble = built(MEMBERS, 5, group=2)
+    sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
+    told = []
+    held = jax.tree.map(np.array, (sweep.state, sweep.chosen))
+    blank = {name: array.copy() for name, array in sweep.arrays.items()}
+    arrays = sweep.run(progress=lambda steps, what: told.append((steps, what)))
+    state, at, models = ensemble.init(), 0, {}
+    for step in SCHEDULE.scores:
+        state, at = ensemble.advance(state, at, step), step
+        models[step] = jax.tree.map(np.array, state.params)
+    return SimpleNamespace(
+        ensemble=ensemble, sweep=sweep, arrays=arrays, told=told, models=models, held=held, blank=blank,
+        diverged=np.array(state.diverged)[:5],
+    )  # fmt: skip
+
+
+def measured(done, member, step, split):
+    """Loss, accuracy and squared gradient of a model trained anew, in NumPy."""
+    return measured_numpy(*SPLITS[split], layers_of(model(done.models[step], member)))
+
+
+def reached(done, member, step):
+    diverged = done.diverged[member]
+    return step <= MEMBERS.stops[member] and (diverged < 0 or step <= diverged)
+
+
+def test_what_is_recorded_of_whom(done):
+    a, members = done.arrays, 5
+    assert (done.diverged[3], *done.diverged[[0, 1, 2, 4]]) == (4, -1, -1, -1, -1)
+    np.testing.assert_array_equal(a["diverged"], done.diverged)
+    for name, field in (("learning_rate", "learning_rates"), ("seed", "seeds"), ("stop", "stops")):
+        np.testing.assert_array_equal(a[name], getattr(MEMBERS, field))
+    np.testing.assert_array_equal(a["score_step"], SCHEDULE.scores)
+    np.testing.assert_array_equal(a["gradient_step"], SCHEDULE.gradients)
+    np.testing.assert_array_equal(a["level"], SCHEDULE.levels)
+    kinds = {
+        SCHEDULE.scores: ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
+        SCHEDULE.gradients: (
+            "train_loss", "train_accuracy", "train_squared_gradient", "test_squared_gradient",
+            "norm",
+        ),
+    }  # fmt: skip
+    for steps, names in kinds.items():
+        known = [[reached(done, k, t) for t in steps] for k in range(members)]
+        for name in names:
+            assert a[name].shape == (members, len(steps))
+            np.testing.assert_array_equal(~np.isnan(a[name]), known, err_msg=name)
+    assert np.sum(known) < np.size(known)
+
+
+def test_curves_are_those_of_the_models_trained_anew(done):
+    a = done.arrays
+    for member in (0, 1, 4):
+        for column, step in enumerate(SCHEDULE.scores):
+            if not reached(done, member, step):
+                continue
+            for split in ("validation", "test"):
+                loss, accuracy, _ = measured(done, member, step, split)
+                np.testing.assert_allclose(a[f"{split}_loss"][member, column], loss, rtol=1e-9)
+                np.testing.assert_allclose(a[f"{split}_accuracy"][member, column], accuracy)
+        for column, step in enumerate(SCHEDULE.gradients):
+            if not reached(done, member, step):
+                continue
+            loss, accuracy, squared = measured(done, member, step, "train")
+            np.testing.assert_allclose(a["train_loss"][member, column], loss, rtol=1e-9)
+            np.testing.assert_allclose(a["train_accuracy"][member, column], accuracy)
+            np.testing.assert_allclose(
+                a["train_squared_gradient"][member, column], squared, rtol=1e-8
+            )
+            squared = measured(done, member, step, "test")[2]
+            np.testing.assert_allclose(
+                a["test_squared_gradient"][member, column], squared, rtol=1e-8
+            )
+            norm = np.sqrt(squared_norm_numpy(layers_of(model(done.models[step], member))))
+            np.testing.assert_allclose(a["norm"][member, column], norm, rtol=1e-12)
+
+
+def test_chosen_steps_are_first_maxima(done):
+    a = done.arrays
+    for point, split in enumerate(("validation", "test")):
+        accuracy = a[f"{split}_accuracy"]
+        first = [SCHEDULE.scores[int(np.nanargmax(row))] for row in accuracy]
+        np.testing.assert_array_equal(a["chosen_step"][:, point], first)
+        # The rule is put to the test only where a maximum is reached more than once.
+        again = (accuracy == np.nanmax(accuracy, 1, keepdims=True)).sum(1)
+        assert again.max() > 1
+        assert len(set(first)) > 1
+    np.testing.assert_array_equal(a["chosen_step"][:, 2], [60, 60, 60, -1, 25])
+
+
+def test_chosen_models_are_measured_where_they_were_chosen(done):
+    a = done.arrays
+    for point, name in enumerate(POINTS):
+        for member in (0, 1, 2, 4):
+            step = a["chosen_step"][member, point]
+            for split in SPLITS:
+                found = [a[f"chosen_{split}_{m}"][member, point]
+                         for m in ("loss", "accuracy", "squared_gradient")]  # fmt: skip
+                np.testing.assert_allclose(
+                    found, measured(done, member, step, split), rtol=1e-8, err_msg=name
+                )
+            norm = np.sqrt(squared_norm_numpy(layers_of(model(done.models[step], member))))
+            np.testing.assert_allclose(a["chosen_norm"][member, point], norm, rtol=1e-12)
+
+
+def test_the_close_look_is_taken_where_it_was_asked_for(done):
+    a, alive = done.arrays, [0, 1, 2, 4]
+    deep = ["chosen_lambda_max", "chosen_batch_squared_gradient", "chosen_noise_accuracy",
+            "chosen_noise_accuracy_sd", "chosen_noise_slope", "chosen_noise_slope_sd"]  # fmt: skip
+    for name in deep:
+        assert np.isfinite(a[name][alive, 0]).all()
+        assert np.isnan(a[name][:, 1:]).all()
+    assert a["chosen_noise_accuracy"].shape == a["chosen_noise_slope"].shape == (5, 3, 2)
+    # No noise: the 12 test images in three parts, and the slope as it is.
+    accuracy, slope = a["chosen_test_accuracy"][:, 0], a["chosen_train_squared_gradient"][:, 0]
+    np.testing.assert_allclose(a["chosen_noise_accuracy"][alive, 0, 0], accuracy[alive])
+    np.testing.assert_allclose(a["chosen_noise_slope"][alive, 0, 0] ** 2, slope[alive], rtol=1e-9)
+    np.testing.assert_allclose(a["chosen_noise_slope_sd"][alive, 0, 0], 0, atol=1e-9)
+    assert (a["chosen_noise_slope_sd"][alive, 0, 1] > 1e-4).all()
+
+
+def curvature(done, member, step):
+    """λ_max by the same number of products, and the mean of ‖∇E_B‖² in NumPy."""
+    params = model(done.models[step], member)
+    squares = [
+        measured_numpy(TRAIN[0][k : k + 5], TRAIN[1][k : k + 5], layers_of(params))[2]
+        for k in range(0, 40, 5)
+    ]
+    product = jax.jit(lambda p: largest_hessian_eigenvalue(logits, p, *TRAIN_LAID, num_matvecs=2))
+    return float(product(params)), np.mean(squares)
+
+
+TRAIN_LAID = tuple(jnp.asarray(a) for a in TRAIN)
+
+
+def test_curvature_at_the_chosen_point(done):
+    step = done.arrays["chosen_step"][0, 0]
+    found = [done.arrays[f"chosen_{name}"][0, 0] for name in CloseUp.curvature_names]
+    np.testing.assert_allclose(found, curvature(done, 0, step), rtol=1e-8)
+
+
+def test_crossings_are_the_first_steps_below_a_level(done):
+    """Recomputed from the losses; two levels crossed at once are looked at once, at the lower."""
+    a, steps = done.arrays, np.array(SCHEDULE.gradients)
+    with np.errstate(invalid="ignore"):
+        below = a["train_loss"][:, None, :] < np.array(SCHEDULE.levels)[:, None]
+    expected = np.where(below.any(-1), steps[below.argmax(-1)], -1)
+    np.testing.assert_array_equal(a["crossing_step"], expected)
+    crossed = expected >= 0
+    assert (crossed[:, :3].any(), crossed[:, 3].any()) == (True, False)
+    at_once = np.zeros_like(crossed)
+    at_once[:, :-1] = crossed[:, :-1] & (expected[:, :-1] == expected[:, 1:])
+    assert at_once.any()
+    assert (crossed & ~at_once).sum() > 3
+    for name in CloseUp.curvature_names:
+        np.testing.assert_array_equal(~np.isnan(a[f"crossing_{name}"]), crossed & ~at_once)
+    member, level = np.argwhere(crossed & ~at_once)[-1]
+    found = [a[f"crossing_{name}"][member, level] for name in CloseUp.curvature_names]
+    wanted = curvature(done, member, expected[member, level])
+    np.testing.assert_allclose(found, wanted, rtol=1e-8)
+
+
+def test_progress_counts_steps_of_single_models(done):
+    assert done.sweep.model_steps == 4 * 60 + 25
+    steps = [n for n, _ in done.told]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (0, 265)
+    assert {what.split(",")[0] for _, what in done.told} == {
+        "training", "measuring", "a close look"
+    }  # fmt: skip
+
+
+@pytest.fixture
+def second(done):
+    """The sweep as it was at first, without compiling everything anew."""
+    sweep = done.sweep
+    sweep.state, sweep.chosen = sweep.ensemble.lay(done.held)
+    sweep.arrays = {name: array.copy() for name, array in done.blank.items()}
+    sweep.step, sweep.tasks_done, sweep.seconds = 0, 0, 0.0
+    return sweep
+
+
+def forget(sweep):
+    """What another process would not have: were any of it used, the arrays would show it."""
+    sweep.state, sweep.chosen = jax.tree.map(jnp.zeros_like, (sweep.state, sweep.chosen))
+    sweep.arrays, sweep.step, sweep.tasks_done = {}, 10**6, 10**6
+
+
+def assert_same_bits(found, expected):
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+class Killed(BaseException):
+    pass
+
+
+def interrupted(sweep, path, strides, kill):
+    """Run to the end, stopped after every so many strides; how often it was stopped."""
+    stops = 0
+    while True:
+        seen = []
+
+        def tick(steps, what, seen=seen):
+            seen.append(what)
+            if kill and len(seen) > strides:
+                raise Killed
+
+        def asked(seen=seen):
+            return not kill and len(seen) >= strides
+
+        try:
+            arrays = sweep.run(
+                checkpoint=path,
+                identity=IDENTITY,
+                every=0.0 if kill else 1e9,
+                asked_to_stop=asked,
+                progress=tick,
+            )
+            return arrays, stops
+        except (Stopped, Killed):
+            stops += 1
+            forget(sweep)
+
+
+@pytest.mark.parametrize(("strides", "kill"), [(1, False), (4, False), (3, True)])
+def test_stopped_and_gone_on_gives_the_same_bits(done, second, tmp_path, strides, kill):
+    """Stopped as it was asked to, or killed between two checkpoints, anywhere."""
+    arrays, stops = interrupted(second, tmp_path / "c.npz", strides, kill)
+    assert stops >= 25 // strides - 1
+    assert_same_bits(arrays, done.arrays)
+
+
+def test_a_checkpoint_of_something_else_is_refused_by_name(second, tmp_path):
+    path = tmp_path / "c.npz"
+    with pytest.raises(Stopped):
+        second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
+    before = path.read_bytes()
+    for name, value in (("cores", 3), ("unit", {"width": 6}), ("versions", ["a"])):
+        with pytest.raises(records.RecordError, match=f"with another {name}: "):
+            second.run(checkpoint=path, identity={**IDENTITY, name: value})
+    with pytest.raises(records.RecordError, match="with another device: None, now 'gpu'"):
+        second.run(checkpoint=path, identity={**IDENTITY, "device": "gpu"})
+    assert path.read_bytes() == before
+    path.write_bytes(before[: len(before) // 2])
+    with pytest.raises(records.RecordError, match=r"c\.npz"):
+        second.run(checkpoint=path, identity=IDENTITY)
+    assert path.read_bytes() == before[: len(before) // 2]
+
+
+def test_stopped_without_a_checkpoint(second):
+    with pytest.raises(Stopped):
+        second.run(asked_to_stop=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((0, 5, 3), (0,)), r"scores must be steps in rising order, got \(0, 5, 3\)"),
+        (((0, 5, 5), (0,)), "scores must be steps in rising order"),
+        (((), ()), "scores must be steps in rising order"),
+        (((0, 5), (-1, 0)), "gradients must be steps in rising order"),
+        (((0, 5, 9), (0, 4, 9)), r"gradients must be among scores, got \[4\] besides"),
+        (((0, 5), (0,), (0.1, 0.5)), r"levels must be in falling order, got \(0.1, 0.5\)"),
+    ],
+)
+def test_schedules_that_cannot_be(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Schedule(*arguments)
+
+
+@pytest.fixture(scope="module")
+def every_step():
+    """Gradient descent with the whole split, no validation split, measured after every step."""
+    members = Members((0.01, 0.2), (0, 3), (30, 30), (0.0, 0.0))
+    ensemble = built(members, 40)
+    close = CloseUp(40, points=())
+    steps = tuple(range(31))
+    splits = splits_of(ensemble, validation=False)
+    return Sweep(ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
+
+
+def test_growth_of_the_parameters_is_bounded(every_step):
+    """Proposition A.9: ‖θ_n‖ − ‖θ_0‖ ≤ h Σ slopes; and one step moves by h times one slope."""
+    a = every_step
+    slope = np.sqrt(a["train_squared_gradient"])
+    h = a["learning_rate"][:, None]
+    growth = a["norm"] - a["norm"][:, :1]
+    bound = np.concatenate([np.zeros((2, 1)), np.cumsum(h * slope, 1)[:, :-1]], axis=1)
+    assert (np.abs(growth) <= bound + 1e-6).all()
+    assert (np.abs(np.diff(a["norm"])) <= (h * slope)[:, :-1] * (1 + 1e-6)).all()
+    assert growth[1, -1] > 0.1 * bound[1, -1]
+
+
+def test_loss_and_slope_belong_to_the_same_step(every_step):
+    """(E_t − E_{t+1})/h = (3‖∇E_t‖² + ‖∇E_{t+1}‖²)/4 + O(h²): that E + (h/4)‖∇E‖² flows."""
+    a = every_step
+    fall = -np.diff(a["train_loss"][0]) / a["learning_rate"][0]
+    squared = a["train_squared_gradient"][0]
+    errors = np.abs(fall / ((3 * squared[:-1] + squared[1:]) / 4) - 1)
+    # A few steps go over a kink of a ReLU.
+    assert np.median(errors) < 1e-3
+    assert errors.max() < 0.02
+    assert np.median(np.abs(np.diff(squared)) / squared[1:]) > 0.02
+
+
+def test_without_a_validation_split(every_step):
+    a = every_step
+    assert np.isnan(a["validation_accuracy"]).all()
+    assert np.isnan(a["validation_loss"]).all()
+    np.testing.assert_array_equal(a["chosen_step"][:, 0], -1)
+    assert "chosen_validation_accuracy" not in a
+    assert np.isnan(a["chosen_norm"][:, 0]).all()
+    assert np.isfinite(a["chosen_norm"][:, 1:]).all()
+    assert np.isnan(a["chosen_lambda_max"]).all()
