@@ -92,9 +92,9 @@ html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck
 
-bench: $(STAMP) ## how fast, as ratios in one run (the peer PyTorch: pip install -e ".[bench]")
+bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX
 	$(call heading,Benchmarks)
-	$(BIN)/python -m tests.benchmarks
+	JAX_PLATFORMS= $(BIN)/python -m tests.benchmarks $(ARGS)
 
 record: $(STAMP) ## for authors: format, execute and normalise chapters in place (CHAPTERS=...)
 	$(BIN)/ruff format $(CHAPTERS)

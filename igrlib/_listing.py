@@ -14,11 +14,12 @@ def list_units(args: argparse.Namespace) -> int:
 
     if args.set and args.profile is None:
         raise Mistake("--set needs a --profile to change")
+    wanted = [args.profile] if args.profile else list(PROFILES)
+    with mistakes():
+        named = [units_named(runner.EXPERIMENT, profile, args.set) for profile in wanted]
     finished = costs.past(sorted(args.out.glob(f"{runner.EXPERIMENT}-*")))
     print(f"{runner.EXPERIMENT}: Section 6, learning rates, widths and batch sizes of an MLP")
-    for profile in [args.profile] if args.profile else PROFILES:
-        with mistakes():
-            label, units = units_named(runner.EXPERIMENT, profile, args.set)
+    for label, units in named:
         width = max(len(unit.name) for unit in units)
         rows: list[str] = []
         to_do: list[float | None] = []

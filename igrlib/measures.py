@@ -16,6 +16,7 @@ import optax
 from jaxtyping import Array, Float, Integer, Num
 from matfree import decomp, eig
 
+from igrlib._checks import check_integer
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 
@@ -116,12 +117,14 @@ def mean_squared_batch_gradient(
     """The mean of ‖∇E_B‖² over the split cut into consecutive batches of `batch_size`.
 
     What stochastic gradient descent penalises in the place of ‖∇E‖² (Smith et al., 2021); the
-    examples past the last whole batch are left out. The order of the split is the caller's.
+    examples past the last whole batch are left out. The order of the split is the caller's. Raises
+    `ValueError` for a batch larger than the split.
 
     Source: not in the paper; chapter 7.
     """
     loss = cross_entropy(logits)
-    num_batches = len(labels) // batch_size
+    size = check_integer("batch_size", batch_size, low=1, high=len(labels))
+    num_batches = len(labels) // size
     x, y = (_blocks(a, num_batches, batch_size) for a in (images, labels))
     with jax.default_matmul_precision("highest"):
         squares = jax.lax.map(lambda b: squared_norm(jax.grad(loss)(params, *b)), (x, y))
@@ -193,7 +196,7 @@ def _sum_over_blocks(
     part: Callable[[Array, Array], Any], images: Array, labels: Array, block: int
 ) -> Any:
     """The sum of `part` over consecutive blocks, the last one as short as it comes."""
-    n = len(labels)
+    n, block = len(labels), check_integer("block", block, low=1)
     whole = n // block
     if whole <= 1 and n <= block:
         return part(images, labels)

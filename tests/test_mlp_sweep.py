@@ -43,12 +43,12 @@ def changed(**changes):
 
 
 def test_steps_are_the_physical_time_between_two_bounds():
-    """T/h = 4500, 9000, 18000, 45000 and 90000 steps, at least 60,000 of them, for the default."""
-    assert stops_of(Arm("default")) == [60_000, 60_000, 60_000, 60_000, 90_000]
+    """T/h = 33, 100, 200 and 1000 steps, at least 50 and at most 300 of them."""
     arm = changed(
         learning_rates=(0.3, 0.1, 0.05, 0.01), physical_time=10.0, min_steps=50, max_steps=300
     )
     assert stops_of(arm) == [50, 100, 200, 300]
+    assert stops_of(changed(learning_rates=(0.3,), physical_time=11.0)) == [37]  # 36.67
 
 
 def test_units_are_every_combination_once():
@@ -87,19 +87,34 @@ def test_units_of_the_profiles(profile):
         assert set(stops_of(arm)) <= set(schedule_of(arm).gradients)
 
 
-@pytest.mark.parametrize("arm", [SMALL, Arm("default"), changed(min_steps=1, max_steps=1)])
-def test_when_an_arm_is_measured(arm):
-    schedule, last = schedule_of(arm), max(stops_of(arm))
-    assert schedule.gradients[0] == 0
+LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
+
+
+@pytest.mark.parametrize(
+    ("arm", "dense"),
+    [
+        (SMALL, 40),
+        (Arm("default"), 5_000),
+        (dataclasses.replace(LONG, gradient_every=3_000), 3_000),
+        (dataclasses.replace(LONG, gradient_every=None), 20_000),
+        (changed(min_steps=1, max_steps=1), 1),
+    ],
+)
+def test_when_an_arm_is_measured(arm, dense):
+    """At the start and at every end; gradients evenly in log t at first, and evenly from then."""
+    schedule, stops = schedule_of(arm), stops_of(arm)
+    last = max(stops)
     assert schedule.scores[-1] == schedule.gradients[-1] == last
-    assert {*stops_of(arm), 0, *range(0, last + 1, arm.score_every)} <= set(schedule.scores)
-    others = sorted({*schedule.gradients} - {0, *stops_of(arm)[:-1]})
-    assert len(others) <= arm.num_gradients
-    if last > 100 * arm.num_gradients:
-        # Evenly in log t, so with one ratio from step to step, up to rounding.
-        ratios = np.array(others[1:]) / others[:-1]
-        wanted = (last / 100) ** (1 / (arm.num_gradients - 1))
-        np.testing.assert_allclose(np.median(ratios), wanted, rtol=0.01)
+    evenly = set(range(0, last + 1, arm.gradient_every or last))
+    assert {0, *stops} | evenly <= set(schedule.gradients)
+    assert set(range(0, last + 1, arm.score_every)) <= set(schedule.scores)
+    early = [t for t in schedule.gradients if 0 < t <= dense and (t == dense or t not in stops)]
+    assert len(early) <= arm.num_gradients
+    assert set(schedule.gradients) == {0, *stops, *early} | evenly
+    if dense > 1_000:
+        # One ratio from step to step, up to rounding.
+        wanted = (dense / 100) ** (1 / (arm.num_gradients - 1))
+        np.testing.assert_allclose(np.array(early[1:]) / early[:-1], wanted, rtol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def done():
         state, at = ensemble.advance(state, at, step), step
         models[step] = jax.tree.map(np.array, state.params)
     return SimpleNamespace(
-        ensemble=ensemble, sweep=sweep, arrays=arrays, told=told, models=models, held=held, blank=blank,
+        ensemble=ensemble, sweep=sweep, arrays=arrays, told=told, models=models,
+        held=held, blank=blank,
         diverged=np.array(state.diverged)[:5],
     )  # fmt: skip
 
@@ -260,8 +261,7 @@ class Killed(BaseException):
 
 def interrupted(sweep, path, strides, kill):
     """Run to the end, stopped after every so many strides; how often it was stopped."""
-    stops = 0
-    while True:
+    for stops in range(200):
         seen = []
 
         def tick(steps, what, seen=seen):
@@ -282,8 +282,8 @@ def interrupted(sweep, path, strides, kill):
             )
             return arrays, stops
         except (Stopped, Killed):
-            stops += 1
             forget(sweep)
+    pytest.fail("a sweep that is stopped again and again never comes to its end")
 
 
 @pytest.mark.parametrize(("strides", "kill"), [(1, False), (4, False), (3, True)])

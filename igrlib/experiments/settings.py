@@ -119,4 +119,4 @@ def _parsed(name: str, hint: Any, text: str) -> Any:
 def _written(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(_written, value))
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else str(value)

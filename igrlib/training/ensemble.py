@@ -19,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
-from igrlib.training.batches import steps_per_epoch
+from igrlib.training.batches import epoch_order, steps_per_epoch
 from igrlib.training.members import Classifier, Layout, Members, State
 from igrlib.training.steps import Given, compiled_steps
 
@@ -33,7 +33,8 @@ class Ensemble:
     `batch_size` equal to their number is full-batch gradient descent, with no shuffling. Every
     model starts from `classifier.init` with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
     the same with E_B + μ‖∇E_B‖² where any μ is above 0. `data` is the split as it lies on every
-    device.
+    device. Raises `ValueError` for images and labels of different number or a batch larger than the
+    split.
     """
 
     def __init__(
@@ -46,6 +47,10 @@ class Ensemble:
         batch_size: int,
         layout: Layout,
     ) -> None:
+        if len(images) != len(labels):
+            raise ValueError(
+                f"images and labels must be as many, got {len(images)} and {len(labels)}"
+            )
         self.classifier, self.members, self.layout = classifier, members, layout
         self.batch_size, self.num_examples = batch_size, len(labels)
         self.steps_per_epoch = steps_per_epoch(self.num_examples, batch_size)
@@ -56,14 +61,27 @@ class Ensemble:
         extra = self.padded - len(members)
         # Padding takes no step. It repeats a real model, so that nothing special can happen to it.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
+        different = jnp.unique(seeds)
         self._given = self.lay(
             Given(
                 seeds=seeds,
+                order=jnp.searchsorted(different, seeds).astype(jnp.int32),
                 rates=_padded(members.learning_rates, extra, members.learning_rates[0]),
                 mus=_padded(members.mus, extra, 0.0),
                 stops=jnp.asarray([*members.stops, *[0] * extra], jnp.int32),
             )
         )
+
+        def start(seed: Array) -> PyTree:
+            return classifier.init(jax.random.fold_in(jax.random.key(seed), 0))
+
+        def orders(epoch: Array) -> Array:
+            keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(different)
+            return jax.lax.map(lambda key: epoch_order(key, epoch, self.num_examples), keys)
+
+        self._make_orders = jax.jit(orders, out_shardings=self._same)
+        self._epoch, self._orders = 0, self._make_orders(0)
+        self._start = jax.jit(jax.vmap(start), out_shardings=self._each)
         self._advance = compiled_steps(
             classifier,
             layout,
@@ -83,23 +101,31 @@ class Ensemble:
 
     def init(self) -> State:
         """Every model at step 0."""
-
-        def start(seed: Array) -> PyTree:
-            return self.classifier.init(jax.random.fold_in(jax.random.key(seed), 0))
-
-        make = jax.jit(jax.vmap(start), out_shardings=self._each)
-        return State(make(self._given.seeds), self.lay(jnp.full(self.padded, -1, jnp.int32)))
+        diverged = self.lay(jnp.full(self.padded, -1, jnp.int32))
+        return State(self._start(self._given.seeds), diverged)
 
     def advance(self, state: State, first: int, last: int) -> State:
         """The state after the steps first … last − 1; `state` is given up to it (donated).
 
         Each model stops at its own `stops`, or where it diverged.
         """
-        if self.layout.loop:
-            return self._advance(state, self._given, *self.data, first, last)
-        for step in range(first, last):
-            state = self._advance(state, self._given, *self.data, step, step + 1)
+        full = self.batch_size == self.num_examples
+        while first < last:
+            # To the end of the epoch, whose orders are known; a full batch has no order.
+            epoch = 0 if full else first // self.steps_per_epoch
+            end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
+            if not self.layout.loop:
+                end = first + 1
+            orders = self._orders_of(epoch)
+            state = self._advance(state, self._given, orders, *self.data, first, end)
+            first = end
         return state
+
+    def _orders_of(self, epoch: int) -> Array:
+        """The order of the examples in an epoch for each different seed, made once."""
+        if self._epoch != epoch:
+            self._epoch, self._orders = epoch, self._make_orders(epoch)
+        return self._orders
 
     def each(self, function: Callable[..., PyTree], num_mapped: int = 1) -> Callable[..., PyTree]:
         """`function` of one model, compiled for a block of models laid over the devices.

@@ -57,8 +57,9 @@ def device_bytes(
 
     # The gradient of ‖∇E‖² goes backwards through a gradient.
     step = (3 if regularized else 1) * kept(batch_size)
-    # The largest eigenvalue differentiates a gradient, and keeps the vectors of Lanczos' method.
-    curvature = 2 * kept(MEASURED_AT_ONCE) + num_matvecs * model
+    # λ_max differentiates a gradient; beside the vectors of Lanczos' method there are the one it
+    # started from, a direction, its product, sums over blocks, and their copies.
+    curvature = 2 * kept(MEASURED_AT_ONCE) + (num_matvecs + 6) * model
     return {
         "data": data,
         "parameters": num_models * model,

@@ -15,16 +15,20 @@ from jaxtyping import Array
 from igrlib._typing import PyTree
 from igrlib.measures import cross_entropy
 from igrlib.regularizer import gradient_regularized_loss
-from igrlib.training.batches import epoch_order, steps_per_epoch
+from igrlib.training.batches import steps_per_epoch
 from igrlib.training.members import Classifier, Layout, State
 
 __all__ = ["Given", "compiled_steps"]
 
 
 class Given(NamedTuple):
-    """What stays the same in each model, with the ensemble axis first."""
+    """What stays the same in each model, with the ensemble axis first.
+
+    `order`: which of the orders of the examples it follows, one for each different seed.
+    """
 
     seeds: Array
+    order: Array
     rates: Array
     mus: Array
     stops: Array
@@ -38,66 +42,62 @@ def compiled_steps(
     num_examples: int,
     num_groups: int,
     regularized: bool,
-) -> Callable[[State, Given, Array, Array, int, int], State]:
-    """`(state, given, images, labels, first, last) -> state` after the steps first … last − 1.
+) -> Callable[[State, Given, Array, Array, Array, int, int], State]:
+    """`(state, given, orders, images, labels, first, last) -> state`, first … last − 1 done.
 
-    The state is donated. `num_groups` groups of `layout.group` models lie on each device. Without
-    `layout.loop` the program takes the one step `first` and contains no loop at all.
+    The steps are of one epoch, whose orders of the examples, (seeds, n), are given; full batches
+    look at none. The state is donated. `num_groups` groups of `layout.group` models lie on each
+    device. Without `layout.loop` the program takes the one step `first` and contains no loop.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     one = partial(_step, classifier.logits, regularized)
     axes = (0, 0, 0, 0, None, None) if full else (0,) * 6
     batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
 
-    def step(t: Array, state: State, given: Given, order: Array, data: Any) -> State:
+    def step(t: Array, state: State, given: Given, orders: Array, data: Any) -> State:
         if full:
             x, y = data
         else:
-            at = jax.lax.dynamic_slice_in_dim(order, (t % per_epoch) * batch_size, batch_size, 1)
-            x, y = (a[at] for a in data)
+            begin = ((t % per_epoch) * batch_size).astype(jnp.int32)
+            at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
+            x, y = (a[at(given.order)] for a in data)
         active = (t < given.stops) & (state.diverged < 0)
         params, finite = batched(state.params, active, given.rates, given.mus, x, y)
         return State(params, jnp.where(active & ~finite, t, state.diverged))
 
-    def orders(given: Given, epoch: Array) -> Array:
-        """The order of the examples for each model; full batches need none."""
-        if full:
-            return jnp.zeros((layout.group, 0), jnp.int32)
-        keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(given.seeds)
-        return jax.vmap(lambda key: epoch_order(key, epoch, num_examples))(keys)
-
-    def one_step(state: State, given: Given, data: Any, first: Array) -> State:
-        return step(first, state, given, orders(given, first // per_epoch), data)
-
-    def all_steps(state: State, given: Given, data: Any, first: Array, last: Array) -> State:
-        last = jnp.minimum(last, jnp.max(given.stops))
-
-        def epoch(e: Array, state: State) -> State:
-            order = orders(given, e)
-            begin, end = jnp.maximum(first, e * per_epoch), jnp.minimum(last, (e + 1) * per_epoch)
-            return jax.lax.fori_loop(begin, end, lambda t, s: step(t, s, given, order, data), state)
-
-        return jax.lax.fori_loop(first // per_epoch, -(-last // per_epoch), epoch, state)
-
     def on_device(
-        state: State, given: Given, images: Array, labels: Array, first: Array, last: Array
+        state: State,
+        given: Given,
+        orders: Array,
+        images: Array,
+        labels: Array,
+        first: Array,
+        last: Array,
     ) -> State:
         groups = jax.tree.map(
             lambda a: a.reshape(num_groups, layout.group, *a.shape[1:]), (state, given)
         )
         data = (images, labels)
+
+        def steps(group: tuple[State, Given]) -> State:
+            state, given = group
+            end = jnp.minimum(last, jnp.max(given.stops))
+            return jax.lax.fori_loop(
+                first, end, lambda t, s: step(t, s, given, orders, data), state
+            )
+
         if layout.loop:
-            done = jax.lax.map(lambda sg: all_steps(sg[0], sg[1], data, first, last), groups)
+            done = jax.lax.map(steps, groups)
             return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
         each_group = [jax.tree.map(lambda a, k=k: a[k], groups) for k in range(num_groups)]
-        parts = [one_step(s, g, data, first) for s, g in each_group]
+        parts = [step(first, s, g, orders, data) for s, g in each_group]
         return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
 
     each, same = P(layout.mesh.axis_names[0]), P()
     laid = jax.shard_map(
         on_device,
         mesh=layout.mesh,
-        in_specs=(each, each, same, same, same, same),
+        in_specs=(each, each, same, same, same, same, same),
         out_specs=each,
         check_vma=False,
     )

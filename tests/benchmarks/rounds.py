@@ -40,20 +40,20 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> Summary:
 def complaints(
     times: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float | None]]
 ) -> list[str]:
-    """What tells against the machine, a line for each; empty where it was quiet.
+    """What tells against the machine, the worst of each kind; empty where it was quiet.
 
     `times` are seconds; `others` the share of the machine, 0 to 1, that other programs took
     meanwhile, None where the system does not tell.
     """
     lines: list[str] = []
-    for name, values in times.items():
-        spread = max(values) / min(values)
-        if spread > SPREAD:
-            lines.append(f"{name}: the slowest round took {spread:.2f} times the fastest")
-        shares = [share for share in others[name] if share is not None]
-        if shares and statistics.median(shares) > OTHERS:
-            share = statistics.median(shares)
-            lines.append(f"{name}: other programs took {share:.0%} of the machine meanwhile")
+    spread, name = max((max(values) / min(values), name) for name, values in times.items())
+    if spread > SPREAD:
+        lines.append(f"the slowest round took up to {spread:.2f} times the fastest ({name})")
+    told = {name: [s for s in shares if s is not None] for name, shares in others.items()}
+    middle = [(statistics.median(shares), name) for name, shares in told.items() if shares]
+    share, name = max(middle, default=(0.0, ""))
+    if share > OTHERS:
+        lines.append(f"other programs took up to {share:.0%} of the machine ({name})")
     return lines
 
 
