@@ -50,7 +50,8 @@ def memory_of(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, int]:
 
     held = unit.arm.num_train + unit.arm.num_validation
     data = _nbytes(dataset.train, held) + _nbytes(dataset.test, len(dataset.test.labels))
-    return device_bytes(
+    orders = 4 * len(unit.seeds) * unit.arm.num_train
+    return {"orders of examples": orders} | device_bytes(
         lambda key: net.init(key, jnp.zeros((1, *image.shape))),
         logits,
         image,

@@ -91,10 +91,11 @@ class Sweep:
         for done, what in self._strides():
             progress(done, what)
             self.seconds = before + time.monotonic() - began
-            if checkpoint is not None and (asked_to_stop() or time.monotonic() - written > every):
+            stop = asked_to_stop()
+            if checkpoint is not None and (stop or time.monotonic() - written > every):
                 self._save(checkpoint, identity or {})
                 written = time.monotonic()
-            if asked_to_stop():
+            if stop:
                 raise Stopped
         self.arrays["diverged"] = self._host(self.state.diverged)
         return self.arrays

@@ -74,11 +74,12 @@ def one_width(record: Record, arm: str, width: int | None) -> Blocks:
 def num_params(record: Record, table: Blocks) -> np.ndarray:
     """The number m of parameters of the MLP of each block, (B,).
 
-    Source: Section 6; m = (d + 1)n + 4(n + 1)n + 10(n + 1) for five hidden layers of n units.
+    Source: Section 6; m = (d + 1)n + (k − 1)(n + 1)n + 10(n + 1) for k hidden layers of n units.
     """
-    (name,) = {config["dataset"] for config in unit_configs(record, table.arm)}
+    configs = unit_configs(record, table.arm)
+    ((name, depth),) = {(config["dataset"], config.get("depth", 5)) for config in configs}
     n = table.width
-    return (_INPUTS[name] + 1) * n + 4 * (n + 1) * n + 10 * (n + 1)
+    return (_INPUTS[name] + 1) * n + (depth - 1) * (n + 1) * n + 10 * (n + 1)
 
 
 def chosen(table: Blocks, name: str, selection: str) -> np.ndarray:

@@ -1,0 +1,417 @@
+"""The command `igr` in this process: what it understands, refuses, lists and judges."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import jaxtyping
+import numpy as np
+import pytest
+import synthetic_sweep
+
+import igrlib._console as console
+from igrlib import cli, data, records
+from igrlib.experiments import costs, preflight, runner
+from igrlib.experiments.mlp_sweep import Arm
+from igrlib.experiments.profiles import PROFILES
+from igrlib.experiments.settings import changed, check_arm
+from igrlib.verdicts import judge
+
+RUN = ("run", "mlp-sweep")
+
+
+@pytest.fixture(autouse=True)
+def as_a_user_runs_it(monkeypatch):
+    """Without the import hook of the tests, and with an environment that is put back."""
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    monkeypatch.delenv("IGR_TRACEBACK", raising=False)
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def igr(tmp_path, capsys):
+    """The status and the lines of a command whose records lie in a folder of its own."""
+
+    def call(*argv, out=tmp_path):
+        where = ["--out", str(out)] if argv and argv[0] in ("run", "list", "verdicts") else []
+        status = cli.main([*argv, *where])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def one_line(err):
+    """The only line of an error, besides that JAX has been used in this process before."""
+    lines = [line for line in err.splitlines() if "the devices stay as they are" not in line]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("igr: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), ["COMMAND", "igr --help"]),
+        (("rnu",), ["'rnu'", "run", "igr --help"]),
+        (("run",), ["experiment", "igr run --help"]),
+        ((*RUN, "--tim-limit", "3"), ["--tim-limit"]),
+        ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
+        ((*RUN, "--time-limit", "-1"), ["--time-limit must be 0 or more", "-1"]),
+        ((*RUN, "--time-limit", "nan"), ["--time-limit must be 0 or more", "nan"]),
+        ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every must be 0 or more"]),
+        (("run", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
+        ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
+        (("list", "--profile", "tiny"), ["--profile", "digits, cpu", "'tiny'"]),
+        (("list", "--set", "widths=8"), ["--set needs a --profile"]),
+        ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
+        ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
+        ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
+        ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
+        ((*RUN, "--set", "name=x"), ["field of a setting", "'name'"]),
+        ((*RUN, "--set", "widths"), ["must be field=value", "'widths'"]),
+        ((*RUN, "--set", "widths=8,x"), ["widths must be an integer", "'x'"]),
+        ((*RUN, "--set", "widths="), ["widths must have at least one entry"]),
+        ((*RUN, "--set", "widths=0"), ["widths must be at least 1", "0"]),
+        ((*RUN, "--set", "widths=8,8"), ["widths must differ", "8,8"]),
+        ((*RUN, "--set", "mu=0.1", "--set", "mu=0.2"), ["mu is set twice"]),
+        ((*RUN, "--set", "mu=-0.1"), ["mu must be", "-0.1"]),
+        ((*RUN, "--set", "learning_rates=0.1,-0.2"), ["learning_rates must be positive", "-0.2"]),
+        ((*RUN, "--set", "learning_rates=nan"), ["learning_rates must be positive", "nan"]),
+        ((*RUN, "--set", "physical_time=inf"), ["physical_time must be positive", "inf"]),
+        ((*RUN, "--set", "min_steps=9000"), ["min_steps must be at most max_steps", "9000"]),
+        ((*RUN, "--set", "initial=keras"), ["initial must be one of haiku, flax", "'keras'"]),
+        ((*RUN, "--set", "points=best"), ["points must be one of", "'best'"]),
+        ((*RUN, "--set", "dataset=mnits"), ["dataset must be one of", 'did you mean "mnist"']),
+        ((*RUN, "--set", "seeds_per_unit=0"), ["seeds_per_unit must be at least 1"]),
+        ((*RUN, "--set", "num_train=1499"), ["at most the 1500 training images", "1499 + 200"]),
+        ((*RUN, "--set", "batch_sizes=501"), ["batch_sizes must be at most num_train", "got 501"]),
+        (("data", "prepare", "minst"), ["'minst'", 'did you mean "mnist"']),
+        (("data", "prepare", "digits"), ["digits", "nothing to prepare"]),
+        (("data",), ["prepare", "igr data --help"]),
+        (("verdicts",), ["no manifest.json", "run a unit first"]),
+        (("verdicts", "--arm", "sdg"), ["--arm must be one of", 'did you mean "sgd"']),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line_that_says_how_to_mend_it(igr, tmp_path, argv, words):
+    status, out, err = igr(*argv)
+    line = one_line(err)
+    assert status == 2
+    assert out == ""
+    for word in words:
+        assert word in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [(), ("list",), ("run",), ("verdicts",), ("data", "prepare")])
+def test_every_command_has_a_help_text(igr, command):
+    status, out, _ = igr(*command, "--help", out="unused")
+    assert status == 0
+    assert "usage: igr" in out
+
+
+def test_the_help_shows_examples_that_are_understood():
+    examples = re.findall(r"^  igr (.+?)(?:   .*)?$", cli._EXAMPLES, re.MULTILINE)
+    assert len(examples) >= 6
+    for example in examples:
+        assert callable(cli._parser().parse_args(example.split()).run)
+
+
+def test_a_bug_is_no_mistake_of_the_user(igr, monkeypatch):
+    monkeypatch.setattr(runner, "run_unit", lambda *_, **__: [].remove(0))
+    with pytest.raises(ValueError, match="not in list"):
+        igr(*RUN)
+
+
+def test_a_corrupt_cache_is_refused_before_anything_is_run(igr, tmp_path, monkeypatch):
+    monkeypatch.setenv("IGR_DATA_DIR", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "mnist.npz").write_bytes(b"no archive")
+    status, _, err = igr(*RUN, "--profile", "cpu", out=tmp_path / "out")
+    assert status == 2
+    assert "igr data prepare mnist" in one_line(err)
+    assert (tmp_path / "cache" / "mnist.npz").read_bytes() == b"no archive"
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_data_name_the_command_that_fetches_them(igr, tmp_path, monkeypatch):
+    for name in ("IGR_DATA_DIR", "TFDS_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    status, _, err = igr(*RUN, "--profile", "cpu", out=tmp_path / "out")
+    assert status == 2
+    assert "igr data prepare mnist" in one_line(err)
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_sum(igr, monkeypatch):
+    monkeypatch.setattr(preflight, "available_bytes", lambda device: 30 * 2**20)
+    status, _, err = igr(*RUN, "--unit", "1", "--set", "widths=400")
+    assert status == 2
+    line = one_line(err)
+    left, right = line.split(" needs ")[1].split(" = ")
+    terms = dict(re.findall(r"([a-z ]+) ([\d,.]+)", left.replace(" + ", "+")))
+    assert {"parameters", "two chosen copies", "gradients", "activations", "data"} <= set(terms)
+    numbers = [float(value.replace(",", "")) for value in terms.values()]
+    total = float(right.split(" MiB")[0].replace(",", ""))
+    assert sum(numbers) == pytest.approx(total, abs=0.05 * (len(numbers) + 1))
+    assert total > 30
+    assert "30.0 MiB are free" in line
+    # 64·400 + 400² + 400·10 weights and 810 biases of 4 bytes, 32 models.
+    exact = 32 * 4 * (64 * 400 + 400**2 + 400 * 10 + 810) / 2**20
+    assert float(terms["parameters"]) == pytest.approx(exact, abs=0.05)
+    assert float(terms["two chosen copies"]) == pytest.approx(2 * exact, abs=0.05)
+
+
+def arm(**fields):
+    return Arm("a", **{"widths": (8,), "num_seeds": (1,), **fields})
+
+
+def test_settings_are_read_as_the_fields_are_annotated():
+    settings = ["widths=8, 16", "mu=1e-3", "batch_sizes=none,32", "initial=flax", "points="]
+    label, (new,) = changed("p", [arm()], settings)
+    assert (new.widths, new.mu, new.batch_sizes) == ((8, 16), 0.001, (None, 32))
+    assert (new.initial, new.points) == ("flax", ())
+    assert new.learning_rates == arm().learning_rates
+    assert label == "p+batch_sizes=none,32+initial=flax+mu=0.001+points=+widths=8,16"
+
+
+def test_a_changed_profile_has_a_name_of_its_own():
+    arms = [arm()]
+    assert changed("p", arms, []) == ("p", tuple(arms))
+    assert changed("p", arms, ["widths=8"])[0] == "p"  # Nothing is changed.
+    both = ["mu=0.5", "widths=9"]
+    assert changed("p", arms, both)[0] == changed("p", arms, both[::-1])[0] == "p+mu=0.5+widths=9"
+    exact = [changed("p", arms, [f"mu={mu}"])[0] for mu in ("0.1", "0.10000001", "1e-1")]
+    assert exact[0] == exact[2] != exact[1]
+    long = [*both, "points=test", "noise_draws=7", "slope_draws=5", "min_steps=10", "depth=3"]
+    many = [[*long, f"learning_rates=0.1,0.2,{last}"] for last in ("0.3", "0.4")]
+    names = [changed("p", arms, settings)[0] for settings in many]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"p\+[0-9a-f]{12}", name) for name in names)
+
+
+def test_the_arms_of_every_profile_are_in_order():
+    for profile, arms in PROFILES.items():
+        for a in arms:
+            check_arm(a)
+        names = [unit.name for unit in runner.units(arms)]
+        assert len(set(names)) == len(names), profile
+
+
+def shard(out, profile, unit, seconds=100.0, arrays=None, **config):
+    """A finished unit, as the runner leaves it."""
+    meta = {
+        "experiment": "mlp-sweep",
+        "profile": profile,
+        "unit": unit.name,
+        "dataset": {"name": unit.arm.dataset, "fingerprint": "0", "sizes": {}},
+        "config": {},
+        "unit_config": unit.config() | config,
+        "seeds": list(unit.seeds),
+        "seconds": seconds,
+        "provenance": {
+            "versions": {},
+            "device": {"kind": "cpu"},
+            "cpus": 2,
+            "commit": None,
+        },
+        "diverged": [],
+        "marks": {},
+    }
+    arrays = {"x": np.zeros(2)} if arrays is None else arrays
+    return records.add_unit(runner.record_path(out, profile), unit.name, arrays, meta)
+
+
+def rows(out):
+    return [line.split(None, 5) for line in out.splitlines() if re.match(r" +\d+  ", line)]
+
+
+def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_path):
+    units = runner.units(PROFILES["cpu"])
+    # Two units of the same width: what one of them took is what the other will take.
+    first = next(u for u in units if u.arm.name == "sgd" and u.width == 50)
+    twin = next(u for u in units if u.arm == first.arm and u.width == 50 and u != first)
+    shard(tmp_path, "cpu", first, seconds=3600.0 + 25 * 60)
+    waiting = runner.checkpoint_path(tmp_path, "cpu", units[1])
+    waiting.parent.mkdir()
+    waiting.touch()
+    status, out, err = igr("list", "--profile", "cpu")
+    assert (status, err) == (0, "")
+    told = {row[1]: row for row in rows(out)}
+    assert list(told) == [unit.name for unit in units]
+    assert [row[0] for row in told.values()] == [str(n) for n in range(1, len(units) + 1)]
+    assert told[first.name][4:] == ["1h25", "done"]
+    assert told[twin.name][4:] == ["~1h25", "missing"]
+    assert told[units[1].name][5] == "stopped, missing"
+    steps = len(first.seeds) * sum(
+        min(max(round(first.arm.physical_time / h), first.arm.min_steps), first.arm.max_steps)
+        for h in first.arm.learning_rates
+    )
+    assert told[first.name][3] == f"{steps:,}"
+    assert told[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
+    assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
+    _, everything, _ = igr("list")
+    assert all(f"\n{profile}: " in everything for profile in PROFILES)
+
+
+def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
+    first, second = runner.units(PROFILES["digits"])[:2]
+    shard(tmp_path, "digits", first, max_steps=7)
+    path = shard(tmp_path, "digits", second)
+    path.write_bytes(path.read_bytes()[:-9])
+    _, out, _ = igr("list", "--profile", "digits")
+    told = {row[1]: row[5] for row in rows(out)}
+    assert "recorded with max_steps = 7" in told[first.name]
+    assert "cut short" in told[second.name]
+    status, _, err = igr(*RUN)
+    assert status == 2
+    one_line(err)
+
+
+def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, tmp_path):
+    units = runner.units(PROFILES["digits"])
+    for unit in units:
+        shard(tmp_path, "digits", unit)
+    manifest = runner.record_path(tmp_path, "digits") / "manifest.json"
+    manifest.unlink()
+    left = runner.checkpoint_path(tmp_path, "digits", units[0])
+    left.parent.mkdir()
+    left.touch()
+    status, out, _ = igr(*RUN)
+    assert status == 0
+    assert out == f"digits: {len(units)} of {len(units)} units are done\n"
+    told = json.loads(manifest.read_text())
+    assert told["expected"] == sorted(unit.name for unit in units)
+    assert told["missing"] == []
+    assert not left.exists()
+
+
+def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
+    ran = []
+    monkeypatch.setattr(runner, "run_unit", lambda unit, *_, **__: ran.append(unit.name))
+    names = [unit.name for unit in runner.units(PROFILES["digits"])]
+    assert igr(*RUN, "--unit", "2")[0] == 0
+    assert igr(*RUN, "--unit", names[0], "--unit", "1")[0] == 0
+    assert igr(*RUN)[0] == 0
+    assert ran == [names[1], names[0], *names]
+
+
+def test_with_no_time_at_all_nothing_is_begun(igr, monkeypatch):
+    monkeypatch.setattr(runner, "run_unit", lambda *_, **__: pytest.fail("it was begun"))
+    status, _, err = igr(*RUN, "--time-limit", "0")
+    assert status == 75
+    assert "run again to go on" in one_line(err)
+
+
+def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
+    steps = [{"max_steps": n, "min_steps": n, "physical_time": 1.0} for n in (10, 30)]
+    units = [runner.units([arm(dataset="digits", **n)])[0] for n in steps]
+    unit, longer = units
+    work = costs._work("digits", 8, 5, 32)
+    done = costs.Past("a", "digits", costs.model_steps(unit), work, 7.0, "cpu")
+    assert costs.seconds(longer, [done]) == pytest.approx(21)
+    assert costs.seconds(longer, [done], device="H100") is None
+    wide = runner.units([arm(dataset="digits", widths=(400,))])[0]
+    assert costs.seconds(wide, [done]) is None
+    assert costs.seconds(runner.units([arm()])[0], [done]) is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "count", "size", "group"),
+    [("cpu", 2, 2, 1), ("cpu", 64, 5, 1), ("gpu", 1, 1, 5), ("gpu", 2, 2, 3)],
+)
+def test_a_unit_is_laid_over_the_devices(monkeypatch, platform, count, size, group):
+    class Device:
+        def __init__(self, number):
+            self.platform, self.id = platform, number
+
+    class Mesh:
+        def __init__(self, devices, names):
+            self.devices, self.axis_names, self.size = devices, names, devices.size
+
+    monkeypatch.setattr(runner, "Mesh", Mesh)
+    (unit,) = runner.units([arm()])
+    assert costs.models(unit) == 5
+    layout = runner.layout_of(unit, [Device(k) for k in range(count)])
+    assert (layout.mesh.size, layout.group) == (size, group)
+
+
+def test_verdicts_are_read_from_the_record(igr, tmp_path):
+    unit = next(u for u in runner.units(PROFILES["digits"]) if u.arm.name == "sgd")
+    arrays = synthetic_sweep.unit(32, unit.seeds, effects={"squared_gradient": -0.3}).arrays
+    shard(tmp_path, "digits", unit, arrays=arrays)
+    status, out, _ = igr("verdicts", "--arm", "sgd")
+    assert status == 0
+    for verdict in judge(records.open_record(tmp_path / "mlp-sweep-digits"), arm="sgd"):
+        assert f"{verdict.sentence}\n" in out
+        for note in verdict.notes:
+            assert f"    {note}\n" in out
+    # −0.3 in the logarithm with each doubling of h.
+    assert f"{100 * np.expm1(-0.3):+.2f}".replace("-", "−") in out
+    _, out, _ = igr("verdicts")
+    assert "No unit of the arm 'gd' is recorded" in out
+
+
+def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):
+    _, _, err = igr("verdicts", "--set", "mu=0.1")
+    assert "mlp-sweep-digits+mu=0.1" in err
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
+    clock, stream = Clock(), io.StringIO()
+    monkeypatch.setattr(console, "time", clock)
+    told = console.Progress("u, 20 models", stream, every=60.0)
+    told(None, 500, 10_500, "training")  # 500 were done before: no speed is known yet
+    for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
+        told(None, done, 10_500, "training")
+    told.close()
+    lines = stream.getvalue().splitlines()
+    # 2,000 steps in 100 s, 8,000 left; 3,400 in 170 s, 6,600 left.
+    assert lines == [
+        "u, 20 models: 23 % of 10.5k model-steps, 20.0 a second, 06:40 left, training",
+        "u, 20 models: 37 % of 10.5k model-steps, 20.0 a second, 05:30 left, training",
+    ]
+
+
+def test_on_a_terminal_there_is_a_bar():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    told = console.Progress("u, 20 models", stream := Terminal())
+    told(None, 500, 1_000, "training")
+    told(None, 1_000, 1_000, "a close look, 1 of 1")
+    told.close()
+    assert "u, 20 models" in stream.getvalue()
+    assert "1.00k/1.00k" in stream.getvalue()
+    assert "a close look" in stream.getvalue()
+
+
+def test_the_module_is_the_command_and_help_loads_nothing_that_only_experiments_need():
+    code = (
+        "import runpy, sys\nsys.argv = ['igr', '--help']\n"
+        "try:\n    runpy.run_module('igrlib', run_name='__main__')\n"
+        "except SystemExit as done:\n    print(done.code, sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *usage, last = done.stdout.splitlines()
+    assert usage[0].startswith("usage: igr")
+    assert last.startswith("0 ")
+    for module in ("flax", "optax", "matfree", "sklearn", "tqdm", "igrlib.experiments.runner"):
+        assert f"'{module}'" not in last
+
+
+def test_digits_are_what_the_sizes_in_these_tests_say():
+    assert len(data.load("digits").train.labels) == 1500
