@@ -5,7 +5,7 @@ Source: Section 6, Figure 3; chapter 7, *MNIST*.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class CloseUp:
     slope_sigmas: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)
     slope_draws: int = 3
 
-    curvature_names = ("lambda_max", "batch_squared_gradient")
+    curvature_names: ClassVar[tuple[str, ...]] = ("lambda_max", "batch_squared_gradient")
 
     def shapes(self, validation: bool) -> dict[str, tuple[int, ...]]:
         """Names and shapes, for one model and point, of what `look` returns."""
@@ -66,6 +66,8 @@ class CloseUp:
 
 class CompiledCloseUp:
     """A `CloseUp` for one ensemble."""
+
+    closeup: CloseUp
 
     def __init__(self, closeup: CloseUp, ensemble: Ensemble) -> None:
         self.closeup = closeup

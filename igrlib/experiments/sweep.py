@@ -25,6 +25,7 @@ from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.schedule import Schedule
 from igrlib.measures import measures, scores
 from igrlib.training.ensemble import Ensemble
+from igrlib.training.members import State
 
 __all__ = ["POINTS", "Schedule", "Splits", "Stopped", "Sweep"]
 
@@ -46,6 +47,17 @@ class Splits(NamedTuple):
 
 class Sweep:
     """Trains the models of `ensemble` and fills `arrays`, NaN where nothing was measured."""
+
+    ensemble: Ensemble
+    splits: Splits
+    schedule: Schedule
+    closeup: CloseUp
+    step: int
+    tasks_done: int
+    seconds: float
+    state: State
+    chosen: dict[str, PyTree]
+    arrays: dict[str, np.ndarray]
 
     def __init__(
         self, ensemble: Ensemble, splits: Splits, schedule: Schedule, closeup: CloseUp

@@ -37,6 +37,15 @@ class Ensemble:
     split.
     """
 
+    classifier: Classifier
+    members: Members
+    layout: Layout
+    batch_size: int
+    num_examples: int
+    steps_per_epoch: int
+    padded: int
+    data: tuple[Array, Array]
+
     def __init__(
         self,
         classifier: Classifier,
