@@ -26,7 +26,7 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
     try:
         # The lock, kept until the file has its name, tells `sweep` that the writer lives.
-        with open(_open_locked(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL), "wb") as file:
+        with open(open_locked(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL), "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -66,7 +66,7 @@ def locked(directory: Path) -> Iterator[None]:
         return
     path = directory / _LOCK
     try:
-        descriptor = _open_locked(path, os.O_RDWR | os.O_CREAT)
+        descriptor = open_locked(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise _told(error, directory) from error
     try:
@@ -78,14 +78,20 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open_locked(path: Path, flags: int) -> int:
-    """A descriptor of the file that `path` names, locked where the file system can."""
+def open_locked(path: Path, flags: int, *, wait: bool = True) -> int:
+    """A descriptor of the file that `path` names, locked where the file system can.
+
+    Raises `BlockingIOError` where somebody else holds the lock and `wait` is false.
+    """
     while True:
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
         if fcntl is None:
             return descriptor
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
         except OSError:  # Some network file systems have no locks.
             return descriptor
         except BaseException:  # Interrupted while waiting.
@@ -94,7 +100,7 @@ def _open_locked(path: Path, flags: int) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.stat(path), os.fstat(descriptor)):
                 return descriptor
-        os.close(descriptor)
+        os.close(descriptor)  # Its last holder has removed it in between.
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -8,6 +8,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -73,13 +74,8 @@ def scores(
 ) -> Scores:
     """Loss and accuracy of a whole split, `block` examples at a time."""
 
-    def part(x: Array, y: Array) -> Scores:
-        outputs = logits(params, x)
-        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
-        return Scores(jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype))
-
-    total = _sum_over_blocks(part, images, labels, block)
-    return jax.tree.map(lambda s: s / len(labels), total)
+    total = _sum_over_blocks(partial(_totals, logits, params), images, labels, block)
+    return Scores(*(s / len(labels) for s in total))
 
 
 def measures(
@@ -92,14 +88,7 @@ def measures(
 ) -> Measures:
     """Loss, accuracy and ‖∇E‖² of a whole split, `block` examples at a time."""
 
-    def total_loss(p: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
-        outputs = logits(p, x)
-        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
-        return jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype)
-
-    def part(x: Array, y: Array) -> Any:
-        return jax.value_and_grad(total_loss, has_aux=True)(params, x, y)
-
+    part = partial(jax.value_and_grad(partial(_totals, logits), has_aux=True), params)
     with jax.default_matmul_precision("highest"):
         (loss, correct), gradient = _sum_over_blocks(part, images, labels, block)
     n = len(labels)
@@ -149,21 +138,18 @@ def largest_hessian_eigenvalue(
     Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
     """
 
-    def total_loss(p: PyTree, x: Array, y: Array) -> Array:
-        return jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits(p, x), y))
+    gradient = jax.grad(lambda p, x, y: _totals(logits, p, x, y)[0])
 
     def product(v: PyTree) -> PyTree:
         def part(x: Array, y: Array) -> PyTree:
-            return jax.jvp(lambda p: jax.grad(total_loss)(p, x, y), (params,), (v,))[1]
+            return jax.jvp(lambda p: gradient(p, x, y), (params,), (v,))[1]
 
         return jax.tree.map(
             lambda s: s / len(labels), _sum_over_blocks(part, images, labels, block)
         )
 
     with jax.default_matmul_precision("highest"):
-        start = _sum_over_blocks(
-            lambda x, y: jax.grad(total_loss)(params, x, y), images, labels, block
-        )
+        start = _sum_over_blocks(partial(gradient, params), images, labels, block)
         # Lanczos' method divides by the length of its start: never 0, even at a flat point.
         start = jax.tree.map(lambda g: g + jnp.finfo(g.dtype).tiny ** 0.5, start)
         lanczos = eig.eigh_partial(decomp.tridiag_sym(num_matvecs, custom_vjp=False))
@@ -188,6 +174,13 @@ def perturbed(params: PyTree, key: Array, sigma: Float[Array, ""]) -> PyTree:
     )
 
 
+def _totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
+    """The sums of the losses and of the right answers."""
+    outputs = logits(params, x)
+    losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
+    return jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype)
+
+
 def _blocks(a: Array, number: int, size: int) -> Array:
     return a[: number * size].reshape(number, size, *a.shape[1:])
 
@@ -197,17 +190,17 @@ def _sum_over_blocks(
 ) -> Any:
     """The sum of `part` over consecutive blocks, the last one as short as it comes."""
     n, block = len(labels), check_integer("block", block, low=1)
-    whole = n // block
-    if whole <= 1 and n <= block:
+    if n <= block:
         return part(images, labels)
-    parts = [(_blocks(images, whole, block), _blocks(labels, whole, block))]
-    shape = jax.eval_shape(part, *jax.tree.map(lambda a: a[0], parts[0]))
+    whole = n // block
+    parts = _blocks(images, whole, block), _blocks(labels, whole, block)
+    shape = jax.eval_shape(part, *(a[0] for a in parts))
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
     def add(total: Any, b: tuple[Array, Array]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, part(*b)), None
 
-    total, _ = jax.lax.scan(add, zero, parts[0])
+    total, _ = jax.lax.scan(add, zero, parts)
     if n % block:
         rest = part(images[whole * block :], labels[whole * block :])
         total = jax.tree.map(jnp.add, total, rest)

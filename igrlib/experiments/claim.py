@@ -8,10 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from igrlib._files import open_locked
 
 __all__ = ["Claimed", "claimed"]
 
@@ -28,7 +25,10 @@ def claimed(path: Path, what: str) -> Iterator[None]:
     written. Without file locks (Windows, some network file systems) anybody gets the claim.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _locked(path, what)
+    try:
+        descriptor = open_locked(path, os.O_RDWR | os.O_CREAT, wait=False)
+    except BlockingIOError:
+        raise Claimed(f"{what} is being run by another process") from None
     try:
         yield
     finally:
@@ -36,21 +36,3 @@ def claimed(path: Path, what: str) -> Iterator[None]:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
-
-
-def _locked(path: Path, what: str) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is None:
-            return descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise Claimed(f"{what} is being run by another process") from None
-        except OSError:
-            return descriptor
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return descriptor
-        os.close(descriptor)  # Its last holder has removed it in between.

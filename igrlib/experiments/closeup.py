@@ -31,10 +31,10 @@ class CloseUp:
 
     points: at which of the chosen points the costly part is measured, λ_max and noise;
     num_matvecs: Hessian products for λ_max; noise_sigmas, noise_draws: standard deviations of the
-    multiplicative noise and draws for the test accuracy after it, each draw on its own
-    1/`noise_parts` of the test split, so that all of the split is used equally; slope_sigmas,
-    slope_draws: the same for the slope, on the whole training split; batch_size: of the batches
-    whose squared gradients are averaged.
+    multiplicative noise and draws for the test accuracy after it, each on one of
+    `noise_parts` equal parts of the test split, which take turns (images past the last whole part
+    are left out); slope_sigmas, slope_draws: the same for the slope, on the whole training split;
+    batch_size: of the batches whose squared gradients are averaged.
     """
 
     batch_size: int
@@ -65,16 +65,21 @@ class CloseUp:
 
 
 class CompiledCloseUp:
-    """A `CloseUp` for one ensemble."""
+    """A `CloseUp` for one ensemble, with what it measures of a block of models.
+
+    measures: `(params, split) -> Measures`; norm: `params -> ‖θ‖`.
+    """
 
     closeup: CloseUp
+    measures: Callable[..., PyTree]
+    norm: Callable[..., PyTree]
 
     def __init__(self, closeup: CloseUp, ensemble: Ensemble) -> None:
         self.closeup = closeup
         logits = ensemble.classifier.logits
         self._same = ensemble.replicate
-        self._measures = ensemble.each(lambda p, split: measures(logits, p, *split))
-        self._norm = ensemble.each(lambda p: jnp.sqrt(squared_norm(p)))
+        self.measures = ensemble.each(lambda p, split: measures(logits, p, *split))
+        self.norm = ensemble.each(lambda p: jnp.sqrt(squared_norm(p)))
         self._lambda_max = ensemble.each(
             lambda p, split: largest_hessian_eigenvalue(
                 logits, p, *split, num_matvecs=closeup.num_matvecs
@@ -97,10 +102,10 @@ class CompiledCloseUp:
 
     def look(self, params: PyTree, splits: Any, *, deep: bool) -> dict[str, np.ndarray]:
         """All measures of a block of models; the costly ones where `deep`."""
-        found = {"norm": np.asarray(self._norm(params))}
+        found = {"norm": np.asarray(self.norm(params))}
         for name, split in splits._asdict().items():
             if split is not None:
-                for field, values in self._measures(params, split)._asdict().items():
+                for field, values in self.measures(params, split)._asdict().items():
                     found[f"{name}_{field}"] = np.asarray(values)
         if deep:
             found |= self.curvature(params, splits.train)

@@ -170,10 +170,8 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     ]
     rates, seeds, stops = zip(*pairs, strict=True)
     members = Members(rates, seeds, stops, (arm.mu,) * len(pairs))
-    net, shape = (
-        mlp(unit.width, depth=arm.depth, initial=arm.initial),
-        dataset.train.images.shape[1:],
-    )
+    net = mlp(unit.width, depth=arm.depth, initial=arm.initial)
+    shape = dataset.train.images.shape[1:]
 
     def logits(params: Any, images: Any) -> Any:
         return net.apply(params, images.astype(jnp.float32) / dataset.scale)

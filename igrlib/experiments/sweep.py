@@ -17,13 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
 from igrlib.experiments.arrays import POINTS, empty_arrays
 from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.schedule import Schedule
-from igrlib.measures import measures, scores
+from igrlib.measures import scores
 from igrlib.training.ensemble import Ensemble
 from igrlib.training.members import State
 
@@ -66,7 +65,7 @@ class Sweep:
         self.schedule, self.closeup = schedule, closeup
         self.step, self.tasks_done, self.seconds = 0, 0, 0.0
         self.state = ensemble.init()
-        self.chosen = {name: self._copy(self.state.params) for name in POINTS[:2]}
+        self.chosen = {p: jax.tree.map(jnp.copy, self.state.params) for p in POINTS[:2]}
         members, logits = ensemble.members, ensemble.classifier.logits
         self.arrays = empty_arrays(len(members), schedule, closeup, splits.validation is not None)
         self.arrays |= {
@@ -76,9 +75,7 @@ class Sweep:
             "stop": np.asarray(members.stops),
         }
         self._scores = ensemble.each(lambda p, split: scores(logits, p, *split))
-        self._measures = ensemble.each(lambda p, split: measures(logits, p, *split))
-        self._norm = ensemble.each(lambda p: jnp.sqrt(squared_norm(p)))
-        self._closeup = closeup.compiled(ensemble)
+        self._look = closeup.compiled(ensemble)
 
     def run(
         self,
@@ -158,7 +155,7 @@ class Sweep:
             data = getattr(self.splits, split)
             if data is None or not len(alive):
                 continue
-            found = self._over(alive, lambda p, b, data=data: self._scores(p, data))
+            found = self._over(alive, lambda p, data=data: self._scores(p, data))
             arrays[f"{split}_loss"][alive, column] = found.loss
             arrays[f"{split}_accuracy"][alive, column] = found.accuracy
             self._choose(split, alive, found.accuracy, at)
@@ -168,13 +165,13 @@ class Sweep:
 
     def _measure_gradients(self, alive: np.ndarray, column: int, at: int) -> None:
         arrays = self.arrays
-        train = self._over(alive, lambda p, b: self._measures(p, self.splits.train))
-        test = self._over(alive, lambda p, b: self._measures(p, self.splits.test))
+        train = self._over(alive, lambda p: self._look.measures(p, self.splits.train))
+        test = self._over(alive, lambda p: self._look.measures(p, self.splits.test))
         arrays["train_loss"][alive, column] = train.loss
         arrays["train_accuracy"][alive, column] = train.accuracy
         arrays["train_squared_gradient"][alive, column] = train.squared_gradient
         arrays["test_squared_gradient"][alive, column] = test.squared_gradient
-        arrays["norm"][alive, column] = self._over(alive, lambda p, b: self._norm(p))
+        arrays["norm"][alive, column] = self._over(alive, self._look.norm)
         for k, level in enumerate(self.schedule.levels):
             fresh = alive[(train.loss < level) & (arrays["crossing_step"][alive, k] < 0)]
             if not len(fresh):
@@ -185,28 +182,18 @@ class Sweep:
                 below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
                 fresh = fresh[~below]
             if len(fresh):
-                found = self._over(
-                    fresh, lambda p, b: self._closeup.curvature(p, self.splits.train)
-                )
+                found = self._over(fresh, lambda p: self._look.curvature(p, self.splits.train))
                 for name, values in found.items():
                     arrays[f"crossing_{name}"][fresh, k] = values
 
     def _choose(self, name: str, alive: np.ndarray, accuracy: np.ndarray, at: int) -> None:
         """Keep a copy of every model that is more accurate than ever before."""
-        best, step = self.arrays[f"chosen_{name}_accuracy_then"], self.arrays["chosen_step"]
-        point = POINTS.index(name)
-        better = np.zeros(self.ensemble.padded, bool)
-        better[alive] = ~(accuracy <= best[alive])
-        found = np.full(self.ensemble.padded, np.nan)
-        found[alive] = accuracy
-        real = better[: len(best)]
-        best[real], step[real, point] = found[: len(best)][real], at
-        self.chosen[name] = _choose(
-            self.ensemble.lay(jnp.asarray(better)), self.state.params, self.chosen[name]
-        )
-
-    def _params(self, point: str) -> PyTree:
-        return self.chosen.get(point, self.state.params)
+        best = self.arrays[f"chosen_{name}_accuracy_then"]
+        better = ~(accuracy <= best[alive])  # The first of all is better than NaN.
+        who = alive[better]
+        best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at
+        chosen = self.ensemble.lay(np.isin(np.arange(self.ensemble.padded), who))
+        self.chosen[name] = _choose(chosen, self.state.params, self.chosen[name])
 
     def _blocks_of(self, point: str) -> list[np.ndarray]:
         if point == "final":
@@ -218,25 +205,22 @@ class Sweep:
 
     def _look_closely(self, point: str, block: np.ndarray) -> None:
         column = POINTS.index(point)
-        params = self.ensemble.take(self._params(point), block)
-        found = self._closeup.look(params, self.splits, deep=point in self.closeup.points)
+        params = self.ensemble.take(self.chosen.get(point, self.state.params), block)
+        found = self._look.look(params, self.splits, deep=point in self.closeup.points)
         for name, values in found.items():
             self.arrays[f"chosen_{name}"][block, column] = values
 
-    def _over(self, members: np.ndarray, function: Callable[[PyTree, np.ndarray], Any]) -> Any:
-        """`function(params, block)` over all blocks of `members`, joined, on the host."""
+    def _over(self, members: np.ndarray, function: Callable[[PyTree], Any]) -> Any:
+        """`function` of the parameters of all `members`, block by block, joined on the host."""
         parts = []
         for block in self.ensemble.blocks(members.tolist()):
             params = self.ensemble.take(self.state.params, block)
-            parts.append(jax.tree.map(np.asarray, function(params, block)))
+            parts.append(jax.tree.map(np.asarray, function(params)))
         joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)
         return jax.tree.map(lambda a: a[: len(members)], joined)
 
     def _host(self, array: Array) -> np.ndarray:
         return np.asarray(array)[: len(self.ensemble.members)].copy()
-
-    def _copy(self, params: PyTree) -> PyTree:
-        return jax.tree.map(jnp.copy, params)
 
     def _held(self) -> PyTree:
         return {"state": self.state, "chosen": self.chosen}
