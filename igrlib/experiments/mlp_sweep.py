@@ -22,7 +22,16 @@ from igrlib.experiments.sweep import Splits, Sweep
 from igrlib.models.mlp import mlp
 from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
 
-__all__ = ["Arm", "Unit", "build", "schedule_of", "stops_of", "units_of"]
+__all__ = [
+    "Arm",
+    "Unit",
+    "build",
+    "check_splits",
+    "classifier_of",
+    "schedule_of",
+    "stops_of",
+    "units_of",
+]
 
 
 @dataclass(frozen=True)
@@ -151,18 +160,34 @@ def schedule_of(arm: Arm) -> Schedule:
     return Schedule(tuple(scores), tuple(gradients))
 
 
-def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
-    """The sweep of a unit, its data on the devices.
-
-    Raises `ValueError` where the splits asked for are larger than the data set.
-    """
-    arm = unit.arm
+def check_splits(arm: Arm, dataset: Dataset) -> None:
+    """Raise `ValueError` where the splits asked for are larger than the data set."""
     available = len(dataset.train.labels)
     if arm.num_train + arm.num_validation > available:
         raise ValueError(
             f"num_train + num_validation must be at most the {available} training images of "
             f"{dataset.name}, got {arm.num_train} + {arm.num_validation}"
         )
+
+
+def classifier_of(unit: Unit, dataset: Dataset) -> Classifier:
+    """The network of a unit, for images as the data set stores them."""
+    net = mlp(unit.width, depth=unit.arm.depth, initial=unit.arm.initial)
+    image = jnp.zeros((1, *dataset.train.images.shape[1:]))
+
+    def logits(params: Any, images: Any) -> Any:
+        return net.apply(params, images.astype(jnp.float32) / dataset.scale)
+
+    return Classifier(lambda key: net.init(key, image), logits)
+
+
+def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
+    """The sweep of a unit, its data on the devices.
+
+    Raises `ValueError` where the splits asked for are larger than the data set.
+    """
+    arm = unit.arm
+    check_splits(arm, dataset)
     pairs = [
         (h, s, t)
         for s in unit.seeds
@@ -170,23 +195,16 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     ]
     rates, seeds, stops = zip(*pairs, strict=True)
     members = Members(rates, seeds, stops, (arm.mu,) * len(pairs))
-    net = mlp(unit.width, depth=arm.depth, initial=arm.initial)
-    shape = dataset.train.images.shape[1:]
-
-    def logits(params: Any, images: Any) -> Any:
-        return net.apply(params, images.astype(jnp.float32) / dataset.scale)
-
-    classifier = Classifier(lambda key: net.init(key, jnp.zeros((1, *shape))), logits)
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     ensemble = Ensemble(
-        classifier,
+        classifier_of(unit, dataset),
         members,
         images[: arm.num_train],
         labels[: arm.num_train],
         batch_size=unit.batch_size,
         layout=layout,
     )
-    held = slice(available - arm.num_validation, available)
+    held = slice(len(labels) - arm.num_validation, len(labels))
     place = ensemble.replicate
     splits = Splits(
         train=ensemble.data,

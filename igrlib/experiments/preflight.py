@@ -3,15 +3,10 @@
 Source: not in the paper; the appendix *How to reproduce*.
 """
 
-from typing import Any
-
-import jax.numpy as jnp
-
 from igrlib.data import Dataset, Split
 from igrlib.experiments.costs import models
-from igrlib.experiments.mlp_sweep import Unit
+from igrlib.experiments.mlp_sweep import Unit, check_splits, classifier_of
 from igrlib.experiments.settings import check_arm
-from igrlib.models.mlp import mlp
 from igrlib.training.members import Layout
 from igrlib.training.memory import available_bytes, check_fits, device_bytes
 
@@ -25,12 +20,7 @@ def check_unit(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     where the memory that is free on a device, or with the CPU as the device in all, is too small.
     """
     check_arm(unit.arm)
-    wanted, there = unit.arm.num_train + unit.arm.num_validation, len(dataset.train.labels)
-    if wanted > there:
-        raise ValueError(
-            f"num_train + num_validation must be at most the {there} training images of "
-            f"{dataset.name}, got {unit.arm.num_train} + {unit.arm.num_validation}"
-        )
+    check_splits(unit.arm, dataset)
     devices, terms = list(layout.mesh.devices.flat), memory_of(unit, dataset, layout)
     if devices[0].platform == "cpu":
         # One memory for all of them, and for the copy that becomes a checkpoint.
@@ -42,19 +32,14 @@ def check_unit(unit: Unit, dataset: Dataset, layout: Layout) -> None:
 
 def memory_of(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, int]:
     """Bytes that each device needs for a unit, by what they are for."""
-    net = mlp(unit.width, depth=unit.arm.depth, initial=unit.arm.initial)
-    image = dataset.train.images[0]
-
-    def logits(params: Any, images: Any) -> Any:
-        return net.apply(params, images.astype(jnp.float32) / dataset.scale)
-
+    classifier = classifier_of(unit, dataset)
     held = unit.arm.num_train + unit.arm.num_validation
     data = _nbytes(dataset.train, held) + _nbytes(dataset.test, len(dataset.test.labels))
     orders = 4 * len(unit.seeds) * unit.arm.num_train
     return {"orders of examples": orders} | device_bytes(
-        lambda key: net.init(key, jnp.zeros((1, *image.shape))),
-        logits,
-        image,
+        classifier.init,
+        classifier.logits,
+        dataset.train.images[0],
         num_models=-(-models(unit) // layout.block) * layout.group,
         group=layout.group,
         batch_size=unit.batch_size,

@@ -97,7 +97,8 @@ PROFILES: dict[str, tuple[Arm, ...]] = {
         ),
     ),
     # The whole grid of Figure 2, with the 0.025 of Figures A.3 to A.5, on one GPU. Of the paper's
-    # 10⁶ steps as many are kept as 24 minutes leave, fewer for the two widest networks.
+    # 10⁶ steps as many are kept as should fit into 24 minutes, fewer for the wide networks; the
+    # times are estimates until they are recorded.
     "paper": (
         *(
             Arm(

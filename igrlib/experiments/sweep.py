@@ -75,7 +75,7 @@ class Sweep:
             "stop": np.asarray(members.stops),
         }
         self._scores = ensemble.each(lambda p, split: scores(logits, p, *split))
-        self._look = closeup.compiled(ensemble)
+        self._closeup = closeup.compiled(ensemble)
 
     def run(
         self,
@@ -165,13 +165,13 @@ class Sweep:
 
     def _measure_gradients(self, alive: np.ndarray, column: int, at: int) -> None:
         arrays = self.arrays
-        train = self._over(alive, lambda p: self._look.measures(p, self.splits.train))
-        test = self._over(alive, lambda p: self._look.measures(p, self.splits.test))
+        train = self._over(alive, lambda p: self._closeup.measures(p, self.splits.train))
+        test = self._over(alive, lambda p: self._closeup.measures(p, self.splits.test))
         arrays["train_loss"][alive, column] = train.loss
         arrays["train_accuracy"][alive, column] = train.accuracy
         arrays["train_squared_gradient"][alive, column] = train.squared_gradient
         arrays["test_squared_gradient"][alive, column] = test.squared_gradient
-        arrays["norm"][alive, column] = self._over(alive, self._look.norm)
+        arrays["norm"][alive, column] = self._over(alive, self._closeup.norm)
         for k, level in enumerate(self.schedule.levels):
             fresh = alive[(train.loss < level) & (arrays["crossing_step"][alive, k] < 0)]
             if not len(fresh):
@@ -182,7 +182,7 @@ class Sweep:
                 below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
                 fresh = fresh[~below]
             if len(fresh):
-                found = self._over(fresh, lambda p: self._look.curvature(p, self.splits.train))
+                found = self._over(fresh, lambda p: self._closeup.curvature(p, self.splits.train))
                 for name, values in found.items():
                     arrays[f"crossing_{name}"][fresh, k] = values
 
@@ -206,7 +206,7 @@ class Sweep:
     def _look_closely(self, point: str, block: np.ndarray) -> None:
         column = POINTS.index(point)
         params = self.ensemble.take(self.chosen.get(point, self.state.params), block)
-        found = self._look.look(params, self.splits, deep=point in self.closeup.points)
+        found = self._closeup.look(params, self.splits, deep=point in self.closeup.points)
         for name, values in found.items():
             self.arrays[f"chosen_{name}"][block, column] = values
 

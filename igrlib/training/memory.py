@@ -16,11 +16,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.measures import BLOCK
 
 __all__ = ["available_bytes", "check_fits", "device_bytes"]
-
-MEASURED_AT_ONCE = 500
-"""Examples that a measurement of a whole split takes at once, as `igrlib.measures` does."""
 
 
 def device_bytes(
@@ -59,7 +57,7 @@ def device_bytes(
     step = (3 if regularized else 1) * kept(batch_size)
     # λ_max differentiates a gradient; beside the vectors of Lanczos' method there are the one it
     # started from, a direction, its product, sums over blocks, and their copies.
-    curvature = 2 * kept(MEASURED_AT_ONCE) + (num_matvecs + 6) * model
+    curvature = 2 * kept(BLOCK) + (num_matvecs + 6) * model
     return {
         "data": data,
         "parameters": num_models * model,
