@@ -17,6 +17,7 @@ from igrlib.backward_error import (
 from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
 from igrlib.regularizer import (
     gradient_regularized_loss,
+    gradient_regularized_value_and_grad,
     implicit_gradient_regularizer,
     modified_loss,
     num_params,
@@ -37,6 +38,7 @@ __all__ = [
     "gradient_descent",
     "gradient_field",
     "gradient_regularized_loss",
+    "gradient_regularized_value_and_grad",
     "implicit_gradient_regularizer",
     "models",
     "modified_field",

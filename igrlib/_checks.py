@@ -1,6 +1,7 @@
 """Checks of arguments: each error names the argument, what came and what is wanted."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any
 
@@ -54,6 +55,16 @@ def check_positive(name: str, value: Any) -> None:
     check_finite(name, value)
     if not is_traced(value) and not float(value) > 0:
         raise ValueError(f"{name} must be positive, got {value}")
+
+
+def one_of(what: str, value: Any, names: Iterable[str]) -> str:
+    """`value`, if it is one of `names`; else `ValueError` that lists them, close ones first."""
+    names = list(names)
+    if value in names:
+        return value
+    near = difflib.get_close_matches(str(value).lower(), names, n=1, cutoff=0.5)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    raise ValueError(f"{what} must be one of {', '.join(names)}, got {value!r}{hint}")
 
 
 def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:

@@ -6,15 +6,14 @@ nothing to do with h or with the width: Figure 2a by itself is no evidence, and 
 Source: Figure 2a, eqs. (3) and (4); chapter 7, *MNIST*.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from igrlib._checks import check_integer
-from igrlib._trend import doubled_midranks
 from igrlib.blocks import Blocks
+from igrlib.verdicts.trends import doubled_midranks
 
 __all__ = ["Correlation", "rate_with_regularizer"]
 
@@ -34,7 +33,6 @@ class Correlation:
 
 def rate_with_regularizer(
     table: Blocks,
-    num_params: Mapping[int, int],
     *,
     point: str = "test",
     draws: int = 1_000,
@@ -42,22 +40,19 @@ def rate_with_regularizer(
 ) -> Correlation:
     """Spearman's correlation of λ = hm/4 with R_IG over all models, and what chance gives.
 
-    `num_params`: m by width; `point`: where R_IG was measured, in the paper at the best test
-    accuracy. For each of `draws` the recorded ‖∇E‖² are dealt out anew over all models, so that
-    they depend on neither h nor m.
+    `point`: where R_IG was measured, in the paper at the best test accuracy. For each of `draws`
+    the recorded ‖∇E‖² are dealt out anew over all models, so that they depend on neither h nor m.
 
-    Raises `ValueError` for a width that `num_params` lacks, or fewer than 3 models measured.
+    Raises `ValueError` for fewer than 3 models measured.
 
     Source: Figure 2a; chapter 7, *MNIST*.
     """
     check_integer("draws", draws, low=1)
-    if lacking := sorted({*table.width.tolist()} - {*num_params}):
-        raise ValueError(f"num_params must have every width, got none for {lacking}")
     squared = table.chosen("train_squared_gradient", point)
     measured = np.isfinite(squared)
     if (models := int(measured.sum())) < 3:
         raise ValueError(f"table must have 3 models or more measured at {point!r}, got {models}")
-    m = np.array([num_params[n] for n in table.width.tolist()], float)[:, None]
+    m = table.num_params[:, None]
     size = np.broadcast_to(m, measured.shape)[measured]
     rate = (table.learning_rate[None, :] * m / 4)[measured]
     squared = squared[measured]

@@ -6,7 +6,6 @@ machine that has nothing but the cached file can train.
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-import difflib
 import hashlib
 import os
 import warnings
@@ -16,10 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from igrlib import _npz, _tfds
-from igrlib._files import sweep
+from igrlib import _tfds
+from igrlib._checks import one_of
+from igrlib.storage import npz
+from igrlib.storage.files import sweep
 
-__all__ = ["Dataset", "Split", "cache_path", "load", "prepare"]
+__all__ = ["IMAGE_SHAPES", "NUM_CLASSES", "Dataset", "Split", "cache_path", "load", "prepare"]
+
+IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+"""Height, width and channels by data set."""
+
+NUM_CLASSES = 10
+"""In each of the data sets."""
 
 
 class Split(NamedTuple):
@@ -54,7 +61,6 @@ _KNOWN = {
     "mnist": "e8c71a70e490c8ee5fde6fcea410396c8f791bc45a906a070907c62f51d62c6e",
     "cifar10": "d2a399e06721f39dabe9a8cec0482ffdd2b6ce213c380c4a6c7e9523a3e60043",
 }
-_CLASSES = 10  # in each of them
 _ARRAYS: tuple[str, ...] = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -126,12 +132,7 @@ def cache_path(name: str) -> Path:
 
 
 def _checked(name: str) -> str:
-    names = ("digits", *_KNOWN)
-    if name not in names:
-        near = difflib.get_close_matches(str(name).lower(), names, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise ValueError(f"name must be one of {', '.join(names)}, got {name!r}{hint}")
-    return name
+    return one_of("name", name, ("digits", *_KNOWN))
 
 
 def _digits() -> Dataset:
@@ -150,13 +151,13 @@ def _dataset(name: str, scale: float, *arrays: np.ndarray) -> Dataset:
         state.update(np.ascontiguousarray(array).data)
         array.flags.writeable = False  # The fingerprint is to stay true.
     train, test = Split(*arrays[:2]), Split(*arrays[2:])
-    return Dataset(name, train, test, _CLASSES, scale, state.hexdigest())
+    return Dataset(name, train, test, NUM_CLASSES, scale, state.hexdigest())
 
 
 def _read_cache(name: str, path: Path) -> Dataset:
     try:
-        arrays, _ = _npz.load(path)
-    except _npz.RecordError as error:
+        arrays, _ = npz.load(path)
+    except npz.RecordError as error:
         raise ValueError(f"{error} {_mend(name)}") from error
     if set(arrays) != set(_ARRAYS):
         found = ", ".join(sorted(arrays)) or "no array"
@@ -187,7 +188,7 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
     sweep(path.parent)
     arrays = dict(zip(_ARRAYS, (*dataset.train, *dataset.test), strict=True))
     # Not compressed: five times as fast to read, and MNIST is 55 MB.
-    _npz.save(path, arrays, {"name": dataset.name, "fingerprint": dataset.fingerprint})
+    npz.save(path, arrays, {"name": dataset.name, "fingerprint": dataset.fingerprint})
 
 
 def _mend(name: str) -> str:

@@ -3,12 +3,21 @@
 import os
 
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def without_type_hook():
+    """As users have it: the import hook of the tests has an error of its own for a wrong type."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def refuse_skip(report):

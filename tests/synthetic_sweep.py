@@ -9,11 +9,22 @@ from igrlib.records import Record, Unit
 
 RATES = (0.1, 0.05, 0.025, 0.01, 0.005)
 LEVELS = np.array([1e-1, 1e-2, 1e-3, 1e-4])
+STEPS = (0, 10, 30, 100, 300, 1000, 3000)
 NOISE = np.array([0.0, 0.5, 1.0, 2.0])
 PARAMS = {"squared_gradient": 0.0, "lambda_max": 0.0, "accuracy": 0.0, "area": 0.0}
 
 
-def unit(width, seeds, *, effects=None, spread=0.0, rates=RATES, arm="sgd", points=("validation",)):
+def unit(
+    width,
+    seeds,
+    *,
+    effects=None,
+    spread=0.0,
+    rates=RATES,
+    arm="sgd",
+    points=("validation",),
+    steps=STEPS,
+):
     """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
 
     ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
@@ -29,7 +40,7 @@ def unit(width, seeds, *, effects=None, spread=0.0, rates=RATES, arm="sgd", poin
     def noisy(name):
         return effects[name] * x + spread * rng.normal(size=len(members))
 
-    steps = np.array([0, 10, 30, 100, 300, 1000, 3000])
+    steps = np.array(steps)
     log_loss = np.log(2.3) - (0.5 + 20 * h[:, None]) * steps**0.5 / 5
     loss = np.exp(log_loss)
     at_unit_loss = np.exp(of_block + noisy("squared_gradient"))
@@ -70,6 +81,7 @@ def unit(width, seeds, *, effects=None, spread=0.0, rates=RATES, arm="sgd", poin
         "slope_sigma": np.array([0.0, 0.5]),
     }
     config = {"name": arm, "width": width, "batch_size": 32, "points": list(points)}
+    config |= {"dataset": "mnist", "depth": 5}
     marks = {
         "fitted": list(range(len(members))),
         "censored_validation": [],

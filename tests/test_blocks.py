@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_sweep import LEVELS, NOISE, RATES, record, sweep, unit
+from synthetic_sweep import LEVELS, NOISE, RATES, STEPS, record, sweep, unit
 
 from igrlib.blocks import (
     area_under,
@@ -94,9 +94,47 @@ def test_units_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match=f"level of unit {other.name} is not that"):
         blocks(record(unit(50, (0, 1)), other), "sgd")
     other = unit(100, (0, 1))
-    other.arrays["train_loss"] = other.arrays["train_loss"][:, 1:]
-    with pytest.raises(ValueError, match=r"train_loss of unit .* is not shaped as"):
+    other.arrays["chosen_noise_slope"] = other.arrays["chosen_noise_slope"][..., 1:]
+    with pytest.raises(ValueError, match=r"chosen_noise_slope of unit .* is not shaped as"):
         blocks(record(unit(50, (0, 1)), other), "sgd")
+
+
+@pytest.mark.parametrize("name", ["seed", "learning_rate", "diverged"])
+def test_a_unit_that_is_not_of_a_sweep_is_refused_by_name(name):
+    made = unit(50, (0, 1))
+    del made.arrays[name]
+    with pytest.raises(ValueError, match=f"unit {made.name} is not one of a sweep: .* {name}"):
+        blocks(record(made), "sgd")
+    made = unit(50, (0, 1))
+    del made.meta["unit_config"]["width"]
+    with pytest.raises(ValueError, match="not one of a sweep: it has no width"):
+        blocks(record(made), "sgd")
+
+
+def test_units_measured_at_other_steps_share_a_table_with_holes():
+    """Width 100 was measured at fewer steps and one of its own; its effects are found all the same.
+
+    ‖∇E‖² is a power of E in these records, so that interpolation is exact between any two steps.
+    """
+    fewer = (0, 30, 50, 1000, 3000)
+    effects = {"squared_gradient": -0.3}
+    units = [unit(50, (0, 1), effects=effects), unit(100, (0, 1), effects=effects, steps=fewer)]
+    table = blocks(record(*units), "sgd")
+    all_steps = [0, 10, 30, 50, 100, 300, 1000, 3000]
+    np.testing.assert_array_equal(table.shared["gradient_step"], all_steps)
+    holes = np.isnan(table.value("train_loss"))
+    for width, steps in ((50, STEPS), (100, fewer)):
+        seen = np.isin(all_steps, steps)
+        assert (holes[table.width == width] == ~seen).all()
+        alone = table.of_width(width)
+        np.testing.assert_array_equal(alone.shared["gradient_step"], steps)
+        assert alone.width.tolist() == 2 * [width]
+        assert np.isfinite(alone.value("train_loss")).all()
+    found = table.log_squared_gradient(1e-2)
+    slopes = np.diff(found, axis=1) / np.diff(np.log2(table.learning_rate))
+    np.testing.assert_allclose(slopes, -0.3, rtol=1e-9)
+    # Of both widths: 785n + 4(n + 1)n + 10(n + 1).
+    assert table.num_params.tolist() == [49_960, 49_960, 119_910, 119_910]
 
 
 def test_arms_are_kept_apart():
@@ -121,13 +159,19 @@ def test_it_is_the_first_crossing_that_counts():
     np.testing.assert_allclose(squared_gradient_at(loss, squared, 10**-0.5), 1, rtol=1e-12)
 
 
+def test_what_was_not_measured_is_skipped():
+    loss, squared = np.array([1.0, np.nan, 0.01, np.nan]), np.array([1.0, np.nan, np.e**2, np.nan])
+    np.testing.assert_allclose(squared_gradient_at(loss, squared, 0.1), 1, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("loss", "squared"),
     [
         ([1.0, 0.5, 0.2], [1.0, 1.0, 1.0]),  # never below
         ([0.05, 0.5, 0.01], [1.0, 1.0, 1.0]),  # from the start
         ([1.0, np.nan, np.nan], [1.0, np.nan, np.nan]),
-        ([1.0, np.nan, 0.01], [1.0, np.nan, 1.0]),
+        ([np.nan, 0.5, 0.01], [1.0, np.nan, 1.0]),
+        ([np.nan, np.nan, 0.01], [1.0, 1.0, 1.0]),
         ([1.0, 0.5, 0.01], [1.0, np.nan, 1.0]),
         ([1.0, 0.5, 0.0], [1.0, 1.0, 0.0]),
         ([1.0, 0.5, 0.01], [1.0, 1.0, 0.0]),

@@ -5,7 +5,6 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from helpers import counted_compilations
@@ -18,12 +17,8 @@ INPUTS, ERRORS = jnp.ones((2, 3)), jnp.ones(2)
 TIMES = np.array([0.0, 1.0])
 
 
-@pytest.fixture(autouse=True)
-def as_a_reader_runs_it():
-    """Without the import hook of the tests, which would refuse some of these itself."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# The import hook would refuse some of these itself.
+pytestmark = pytest.mark.usefixtures("without_type_hook")
 
 
 def bowl(params, *args, **kwargs):

@@ -7,30 +7,27 @@ import re
 import subprocess
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 import synthetic_sweep
 
-import igrlib._console as console
+import igrlib.cli.console as console
 from igrlib import cli, data, records
+from igrlib.cli import parser
 from igrlib.experiments import costs, preflight, runner
-from igrlib.experiments.mlp_sweep import Arm
+from igrlib.experiments.arm import Arm
 from igrlib.experiments.profiles import PROFILES
-from igrlib.experiments.settings import changed, check_arm
+from igrlib.experiments.settings import changed
 from igrlib.verdicts import judge
 
 RUN = ("run", "mlp-sweep")
 
 
 @pytest.fixture(autouse=True)
-def as_a_user_runs_it(monkeypatch):
+def as_a_user_runs_it(monkeypatch, without_type_hook):
     """Without the import hook of the tests, and with an environment that is put back."""
     monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
     monkeypatch.delenv("IGR_TRACEBACK", raising=False)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -78,7 +75,7 @@ def one_line(err):
         ((*RUN, "--set", "widths=8,x"), ["widths must be an integer", "'x'"]),
         ((*RUN, "--set", "widths="), ["widths must have at least one entry"]),
         ((*RUN, "--set", "widths=0"), ["widths must be at least 1", "0"]),
-        ((*RUN, "--set", "widths=8,8"), ["widths must differ", "8,8"]),
+        ((*RUN, "--set", "widths=8,8"), ["widths must differ", "(8, 8)"]),
         ((*RUN, "--set", "mu=0.1", "--set", "mu=0.2"), ["mu is set twice"]),
         ((*RUN, "--set", "mu=-0.1"), ["mu must be", "-0.1"]),
         ((*RUN, "--set", "learning_rates=0.1,-0.2"), ["learning_rates must be positive", "-0.2"]),
@@ -116,10 +113,10 @@ def test_every_command_has_a_help_text(igr, command):
 
 
 def test_the_help_shows_examples_that_are_understood():
-    examples = re.findall(r"^  igr (.+?)(?:   .*)?$", cli._EXAMPLES, re.MULTILINE)
+    examples = re.findall(r"^  igr (.+?)(?:   .*)?$", parser._EXAMPLES, re.MULTILINE)
     assert len(examples) >= 6
     for example in examples:
-        assert callable(cli._parser().parse_args(example.split()).run)
+        assert callable(parser._parser().parse_args(example.split()).run)
 
 
 def test_a_bug_is_no_mistake_of_the_user(igr, monkeypatch):
@@ -194,10 +191,8 @@ def test_a_changed_profile_has_a_name_of_its_own():
     assert all(re.fullmatch(r"p\+[0-9a-f]{12}", name) for name in names)
 
 
-def test_the_arms_of_every_profile_are_in_order():
+def test_no_two_units_of_a_profile_have_one_name():
     for profile, arms in PROFILES.items():
-        for a in arms:
-            check_arm(a)
         names = [unit.name for unit in runner.units(arms)]
         assert len(set(names)) == len(names), profile
 
@@ -311,7 +306,7 @@ def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     steps = [{"max_steps": n, "min_steps": n, "physical_time": 1.0} for n in (10, 30)]
     units = [runner.units([arm(dataset="digits", **n)])[0] for n in steps]
     unit, longer = units
-    work = costs._work("digits", 8, 5, 32)
+    work = 32 * (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)  # batch size times parameters
     done = costs.Past("a", "digits", costs.model_steps(unit), work, 7.0, "cpu")
     assert costs.seconds(longer, [done]) == pytest.approx(21)
     assert costs.seconds(longer, [done], device="H100") is None

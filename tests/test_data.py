@@ -21,7 +21,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tensorflow_datasets.proto import tf_example_pb2
 
-from igrlib import _npz, data
+from igrlib import data
+from igrlib.storage import npz
 
 TRAIN, TEST = 40, 12
 KEYS = ["train_images", "train_labels", "test_images", "test_labels"]
@@ -227,13 +228,13 @@ def flip(path, share):
 
 def save_arrays(path, **changed):
     """A whole file with its own right hash, around other arrays."""
-    arrays, meta = _npz.load(path)
+    arrays, meta = npz.load(path)
     kept = {k: v for k, v in {**arrays, **changed}.items() if v is not None}
-    _npz.save(path, kept, meta)
+    npz.save(path, kept, meta)
 
 
 def change_a_pixel(path):
-    images = _npz.load(path)[0]["train_images"].copy()
+    images = npz.load(path)[0]["train_images"].copy()
     images[3, 1, 1, 0] ^= 1
     save_arrays(path, train_images=images)
 

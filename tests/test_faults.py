@@ -282,7 +282,7 @@ def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
 
 
 ENDLESS_PROGRAM = """
-from igrlib._console import StopSignals
+from igrlib.cli.console import StopSignals
 import jax
 with StopSignals():
     print("now", flush=True)
@@ -364,14 +364,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(igr, stopped, change
 
 FULL_DISK = """
 import errno
-from igrlib import _files
+from igrlib.storage import files
 calls, fsync = [], os.fsync
 def full(descriptor):
     calls.append(descriptor)
     if len(calls) > 8:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     fsync(descriptor)
-_files.os.fsync = full
+files.os.fsync = full
 """
 
 

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import igrlib
-from igrlib import _files, records
+from igrlib import records
+from igrlib.storage import files
 
 # igrlib.records alone, without what igrlib/__init__.py imports.
 BARE = f"""
@@ -103,9 +104,9 @@ def test_a_writer_killed_at_random_moments_leaves_the_old_file_or_the_new(tmp_pa
 
 def test_what_a_living_process_writes_is_not_swept(tmp_path):
     code = (
-        "from igrlib import _files; from pathlib import Path\n"
+        "from igrlib.storage import files; from pathlib import Path\n"
         "def write(file): file.write(b'half'); print('writing', flush=True); sys.stdin.readline()\n"
-        "_files.atomic_write(Path('state.npz'), write); print('done', flush=True)\n"
+        "files.atomic_write(Path('state.npz'), write); print('done', flush=True)\n"
     )
     with bare(code, tmp_path) as process:
         assert process.stdout.readline() == "writing\n"
@@ -117,7 +118,7 @@ def test_what_a_living_process_writes_is_not_swept(tmp_path):
         assert process.stdout.readline() == "done\n"
         assert names(tmp_path) == ["state.npz"]
     # Neither is what another thread of this very process writes.
-    _files.atomic_write(
+    files.atomic_write(
         tmp_path / "own", lambda file: (records.sweep(tmp_path), file.write(b"whole"))
     )
     assert (tmp_path / "own").read_bytes() == b"whole"
@@ -175,7 +176,7 @@ def test_whatever_stops_a_write_takes_its_temporary_file_along(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _files.atomic_write(tmp_path / "state.npz", interrupted)
+        files.atomic_write(tmp_path / "state.npz", interrupted)
     assert names(tmp_path) == []
 
 
@@ -217,7 +218,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         with anybody():
             with pytest.raises(PermissionError, match=r"held/state\.npz"):
                 records.save(folder / "state.npz", {"x": np.ones(2)}, {})
-            with pytest.raises(PermissionError, match="'held'"), _files.locked(folder):
+            with pytest.raises(PermissionError, match="'held'"), files.locked(folder):
                 raise AssertionError("a folder that nobody may write in was locked")
             assert records.sweep(folder) == []
             assert records.load(folder / "state.npz") == ({}, {})
@@ -227,13 +228,13 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
 
 def test_one_process_at_a_time_holds_the_lock_and_its_file_goes(tmp_path):
     code = (
-        "from igrlib import _files; from pathlib import Path\n"
+        "from igrlib.storage import files; from pathlib import Path\n"
         "print('ready', flush=True)\n"
-        "with _files.locked(Path('.')): print('held', flush=True)\n"
+        "with files.locked(Path('.')): print('held', flush=True)\n"
         "print('free', flush=True)\n"
     )
     with bare(code, tmp_path) as process:
-        with _files.locked(tmp_path):
+        with files.locked(tmp_path):
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.1)
             os.set_blocking(process.stdout.fileno(), False)
@@ -250,7 +251,7 @@ def test_one_thread_at_a_time_holds_the_lock_though_its_file_comes_and_goes(tmp_
 
     def work():
         for _ in range(50):
-            with _files.locked(tmp_path):
+            with files.locked(tmp_path):
                 inside.append(1)
                 time.sleep(0.0002)
                 seen.append(len(inside))
@@ -265,8 +266,8 @@ def test_one_thread_at_a_time_holds_the_lock_though_its_file_comes_and_goes(tmp_
 
 
 def test_a_platform_without_locks_still_saves_and_sweeps(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files, "fcntl", None)
-    with _files.locked(tmp_path):
+    monkeypatch.setattr(files, "fcntl", None)
+    with files.locked(tmp_path):
         records.save(tmp_path / "state.npz", {"x": np.ones(2)}, {"step": 1})
     (tmp_path / ".state.npz.1-0123abcd.tmp").touch()
     assert len(records.sweep(tmp_path)) == 1
@@ -275,8 +276,8 @@ def test_a_platform_without_locks_still_saves_and_sweeps(tmp_path, monkeypatch):
 
 
 def test_a_file_system_without_locks_still_saves_and_sweeps_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(_files.fcntl, "flock", full)
-    with _files.locked(tmp_path):
+    monkeypatch.setattr(files.fcntl, "flock", full)
+    with files.locked(tmp_path):
         records.save(tmp_path / "state.npz", {}, {})
     (tmp_path / ".state.npz.1-0123abcd.tmp").touch()
     assert records.sweep(tmp_path) == []

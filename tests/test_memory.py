@@ -4,7 +4,6 @@ import dataclasses
 from types import SimpleNamespace
 
 import jax
-import jaxtyping
 import numpy as np
 import pytest
 from jax.sharding import Mesh
@@ -51,14 +50,6 @@ def built(group=1, width=50, batch_size=16, mu=0.0):
     return memory_of(unit, dataset, layout), build(unit, dataset, layout)
 
 
-@pytest.fixture
-def any_layout():
-    """Without the import hook of the tests, which would refuse devices that are made up."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 def nbytes(tree):
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
@@ -103,7 +94,7 @@ def test_what_fits_passes_and_what_does_not_is_refused_with_the_sum():
     assert "it needs parameters 3.0 + data 0.5 = 3.5 MiB, and 3.5 MiB are free" in str(caught.value)
 
 
-def test_on_the_cpu_all_devices_share_one_memory(monkeypatch, any_layout):
+def test_on_the_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
     arm = dataclasses.replace(PROFILES["digits"][0], num_seeds=(1,), seeds_per_unit=(1,))
     (unit,) = units([arm])
     dataset = data.load("digits")

@@ -1,54 +1,24 @@
 """igrlib.experiments.mlp_sweep and its profiles: counting, NumPy, and MNIST itself."""
 
-import dataclasses
 import json
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
+from test_arm import SMALL, changed
 from test_mlp import forward_numpy, layers_of
 
 from igrlib import data
-from igrlib.experiments.mlp_sweep import Arm, build, schedule_of, stops_of, units_of
+from igrlib.experiments.arm import schedule_of, stops_of
+from igrlib.experiments.mlp_sweep import build, units_of
 from igrlib.experiments.profiles import PROFILES
 from igrlib.measures import scores
 from igrlib.models.mlp import mlp
 from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
-SMALL = Arm(
-    "small",
-    dataset="digits",
-    widths=(8,),
-    depth=1,
-    learning_rates=(0.5, 0.1),
-    batch_sizes=(10,),
-    num_seeds=(2,),
-    num_train=60,
-    num_validation=20,
-    min_steps=30,
-    max_steps=40,
-    physical_time=16.0,
-    score_every=10,
-    num_gradients=3,
-    points=(),
-)
-
-
-def changed(**changes):
-    return dataclasses.replace(SMALL, **changes)
-
-
-def test_steps_are_the_physical_time_between_two_bounds():
-    """T/h = 33, 100, 200 and 1000 steps, at least 50 and at most 300 of them."""
-    arm = changed(
-        learning_rates=(0.3, 0.1, 0.05, 0.01), physical_time=10.0, min_steps=50, max_steps=300
-    )
-    assert stops_of(arm) == [50, 100, 200, 300]
-    assert stops_of(changed(learning_rates=(0.3,), physical_time=11.0)) == [37]  # 36.67
 
 
 def test_units_are_every_combination_once():
@@ -87,73 +57,15 @@ def test_units_of_the_profiles(profile):
         assert set(stops_of(arm)) <= set(schedule_of(arm).gradients)
 
 
-LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
-
-
-@pytest.mark.parametrize(
-    ("arm", "dense"),
-    [
-        (SMALL, 40),
-        (Arm("default"), 5_000),
-        (dataclasses.replace(LONG, gradient_every=3_000), 3_000),
-        (dataclasses.replace(LONG, gradient_every=None), 20_000),
-        (changed(min_steps=1, max_steps=1), 1),
-    ],
-)
-def test_when_an_arm_is_measured(arm, dense):
-    """At the start and at every end; gradients evenly in log t at first, and evenly from then."""
-    schedule, stops = schedule_of(arm), stops_of(arm)
-    last = max(stops)
-    assert schedule.scores[-1] == schedule.gradients[-1] == last
-    evenly = set(range(0, last + 1, arm.gradient_every or last))
-    assert {0, *stops} | evenly <= set(schedule.gradients)
-    assert set(range(0, last + 1, arm.score_every)) <= set(schedule.scores)
-    early = [t for t in schedule.gradients if 0 < t <= dense and (t == dense or t not in stops)]
-    assert len(early) <= arm.num_gradients
-    assert set(schedule.gradients) == {0, *stops, *early} | evenly
-    if dense > 1_000:
-        # One ratio from step to step, up to rounding.
-        wanted = (dense / 100) ** (1 / (arm.num_gradients - 1))
-        np.testing.assert_allclose(np.array(early[1:]) / early[:-1], wanted, rtol=0.02)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ({"learning_rates": (0.1, -0.2)}, ValueError, "learning_rates must be .*, got -0.2"),
-        ({"learning_rates": (0.0,)}, ValueError, "learning_rates must be positive"),
-        ({"learning_rates": (math.nan,)}, ValueError, "learning_rates must be .*, got nan"),
-        ({"mu": -0.1}, ValueError, "mu must be finite and 0 or more, got -0.1"),
-        ({"mu": math.inf}, ValueError, "mu must be finite"),
-        ({"num_train": 0}, ValueError, "num_train must be at least 1, got 0"),
-        ({"num_validation": -1}, ValueError, "num_validation must be at least 0, got -1"),
-        ({"score_every": 0}, ValueError, "score_every must be at least 1"),
-        ({"depth": 0}, ValueError, "depth must be at least 1"),
-        ({"max_steps": True}, TypeError, "max_steps must be an integer, got True"),
-        ({"num_seeds": (1, 2)}, ValueError, r"num_seeds must have one entry.*got \(1, 2\)"),
-        ({"seeds_per_unit": ()}, ValueError, r"seeds_per_unit must have one entry.*got \(\)"),
-    ],
-)
-def test_arms_that_cannot_be(change, error, message):
-    with pytest.raises(error, match=message):
-        changed(**change)
-
-
 @pytest.fixture(scope="module")
 def digits():
     return data.load("digits")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_train": 1_400, "num_validation": 101}, "at most the 1500 .*digits, got 1400 . 101"),
-        ({"batch_sizes": (61,)}, "batch_size must be at most the 60 examples .*got 61"),
-    ],
-)
-def test_units_that_do_not_fit_the_data(digits, change, message):
-    with pytest.raises(ValueError, match=message):
-        build(next(units_of(changed(**change))), digits, LAYOUT)
+def test_units_that_do_not_fit_the_data(digits):
+    arm = changed(num_train=1_400, num_validation=101)
+    with pytest.raises(ValueError, match=r"at most the 1500 .*digits, got 1400 . 101"):
+        build(next(units_of(arm)), digits, LAYOUT)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 import os
 import zipfile
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -25,12 +24,8 @@ ARRAYS = {
 META = {"none": None, "yes": True, "step": 10**20, "h": 0.1, "μ": "λ\n", "deep": [{"a": [1.5, []]}]}
 
 
-@pytest.fixture(autouse=True)
-def as_a_reader_runs_it():
-    """Without the import hook of the tests, which would refuse some of these itself."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# The import hook would refuse some of these itself.
+pytestmark = pytest.mark.usefixtures("without_type_hook")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import jax
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
-from igrlib.models.mlp import mlp
+from igrlib.blocks import blocks
 from igrlib.plots import _tables, mnist
 from igrlib.records import Record, Unit
 
@@ -170,18 +169,6 @@ def labels(legend):
     return [text.get_text() for text in legend.get_texts()]
 
 
-@pytest.mark.parametrize(("dataset", "shape"), [("mnist", (28, 28)), ("digits", (8, 8))])
-def test_the_number_of_parameters_is_that_of_the_network(dataset, shape):
-    record = made_up(ARM)
-    for unit in record.units.values():
-        unit.meta["unit_config"]["dataset"] = dataset
-    table = _tables.blocks(record, "sgd")
-    for width, m in zip(table.width, _tables.num_params(record, table), strict=True):
-        start = jax.eval_shape(mlp(int(width)).init, jax.random.key(0), np.zeros((1, *shape)))
-        assert m == sum(leaf.size for leaf in jax.tree.leaves(start))
-        assert dataset != "mnist" or m == M[int(width)]
-
-
 def test_colours_belong_to_the_record_and_not_to_the_arm():
     record = made_up([*ARM, ("gd", 50, 1000, (0.2, 0.1), (0,))])
     colors = _tables.palette(record)
@@ -232,7 +219,7 @@ def test_figure_2_shows_every_model_once(selection, column):
 def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
-    table = _tables.blocks(record, "sgd")
+    table = blocks(record, "sgd")
     noise = np.random.default_rng(5).uniform(1, 2, table.finished.shape)
     figure = mnist.figure_2(record, noise=noise)
     beside = figure.axes[1]

@@ -14,13 +14,13 @@ import threading
 from pathlib import Path
 
 import jax
-import jaxtyping
 import numpy as np
 import pytest
 from test_files import bare, names
 
 import igrlib
-from igrlib import _provenance, records
+from igrlib import records
+from igrlib.records import origin, record
 
 ORIGIN = {
     "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},
@@ -41,12 +41,8 @@ META = {
 }
 
 
-@pytest.fixture(autouse=True)
-def as_a_reader_runs_it():
-    """Without the import hook of the tests, which would refuse some of these itself."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+# The import hook would refuse some of these itself.
+pytestmark = pytest.mark.usefixtures("without_type_hook")
 
 
 def meta(unit, **changed):
@@ -403,7 +399,7 @@ def test_a_rebuild_waits_for_who_adds(folder, monkeypatch):
     """A unit that is added while another rebuild has read the shards is not left out."""
     add(folder, "a")
     read, go = threading.Event(), threading.Event()
-    project = records._project
+    project = record._project
 
     def slow(*arguments):
         found = project(*arguments)
@@ -412,7 +408,7 @@ def test_a_rebuild_waits_for_who_adds(folder, monkeypatch):
             go.wait(0.3)
         return found
 
-    monkeypatch.setattr(records, "_project", slow)
+    monkeypatch.setattr(record, "_project", slow)
     (folder / "manifest.json").unlink()
     rebuilding = threading.Thread(target=records.rebuild_manifest, args=(folder,), name="slow")
     rebuilding.start()
@@ -439,7 +435,7 @@ def test_provenance_is_that_of_this_run():
 
 
 def test_a_package_that_is_not_installed_has_no_version():
-    assert _provenance._version("igrlib-of-somebody-else") is None
+    assert origin._version("igrlib-of-somebody-else") is None
 
 
 def test_a_record_tells_nothing_of_whose_machine_it_was(folder):
@@ -465,22 +461,22 @@ def test_the_commit_is_that_of_the_package_and_of_nobody_else(tmp_path, monkeypa
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("a = 1\n")
-    assert _provenance.commit(package) is None
+    assert origin.commit(package) is None
     git(tmp_path, "init", "-q")
     # Not tracked, as an installed copy inside a repository of the user.
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "theirs")
-    assert _provenance.commit(package) is None
+    assert origin.commit(package) is None
     git(tmp_path, "add", "package")
     git(tmp_path, "commit", "-q", "-m", "ours")
     clean = {"hash": git(tmp_path, "rev-parse", "HEAD"), "dirty": False}
-    assert _provenance.commit(package) == clean
+    assert origin.commit(package) == clean
     (tmp_path / "notes.txt").touch()
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
-    assert _provenance.commit(package) == clean
+    assert origin.commit(package) == clean
     (package / "new.py").touch()
-    assert _provenance.commit(package) == {**clean, "dirty": True}
+    assert origin.commit(package) == {**clean, "dirty": True}
     (package / "new.py").unlink()
     (package / "__init__.py").write_text("a = 2\n")
-    assert _provenance.commit(package) == {**clean, "dirty": True}
+    assert origin.commit(package) == {**clean, "dirty": True}
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert _provenance.commit(package) is None
+    assert origin.commit(package) is None

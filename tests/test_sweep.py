@@ -300,7 +300,7 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(second, tmp_path):
         second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
     before = path.read_bytes()
     for name, value in (("cores", 3), ("unit", {"width": 6}), ("versions", ["a"])):
-        with pytest.raises(records.RecordError, match=f"with another {name}: "):
+        with pytest.raises(records.RecordError, match=rf"with another {name}.*: .*, now "):
             second.run(checkpoint=path, identity={**IDENTITY, name: value})
     with pytest.raises(records.RecordError, match="with another device: None, now 'gpu'"):
         second.run(checkpoint=path, identity={**IDENTITY, "device": "gpu"})

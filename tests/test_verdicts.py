@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jaxtyping
 import numpy as np
 import pytest
 from synthetic_sweep import RATES, record, sweep, unit
@@ -280,15 +279,7 @@ def test_no_record_and_no_arm_cannot_be_told():
         assert all(v.trend is None for v in verdicts)
 
 
-@pytest.fixture
-def as_a_reader_runs_it():
-    """Without the import hook of the tests, whose idea of a binary file is too narrow."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.mark.usefixtures("as_a_reader_runs_it")
+@pytest.mark.usefixtures("without_type_hook")
 def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     made = sweep(effects=LARGE)
     for each in made.units.values():

@@ -22,27 +22,35 @@ import numpy as np
 from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.schedule import Schedule
 
-__all__ = ["POINTS", "empty_arrays"]
+__all__ = ["ALONG", "POINTS", "empty_arrays"]
 
 POINTS = ("validation", "test", "final")
 """Where each model is looked at closely: its best validation accuracy, test accuracy, its end."""
+
+ALONG = {
+    "score_step": ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
+    "gradient_step": (
+        "train_loss",
+        "train_accuracy",
+        "train_squared_gradient",
+        "test_squared_gradient",
+        "norm",
+    ),
+}
+"""Arrays with a measurement for each model and step, by the array that holds these steps."""
 
 
 def empty_arrays(
     members: int, schedule: Schedule, closeup: CloseUp, validation: bool
 ) -> dict[str, np.ndarray]:
     """All arrays of a sweep of `members` models, with nothing measured yet."""
-    s, g = len(schedule.scores), len(schedule.gradients)
     levels, points = len(schedule.levels), len(POINTS)
+    steps = {"score_step": schedule.scores, "gradient_step": schedule.gradients}
 
     def nan(*shape: int) -> np.ndarray:
         return np.full((members, *shape), np.nan)
 
-    arrays = {name: nan(s) for name in ("test_loss", "test_accuracy")}
-    arrays |= {name: nan(s) for name in ("validation_loss", "validation_accuracy")}
-    for name in ("loss", "accuracy", "squared_gradient"):
-        arrays[f"train_{name}"] = nan(g)
-    arrays |= {name: nan(g) for name in ("test_squared_gradient", "norm")}
+    arrays = {name: nan(len(steps[grid])) for grid, names in ALONG.items() for name in names}
     arrays["crossing_step"] = np.full((members, levels), -1)
     arrays |= {f"crossing_{name}": nan(levels) for name in closeup.curvature_names}
     arrays["chosen_step"] = np.full((members, points), -1)
@@ -50,11 +58,10 @@ def empty_arrays(
         arrays[f"chosen_{name}"] = nan(points, *shape)
     arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
     return arrays | {
-        "score_step": np.asarray(schedule.scores),
-        "gradient_step": np.asarray(schedule.gradients),
+        **{grid: np.asarray(at) for grid, at in steps.items()},
         "level": np.asarray(schedule.levels),
         "noise_sigma": np.asarray(closeup.noise_sigmas),
         "slope_sigma": np.asarray(closeup.slope_sigmas),
-        "score_done": np.zeros(s, bool),
+        "score_done": np.zeros(len(schedule.scores), bool),
         "diverged": np.full(members, -1),
     }

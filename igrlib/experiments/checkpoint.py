@@ -12,6 +12,7 @@ import numpy as np
 
 from igrlib import records
 from igrlib._typing import PyTree
+from igrlib.storage.npz import difference
 
 __all__ = ["restore", "save"]
 
@@ -45,12 +46,11 @@ def restore(
 
 
 def _check_identity(path: Path, found: Any, wanted: dict[str, Any]) -> None:
-    wanted = json.loads(json.dumps(wanted))
-    known: dict[str, Any] = found or {}
-    for name in sorted({*wanted, *known}):
-        was, is_now = known.get(name), wanted.get(name)
-        if was != is_now:
+    known, now = found or {}, json.loads(json.dumps(wanted))
+    for name in sorted({*now, *known}):
+        if known.get(name) != now.get(name):
+            where, was, is_now = difference(name, known.get(name), now.get(name))
             raise records.RecordError(
-                f"the checkpoint {path.name} was written with another {name}: {was!r}, now "
+                f"the checkpoint {path.name} was written with another {where}: {was!r}, now "
                 f"{is_now!r}; go on where it was written, or move it away to start afresh"
             )

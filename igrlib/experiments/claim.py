@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from igrlib._files import open_locked
+from igrlib.storage.files import open_locked
 
 __all__ = ["Claimed", "claimed"]
 

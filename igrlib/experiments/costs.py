@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from igrlib import records
-from igrlib.experiments.mlp_sweep import Unit, stops_of
+from igrlib.experiments.arm import num_params, stops_of
+from igrlib.experiments.mlp_sweep import Unit
 
 __all__ = ["Past", "model_steps", "models", "past", "seconds"]
 
@@ -76,6 +77,5 @@ def seconds(unit: Unit, finished: Iterable[Past], device: str | None = None) -> 
 
 
 def _work(dataset: Any, width: int, depth: int, batch_size: int) -> float:
-    """Multiplications in a step, up to a factor."""
-    pixels = {"digits": 64, "mnist": 784}[dataset]
-    return batch_size * (pixels * width + (depth - 1) * width**2 + 10 * width)
+    """Multiplications in a step, up to a factor: one for each example and parameter."""
+    return batch_size * num_params(dataset, width, depth)

@@ -1,103 +1,26 @@
 """The MNIST experiments of Section 6 as one sweep over learning rates, widths and batch sizes.
 
-A profile is a tuple of arms; an arm is cut into independent units, one for each width, batch size
-and block of seeds. Each arm states only what differs from the default, and why.
+An arm is cut into independent units, one for each width, batch size and block of seeds; a unit is
+built from its arm, the data and the devices.
 
 Source: Section 6, Appendix A.5, Figures 2, 3 and A.3-A.6; chapter 7, *MNIST*.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from igrlib._checks import check_integer
 from igrlib.data import Dataset
+from igrlib.experiments.arm import Arm, schedule_of, stops_of
 from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.sweep import Splits, Sweep
 from igrlib.models.mlp import mlp
 from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
 
-__all__ = [
-    "Arm",
-    "Unit",
-    "build",
-    "check_splits",
-    "classifier_of",
-    "schedule_of",
-    "stops_of",
-    "units_of",
-]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One sweep: every combination of width, batch size, seed and learning rate."""
-
-    name: str
-    dataset: Literal["digits", "mnist"] = "mnist"
-    widths: tuple[int, ...] = (50, 100, 200, 400)
-    """Units n of each hidden layer."""
-    depth: int = 5
-    """Hidden layers."""
-    learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
-    """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
-    batch_sizes: tuple[int | None, ...] = (32,)
-    """None is the whole training split: gradient descent."""
-    num_seeds: tuple[int, ...] = (8,)
-    """How many seeds, 0, 1, …: one number, or one for each width."""
-    seeds_per_unit: tuple[int, ...] = (8,)
-    """Seeds trained together in a unit: one number, or one for each width."""
-    num_train: int = 55_000
-    """The first images of the training split; the paper does not say whether it held any out."""
-    num_validation: int = 5_000
-    """The last images of the training split, for choosing without the test split."""
-    min_steps: int = 60_000
-    max_steps: int = 150_000
-    physical_time: float = 750.0
-    """A model takes T/h steps, but at least `min_steps` and at most `max_steps`."""
-    score_every: int = 1_000
-    """Steps between measurements of the accuracies."""
-    num_gradients: int = 10
-    """Measurements of whole-split gradients, evenly spread in log t over the first
-    `gradient_every` steps, or over all of them where that is None."""
-    gradient_every: int | None = 5_000
-    """Steps between later measurements of gradients."""
-    initial: Literal["haiku", "flax"] = "haiku"
-    mu: float = 0.0
-    """The explicit regularization rate."""
-    points: tuple[str, ...] = ("validation",)
-    """Where λ_max and the effect of noise are measured."""
-    num_matvecs: int = 4
-    noise_draws: int = 100
-    slope_draws: int = 3
-
-    def __post_init__(self) -> None:
-        for name in (
-            "depth",
-            "num_train",
-            "min_steps",
-            "max_steps",
-            "score_every",
-            "num_gradients",
-        ):
-            check_integer(name, getattr(self, name), low=1)
-        check_integer("num_validation", self.num_validation, low=0)
-        for h in self.learning_rates:
-            if not (math.isfinite(h) and h > 0):
-                raise ValueError(f"learning_rates must be positive and finite, got {h}")
-        if not (math.isfinite(self.mu) and self.mu >= 0):
-            raise ValueError(f"mu must be finite and 0 or more, got {self.mu}")
-        for name in ("num_seeds", "seeds_per_unit"):
-            if len(getattr(self, name)) not in (1, len(self.widths)):
-                raise ValueError(
-                    f"{name} must have one entry, or one for each of {len(self.widths)} widths, "
-                    f"got {getattr(self, name)}"
-                )
+__all__ = ["Unit", "build", "check_splits", "classifier_of", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -135,29 +58,6 @@ def units_of(arm: Arm) -> Iterator[Unit]:
             for first in range(0, seeds, block):
                 members = tuple(range(first, min(first + block, seeds)))
                 yield Unit(arm, width, batch_size or arm.num_train, members)
-
-
-def stops_of(arm: Arm) -> list[int]:
-    """The number of steps for each learning rate."""
-    return [
-        min(max(round(arm.physical_time / h), arm.min_steps), arm.max_steps)
-        for h in arm.learning_rates
-    ]
-
-
-def schedule_of(arm: Arm) -> Schedule:
-    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
-    stops = stops_of(arm)
-    last = max(stops)
-    dense = min(arm.gradient_every or last, last)
-    grid = np.round(np.geomspace(min(100, dense), dense, arm.num_gradients)).astype(int)
-    gradients = {0, *(int(t) for t in grid), *stops}
-    if arm.gradient_every is not None:
-        check_integer("gradient_every", arm.gradient_every, low=1)
-        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
-    gradients = sorted(gradients)
-    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
-    return Schedule(tuple(scores), tuple(gradients))
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:

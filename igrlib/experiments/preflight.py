@@ -6,7 +6,6 @@ Source: not in the paper; the appendix *How to reproduce*.
 from igrlib.data import Dataset, Split
 from igrlib.experiments.costs import models
 from igrlib.experiments.mlp_sweep import Unit, check_splits, classifier_of
-from igrlib.experiments.settings import check_arm
 from igrlib.training.members import Layout
 from igrlib.training.memory import available_bytes, check_fits, device_bytes
 
@@ -19,7 +18,6 @@ def check_unit(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     Raises `ValueError` naming a field, what it is and what is wanted; `MemoryError` with the sum
     where the memory that is free on a device, or with the CPU as the device in all, is too small.
     """
-    check_arm(unit.arm)
     check_splits(unit.arm, dataset)
     devices, terms = list(layout.mesh.devices.flat), memory_of(unit, dataset, layout)
     if devices[0].platform == "cpu":

@@ -5,7 +5,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 
 from dataclasses import replace
 
-from igrlib.experiments.mlp_sweep import Arm
+from igrlib.experiments.arm import Arm
 
 __all__ = ["PROFILES"]
 

@@ -16,9 +16,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from igrlib import data, records
+from igrlib.experiments.arm import Arm
 from igrlib.experiments.claim import claimed
 from igrlib.experiments.costs import models
-from igrlib.experiments.mlp_sweep import Arm, Unit, build, units_of
+from igrlib.experiments.mlp_sweep import Unit, build, units_of
 from igrlib.training.members import Layout
 
 __all__ = [

@@ -6,30 +6,18 @@ name tells the changes: equal changes go on with the same record, others start a
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-import difflib
 import hashlib
-import math
 import types
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from igrlib._checks import check_integer
-from igrlib.experiments.mlp_sweep import Arm
+from igrlib._checks import one_of
+from igrlib.experiments.arm import Arm
 
-__all__ = ["changed", "check_arm", "one_of"]
+__all__ = ["changed"]
 
 _LONGEST = 80  # characters of a name that says all changes; it names a folder
-
-
-def one_of(what: str, value: str, names: Iterable[str]) -> str:
-    """`value`, if it is one of `names`; else `ValueError` that lists them, close ones first."""
-    names = list(names)
-    if value in names:
-        return value
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
-    raise ValueError(f"{what} must be one of {', '.join(names)}, got {value!r}{hint}")
 
 
 def changed(
@@ -52,8 +40,6 @@ def changed(
             raise ValueError(f"{name} is set twice, got {setting!r} the second time")
         values[name] = _parsed(name, hints[name], text)
     new = tuple(replace(arm, **values) for arm in arms)
-    for arm in new:
-        check_arm(arm)
     if new == tuple(arms):
         return profile, new
     parts = [f"{name}={_written(values[name])}" for name in sorted(values)]
@@ -61,40 +47,6 @@ def changed(
     if len(label) > _LONGEST:
         label = f"{profile}+{hashlib.sha256(label.encode()).hexdigest()[:12]}"
     return label, new
-
-
-def check_arm(arm: Arm) -> None:
-    """Raise `ValueError` or `TypeError` naming a field of an arm that no sweep can be made from."""
-    for name in ("widths", "learning_rates", "batch_sizes", "num_seeds", "seeds_per_unit"):
-        values = getattr(arm, name)
-        if not values:
-            raise ValueError(f"{name} must have at least one entry, got none")
-        if name not in ("num_seeds", "seeds_per_unit") and len(set(values)) != len(values):
-            raise ValueError(f"{name} must differ from one another, got {_written(values)}")
-        for value in values:
-            if name == "learning_rates":
-                if not (math.isfinite(value) and value > 0):
-                    raise ValueError(f"{name} must be positive and finite, got {value}")
-            elif not (name == "batch_sizes" and value is None):
-                check_integer(name, value, low=1)
-    for name in ("noise_draws", "slope_draws", "num_matvecs"):
-        check_integer(name, getattr(arm, name), low=1)
-    for size in arm.batch_sizes:
-        if size is not None and size > arm.num_train:
-            raise ValueError(
-                f"batch_sizes must be at most num_train, the {arm.num_train} images of the "
-                f"training split, got {size}"
-            )
-    if not (math.isfinite(arm.physical_time) and arm.physical_time > 0):
-        raise ValueError(f"physical_time must be positive and finite, got {arm.physical_time}")
-    if arm.min_steps > arm.max_steps:
-        raise ValueError(
-            f"min_steps must be at most max_steps, got {arm.min_steps} and {arm.max_steps}"
-        )
-    for point in arm.points:
-        one_of("points", point, ("validation", "test", "final"))
-    if "validation" in arm.points and not arm.num_validation:
-        raise ValueError('points must not have "validation" where num_validation is 0')
 
 
 def _parsed(name: str, hint: Any, text: str) -> Any:

@@ -1,6 +1,6 @@
 """What the figures of a sweep read from its record, and the colours and markers it gets there."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,8 @@ from igrlib.experiments.sweep import POINTS
 from igrlib.plots.style import learning_rate_colors
 from igrlib.records import Record
 
-__all__ = ["Palette", "chosen", "num_params", "one_width", "palette", "unit_configs"]
+__all__ = ["Palette", "chosen", "one_width", "palette", "unit_configs"]
 
-_INPUTS = {"digits": 8 * 8, "mnist": 28 * 28}
 _MARKERS = "o^sDvP*X"
 # Light to dark like the learning rates, in orange, so that the two are not taken for each other.
 _WIDTH_COLORS = ("#fdae6b", "#f16913", "#b13a03", "#6b2101", "#401300", "#000000")
@@ -59,27 +58,7 @@ def one_width(record: Record, arm: str, width: int | None) -> Blocks:
         width = there[0]
     if width not in there:
         raise ValueError(f"width must be one of {there}, recorded for arm {arm!r}, got {width}")
-    rows = table.width == width
-    return replace(
-        table,
-        width=table.width[rows],
-        batch_size=table.batch_size[rows],
-        seed=table.seed[rows],
-        finished=table.finished[rows],
-        marks={name: mark[rows] for name, mark in table.marks.items()},
-        values={name: value[rows] for name, value in table.values.items()},
-    )
-
-
-def num_params(record: Record, table: Blocks) -> np.ndarray:
-    """The number m of parameters of the MLP of each block, (B,).
-
-    Source: Section 6; m = (d + 1)n + (k − 1)(n + 1)n + 10(n + 1) for k hidden layers of n units.
-    """
-    configs = unit_configs(record, table.arm)
-    ((name, depth),) = {(config["dataset"], config.get("depth", 5)) for config in configs}
-    n = table.width
-    return (_INPUTS[name] + 1) * n + (depth - 1) * (n + 1) * n + 10 * (n + 1)
+    return table.of_width(width)
 
 
 def chosen(table: Blocks, name: str, selection: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from igrlib.blocks import blocks
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import chosen, num_params, one_width, palette
+from igrlib.plots._tables import chosen, one_width, palette
 from igrlib.records import Record
 
 __all__ = ["figure_2", "figure_3", "sharpness"]
@@ -34,7 +34,7 @@ def figure_2(
     Source: Figure 2; chapter 7, *MNIST*.
     """
     table, colors = blocks(record, arm), palette(record)
-    m = num_params(record, table)[:, None]
+    m = table.num_params[:, None]
     rate = table.learning_rate[None, :] * m / 4
     regularizer = chosen(table, "train_squared_gradient", selection) / m
     accuracy = 100 * chosen(table, "test_accuracy", selection)

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from igrlib.blocks import Blocks
 from igrlib.plots._marks import legend_above, legend_handles, seed_lines
-from igrlib.plots._tables import Palette, num_params, one_width, palette
+from igrlib.plots._tables import Palette, one_width, palette
 from igrlib.records import Record
 
 __all__ = ["figure_a3", "figure_a4", "figure_a5"]
@@ -43,7 +43,7 @@ def figure_a3(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     allowed = np.concatenate([0 * slope[..., :1], np.cumsum(pieces, axis=-1)], axis=-1)
     figure, grid = plt.subplots(3, 2, figsize=(7.2, 8.4), layout="constrained")
     times = np.broadcast_to(step, (len(table.learning_rate), len(step)))
-    _losses(grid.ravel()[:4], times, _regularizers(record, table), table, colors)
+    _losses(grid.ravel()[:4], times, _regularizers(table), table, colors)
     _curves(grid[2, 0], times, growth, table, colors)
     _curves(grid[2, 0], times, allowed, table, colors, ls="--")
     grid[2, 0].set(title="(d)", ylabel=r"$\Vert\theta_t\Vert - \Vert\theta_0\Vert$")
@@ -68,7 +68,7 @@ def figure_a4(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     """
     table, colors = one_width(record, arm, width), palette(record)
     score, step = table.shared["score_step"], table.shared["gradient_step"]
-    m = num_params(record, table)[:, None, None]
+    m = table.num_params[:, None, None]
     loss, accuracy = table.value("test_loss"), 100 * table.value("test_accuracy")
     regularizer = table.value("test_squared_gradient") / m
     ratio = regularizer / loss[..., np.searchsorted(score, step)]
@@ -101,7 +101,7 @@ def figure_a5(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     table, colors = one_width(record, arm, width), palette(record)
     times = table.learning_rate[:, None] * table.shared["gradient_step"][None, :]
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
-    _losses(grid.ravel(), times, _regularizers(record, table), table, colors)
+    _losses(grid.ravel(), times, _regularizers(table), table, colors)
     for ax in grid.flat:
         ax.set_xlabel("physical time $T = t\\,h$")
     handles = legend_handles(table, colors, rates=True, lines=True, points=False)
@@ -109,9 +109,9 @@ def figure_a5(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     return figure
 
 
-def _regularizers(record: Record, table: Blocks) -> dict[str, np.ndarray]:
+def _regularizers(table: Blocks) -> dict[str, np.ndarray]:
     """E, R_IG, R_IG/E and λR_IG/E on training data by axis label, each (B, R, G)."""
-    m, h = num_params(record, table)[:, None, None], table.learning_rate[None, :, None]
+    m, h = table.num_params[:, None, None], table.learning_rate[None, :, None]
     loss = table.value("train_loss")
     regularizer = table.value("train_squared_gradient") / m
     ratio = regularizer / loss

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, NullLocator
 
 from igrlib.blocks import Blocks, arms, blocks
 from igrlib.plots._marks import MANY, legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import Palette, chosen, num_params, palette, unit_configs
+from igrlib.plots._tables import Palette, chosen, palette, unit_configs
 from igrlib.plots.style import COLORS
 from igrlib.records import Record
 
@@ -39,7 +39,7 @@ def figure_a6(
     Source: Figure A.6; chapter 7, *MNIST*.
     """
     table, colors = blocks(record, arm), palette(record)
-    m = np.broadcast_to(num_params(record, table)[:, None], table.finished.shape)
+    m = np.broadcast_to(table.num_params[:, None], table.finished.shape)
     h = np.broadcast_to(table.learning_rate, table.finished.shape)
     regularizer = chosen(table, "train_squared_gradient", selection) / m
     accuracy = 100 * chosen(table, "test_accuracy", selection)
@@ -105,7 +105,7 @@ def _by_batch_size(
     groups = {}
     for t in (table, *tables):
         regularizer = chosen(t, "train_squared_gradient", selection)
-        regularizer = regularizer / num_params(record, t)[:, None]
+        regularizer = regularizer / t.num_params[:, None]
         whole = {config["num_train"] for config in unit_configs(record, t.arm)}
         for width, size in sorted({*zip(t.width.tolist(), t.batch_size.tolist(), strict=True)}):
             if width in widths:

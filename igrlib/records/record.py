@@ -16,24 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from igrlib._files import atomic_write, locked, sweep
-from igrlib._manifest import check_alike, projection
-from igrlib._npz import RecordError, checked_arrays, digest, encode, load, save
-from igrlib._provenance import provenance
-from igrlib._unit_meta import check_no_path, checked_meta, checked_unit
+from igrlib.records.manifest import check_alike, projection
+from igrlib.records.unit_meta import check_no_path, checked_meta, checked_unit
+from igrlib.storage.files import atomic_write, locked
+from igrlib.storage.npz import RecordError, checked_arrays, digest, encode, load
 
 __all__ = [
     "SHARD_LIMIT",
     "Record",
-    "RecordError",
     "Unit",
     "add_unit",
-    "load",
     "open_record",
-    "provenance",
     "rebuild_manifest",
-    "save",
-    "sweep",
 ]
 
 SHARD_LIMIT = 1_000_000  # bytes: records lie in the repository

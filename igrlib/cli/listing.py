@@ -3,7 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from igrlib._asked import Mistake, mistakes, units_named
+from igrlib.cli.asked import Mistake, mistakes, units_named
+
+__all__ = ["list_units"]
 
 
 def list_units(args: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+__all__ = ["Mistake", "mistakes", "units_named"]
+
 
 class Mistake(Exception):
     """Something that the user can mend."""
@@ -20,9 +22,10 @@ def mistakes() -> Iterator[None]:
 
 def units_named(experiment: str, profile: str, settings: Sequence[str]) -> tuple[str, list[Any]]:
     """The name of a profile with `settings` made in it, and its units."""
+    from igrlib._checks import one_of
     from igrlib.experiments import runner
     from igrlib.experiments.profiles import PROFILES
-    from igrlib.experiments.settings import changed, one_of
+    from igrlib.experiments.settings import changed
 
     one_of("the experiment", experiment, [runner.EXPERIMENT])
     arms = PROFILES[one_of("--profile", profile, PROFILES)]

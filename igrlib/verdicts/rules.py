@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from igrlib._questions import Question
-from igrlib._trend import Trend
+from igrlib.verdicts.predictions import Question
+from igrlib.verdicts.trends import Trend
 
 __all__ = ["Thresholds", "Word", "p_of", "word_of"]
 

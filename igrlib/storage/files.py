@@ -13,6 +13,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+__all__ = ["atomic_write", "locked", "open_locked", "sweep"]
+
 _LOCK = ".manifest.lock"
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
 

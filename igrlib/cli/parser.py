@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from igrlib import _commands, _listing
-from igrlib._asked import Mistake
+from igrlib.cli import commands, listing
+from igrlib.cli.asked import Mistake
 
 __all__ = ["main"]
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     record = _Parser(add_help=False)
     record.add_argument(
         "--out",
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     def command(name: str, about: str, run: Any, parents: Sequence[Any] = (record,)) -> Any:
-        made = commands.add_parser(name, help=about, description=about, parents=[*parents])
+        made = subparsers.add_parser(name, help=about, description=about, parents=[*parents])
         made.set_defaults(run=run)
         return made
 
@@ -88,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     found = command(
         "list",
         "experiments, profiles, units, what they cost, what is missing",
-        _listing.list_units,
+        listing.list_units,
     )
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
     run = command(
-        "run", "run the units of a profile that are missing, and merge them", _commands.run
+        "run", "run the units of a profile that are missing, and merge them", commands.run
     )
     run.add_argument("experiment", help="as igr list has it: mlp-sweep")
     run.add_argument("--profile", default="digits", **profile)
@@ -110,16 +110,16 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds between two checkpoints (default: %(default)g)",
     )
     judged = command(
-        "verdicts", "which of Predictions 2.1 to 2.4 a record bears out", _commands.verdicts
+        "verdicts", "which of Predictions 2.1 to 2.4 a record bears out", commands.verdicts
     )
     judged.add_argument("--profile", default="digits", **profile)
     judged.add_argument("--arm", metavar="NAME", help="which arm is judged (default: the first)")
-    prepare = commands.add_parser("data", help="prepare a data set").add_subparsers(
+    prepare = subparsers.add_parser("data", help="prepare a data set").add_subparsers(
         required=True, metavar="prepare"
     )
     fetch = prepare.add_parser("prepare", help="fetch and cache a data set, or check the cache")
     fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
-    fetch.set_defaults(run=_commands.prepare)
+    fetch.set_defaults(run=commands.prepare)
     return parser
 
 

@@ -12,7 +12,19 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from igrlib._files import atomic_write
+from igrlib.storage.files import atomic_write
+
+__all__ = [
+    "Arrays",
+    "RecordError",
+    "checked_arrays",
+    "checked_json",
+    "difference",
+    "digest",
+    "encode",
+    "load",
+    "save",
+]
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
@@ -127,6 +139,15 @@ def checked_json(where: str, value: Any) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     raise TypeError(f"{where} must be JSON (an int, float, str, list...), got {type(value)}")
+
+
+def difference(where: str, one: Any, other: Any) -> tuple[str, Any, Any]:
+    """The first entry in which two JSON values differ: where it stands, and both of its values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            if (here := one.get(key, "nothing")) != (there := other.get(key, "nothing")):
+                return difference(f"{where}[{key!r}]", here, there)
+    return where, one, other
 
 
 def _write(file: IO[bytes], arrays: Arrays, meta: Mapping[str, Any], compression: int) -> None:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from igrlib._npz import checked_json
+from igrlib.storage.npz import checked_json
+
+__all__ = ["check_no_path", "checked_meta", "checked_unit"]
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "experiment": str,

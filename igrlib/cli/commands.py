@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from igrlib._asked import Mistake, mistakes, units_named
-from igrlib._console import Progress, StopSignals
+from igrlib.cli.asked import Mistake, mistakes, units_named
+from igrlib.cli.console import Progress, StopSignals
+
+__all__ = ["prepare", "run", "verdicts"]
 
 STOPPED = 75
 
@@ -80,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
 def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4."""
     from igrlib import records
+    from igrlib._checks import one_of
     from igrlib.experiments import runner
     from igrlib.experiments.profiles import PROFILES
-    from igrlib.experiments.settings import one_of
     from igrlib.verdicts import judge
 
     with mistakes():
@@ -108,7 +110,7 @@ def prepare(args: argparse.Namespace) -> int:
 
 def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
-    from igrlib.experiments.settings import one_of
+    from igrlib._checks import one_of
 
     if not asked:
         return units

@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+__all__ = ["commit", "provenance"]
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -35,7 +37,7 @@ def provenance() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "commit": commit(Path(__file__).parent),
+        "commit": commit(Path(__file__).parents[1]),
     }
 
 

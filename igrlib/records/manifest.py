@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from igrlib._npz import RecordError
+from igrlib.storage.npz import RecordError, difference
+
+__all__ = ["check_alike", "projection"]
 
 _COMMON = ("experiment", "profile", "dataset", "config")
 _OWN = ("unit_config", "seeds", "seconds", "diverged", "marks")
@@ -46,16 +48,8 @@ def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
     for path, meta in others:
         for field in _COMMON:
             if meta[field] != wanted[field]:
+                where, one, other = difference(field, wanted[field], meta[field])
                 raise RecordError(
-                    f"{first} and {path} differ in {_difference(field, wanted[field], meta[field])}"
+                    f"{first} and {path} differ in {where} ({one!r} and {other!r})"
                     ". One record holds one run: put one of them into another folder."
                 )
-
-
-def _difference(where: str, one: Any, other: Any) -> str:
-    """The first entry in which two JSON values differ, with both of its values."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted({*one, *other}):
-            if (here := one.get(key, "nothing")) != (there := other.get(key, "nothing")):
-                return _difference(f"{where}[{key!r}]", here, there)
-    return f"{where} ({one!r} and {other!r})"

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from igrlib._questions import CLAIMS, Question, questions
-from igrlib._rules import Thresholds, Word, p_of, word_of
-from igrlib._trend import Trend, trend
 from igrlib.blocks import Blocks, arms, blocks, missing_units
 from igrlib.records import Record
+from igrlib.verdicts.predictions import CLAIMS, Question, questions
+from igrlib.verdicts.rules import Thresholds, Word, p_of, word_of
+from igrlib.verdicts.trends import Trend, trend
 
 __all__ = ["Thresholds", "Verdict", "Word", "judge"]
 

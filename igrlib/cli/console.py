@@ -9,6 +9,8 @@ import time
 from types import FrameType
 from typing import Any
 
+__all__ = ["Progress", "StopSignals"]
+
 LINES_EVERY = 60.0  # seconds between two lines, where the output is no terminal
 
 

@@ -1,0 +1,9 @@
+"""A record's models as a table of blocks, equal in everything but the learning rate.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+from igrlib.blocks.reading import arms, blocks, missing_units
+from igrlib.blocks.table import Blocks, area_under, squared_gradient_at
+
+__all__ = ["Blocks", "area_under", "arms", "blocks", "missing_units", "squared_gradient_at"]

@@ -1,0 +1,149 @@
+"""A record's models of one arm, read into a table.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from igrlib.blocks.table import Blocks
+from igrlib.experiments.arm import num_params
+from igrlib.experiments.arrays import ALONG, POINTS
+from igrlib.records import Record, Unit
+
+__all__ = ["arms", "blocks", "missing_units"]
+
+SHARED = ("level", "noise_sigma", "slope_sigma")
+"""Arrays that all models of an arm have in common."""
+
+MARKS = ("censored_validation", "censored_test", "fitted")
+
+_WHOSE = ("learning_rate", "seed", "diverged")
+
+
+def arms(record: Record) -> list[str]:
+    """The names of the arms of which units are recorded."""
+    return sorted({_arm(unit) for unit in record.units.values()})
+
+
+def blocks(record: Record, arm: str) -> Blocks:
+    """The finished units of `arm` as one table.
+
+    Units may have been measured at different steps: then the steps are those of all of them, with
+    NaN where a unit was not measured.
+
+    Raises `ValueError` where the record has none, where a unit is not one of a sweep, or where two
+    of them hold the same model or were measured in ways that cannot be compared.
+
+    Source: chapter 7, *MNIST*.
+    """
+    units = [unit for _, unit in sorted(record.units.items()) if _arm(unit) == arm]
+    if not units:
+        raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
+    for unit in units:
+        _check_swept(unit)
+    keys = sorted({(*block, s) for u in units for block in [_block(u)] for s in _seeds(u)})
+    rates = np.unique(np.concatenate([unit.arrays["learning_rate"] for unit in units]))
+    shape = (len(keys), len(rates))
+    finished, values = np.zeros(shape, bool), {}
+    marks = {name: np.zeros(shape, bool) for name in ("diverged", *MARKS)}
+    shared = _shared(units)
+    for unit in units:
+        rows = [keys.index((*_block(unit), seed)) for seed in unit.arrays["seed"].tolist()]
+        cells = (np.array(rows), np.searchsorted(rates, unit.arrays["learning_rate"]))
+        if finished[cells].any() or np.unique(cells, axis=1).shape[1] < len(rows):
+            raise ValueError(
+                f"unit {unit.name} holds a model that the record of {arm!r} has already"
+            )
+        finished[cells] = True
+        marks["diverged"][cells] = unit.arrays["diverged"] >= 0
+        for name in MARKS:
+            members = np.asarray(unit.meta["marks"].get(name, []), int)
+            marks[name][cells[0][members], cells[1][members]] = True
+        for name, array in _of_models(unit, shared):
+            filled = np.full((*shape, *array.shape[1:]), np.nan)
+            table = values.setdefault(name, filled)
+            if table.shape != filled.shape:
+                raise ValueError(f"{name} of unit {unit.name} is not shaped as in the other units")
+            table[cells] = array
+    for table in values.values():
+        table[marks["diverged"]] = np.nan
+    width, batch_size, seed = (np.array(column) for column in zip(*keys, strict=True))
+    sizes = {_block(unit)[0]: _num_params(unit.meta["unit_config"]) for unit in units}
+    m = np.array([sizes[n] for n in width.tolist()])
+    points = tuple(units[0].meta["unit_config"].get("points", POINTS[:1]))
+    return Blocks(arm, width, batch_size, seed, m, rates, finished, marks, values, shared, points)
+
+
+def missing_units(record: Record, arm: str) -> tuple[str, ...]:
+    """The units of `arm` that the record's manifest expects and that are not there.
+
+    A manifest that expects nothing in particular misses nothing.
+    """
+    try:
+        expected = json.loads((record.directory / "manifest.json").read_bytes())["expected"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    # A unit is named <arm>-n<width>-b<batch size>-s<seeds>.
+    ours = {name for name in expected or () if name.rsplit("-n", 1)[0] == arm}
+    return tuple(sorted(ours - set(record.units)))
+
+
+def _arm(unit: Unit) -> str:
+    return str(unit.meta["unit_config"].get("name"))
+
+
+def _block(unit: Unit) -> tuple[int, int]:
+    config = unit.meta["unit_config"]
+    return int(config["width"]), int(config["batch_size"])
+
+
+def _seeds(unit: Unit) -> list[int]:
+    return unit.arrays["seed"].tolist()
+
+
+def _num_params(config: dict[str, Any]) -> int:
+    return num_params(config["dataset"], config["width"], config.get("depth", 5))
+
+
+def _check_swept(unit: Unit) -> None:
+    """A unit of another kind, or one that somebody made, is refused before anything is read."""
+    missing = [
+        name for name in ("width", "batch_size", "dataset") if name not in unit.meta["unit_config"]
+    ]
+    missing += [name for name in _WHOSE if name not in unit.arrays]
+    if missing:
+        raise ValueError(f"unit {unit.name} is not one of a sweep: it has no {missing[0]}")
+
+
+def _shared(units: Sequence[Unit]) -> dict[str, np.ndarray]:
+    """What the units have in common, and the steps at which any of them was measured."""
+    first = units[0]
+    shared = {name: first.arrays[name] for name in SHARED if name in first.arrays}
+    for name, array in shared.items():
+        for unit in units[1:]:
+            if not np.array_equal(array, unit.arrays.get(name, np.zeros(0))):
+                raise ValueError(f"{name} of unit {unit.name} is not that of the other units")
+    for grid in ALONG:
+        steps = [unit.arrays[grid] for unit in units if grid in unit.arrays]
+        if steps:
+            shared[grid] = np.unique(np.concatenate(steps))
+    return shared
+
+
+def _of_models(unit: Unit, shared: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays with a row for each model, as floating-point numbers at the common steps."""
+    along = {name: grid for grid, names in ALONG.items() for name in names}
+    for name, array in unit.arrays.items():
+        if name in (*SHARED, *ALONG, *_WHOSE, "score_done"):
+            continue
+        values = np.asarray(array, np.float64)
+        if grid := along.get(name):
+            at = np.searchsorted(shared[grid], unit.arrays[grid])
+            placed = np.full((len(values), len(shared[grid])), np.nan)
+            placed[:, at] = values
+            values = placed
+        yield name, values

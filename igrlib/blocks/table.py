@@ -1,0 +1,134 @@
+"""A sweep's models as a table: a row for each block, a column for each learning rate.
+
+A block is a width, batch size and seed. Its models share initial values and, step by step, their
+batches, so that within a block nothing but h differs.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from igrlib.experiments.arrays import ALONG, POINTS
+
+__all__ = ["Blocks", "area_under", "squared_gradient_at"]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The models of one arm by block and learning rate.
+
+    width, batch_size, seed, num_params: (B,); learning_rate: (R,), rising; finished: (B, R),
+    whether there is such a model; marks: name to (B, R), "diverged" among them; values: name to
+    (B, R, …), NaN where nothing was measured or the model diverged; shared: what all models have in
+    common, and the steps of all measurements together; points: where the models were looked at
+    most closely.
+    """
+
+    arm: str
+    width: np.ndarray
+    batch_size: np.ndarray
+    seed: np.ndarray
+    num_params: np.ndarray
+    learning_rate: np.ndarray
+    finished: np.ndarray
+    marks: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+    shared: dict[str, np.ndarray]
+    points: tuple[str, ...]
+
+    def value(self, name: str) -> np.ndarray:
+        """(B, R, …), all NaN where the record has no such measurement."""
+        return self.values.get(name, np.full(self.finished.shape, np.nan))
+
+    def chosen(self, name: str, point: str) -> np.ndarray:
+        """(B, R, …) of `chosen_<name>` at one of `POINTS`; NaN where not measured."""
+        if f"chosen_{name}" not in self.values:
+            return np.full(self.finished.shape, np.nan)
+        return self.values[f"chosen_{name}"][:, :, POINTS.index(point)]
+
+    def log_squared_gradient(self, level: float) -> Float[np.ndarray, "b r"]:
+        """log ‖∇E‖² as training loss first falls below `level`; see `squared_gradient_at`."""
+        loss, squared = self.values.get("train_loss"), self.values.get("train_squared_gradient")
+        if loss is None or squared is None:
+            return np.full(self.finished.shape, np.nan)
+        return squared_gradient_at(loss, squared, level)
+
+    def lambda_max_at(self, level: float) -> Float[np.ndarray, "b r"]:
+        """λ_max at the first measurement below `level`, one of the recorded levels; else NaN.
+
+        Where training loss fell below several levels between two measurements it was measured once,
+        and is the same for all of these.
+        """
+        at = np.flatnonzero(np.isclose(self.shared.get("level", np.zeros(0)), level))
+        if not len(at) or "crossing_lambda_max" not in self.values:
+            return np.full(self.finished.shape, np.nan)
+        first, found = int(at[0]), self.values["crossing_lambda_max"]
+        step, curvature = self.values["crossing_step"], found[:, :, first].copy()
+        for lower in range(first + 1, found.shape[2]):
+            same = np.isnan(curvature) & (step[:, :, lower] == step[:, :, first])
+            curvature[same] = found[:, :, lower][same]
+        return curvature
+
+    def of_width(self, width: int) -> "Blocks":
+        """The blocks of one width, with the steps at which any of them was measured."""
+        rows = self.width == width
+        values = {name: value[rows] for name, value in self.values.items()}
+        shared = dict(self.shared)
+        for grid, names in ALONG.items():
+            there = [name for name in names if name in values]
+            seen = [np.isfinite(values[name]).any(axis=(0, 1)) for name in there]
+            if seen:
+                used = np.any(seen, axis=0)
+                shared[grid] = shared[grid][used]
+                values |= {name: values[name][..., used] for name in there}
+        return replace(
+            self,
+            width=self.width[rows],
+            batch_size=self.batch_size[rows],
+            seed=self.seed[rows],
+            num_params=self.num_params[rows],
+            finished=self.finished[rows],
+            marks={name: mark[rows] for name, mark in self.marks.items()},
+            values=values,
+            shared=shared,
+        )
+
+
+def squared_gradient_at(
+    loss: Float[np.ndarray, "*models g"],
+    squared_gradient: Float[np.ndarray, "*models g"],
+    level: float,
+) -> Float[np.ndarray, "*models"]:
+    """log ‖∇E‖² where training loss first falls below `level`, by measurements along the last axis.
+
+    Measurements that are NaN are skipped. Between the two others around the crossing log ‖∇E‖² is
+    taken as linear in log E. NaN where the loss never falls below, is below from the start, or
+    either ‖∇E‖² is missing or 0.
+
+    Source: chapter 7, *MNIST*: R_IG is compared at equal E.
+    """
+    # Where a model was not measured the loss is NaN, which is not below anything.
+    below, steps = loss < level, np.arange(loss.shape[-1])
+    after = np.argmax(below, axis=-1)[..., None]
+    measured = np.where(np.isfinite(loss) & (steps < after), steps, -1)
+    before = np.max(measured, axis=-1, initial=-1)[..., None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        (e0, e1), (g0, g1) = (
+            [np.log(np.take_along_axis(a, np.maximum(at, 0), -1)[..., 0]) for at in (before, after)]
+            for a in (loss, squared_gradient)
+        )
+        found = g0 + (g1 - g0) * (np.log(level) - e0) / (e1 - e0)
+    return np.where((before[..., 0] >= 0) & np.isfinite(found), found, np.nan)
+
+
+def area_under(
+    accuracy: Float[np.ndarray, "*models k"], sigma: Float[np.ndarray, " k"]
+) -> Float[np.ndarray, "*models"]:
+    """The area under accuracy against noise, by trapezoids, over the range of σ: a mean accuracy.
+
+    Source: Figure 3b; chapter 7, *MNIST*.
+    """
+    return np.trapezoid(accuracy, sigma, axis=-1) / (sigma[-1] - sigma[0])

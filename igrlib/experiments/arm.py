@@ -1,0 +1,168 @@
+"""One sweep of Section 6 as a frozen configuration: what varies, how long, when measured.
+
+A profile is a tuple of arms; each states only what differs from the default, and why.
+
+Source: Section 6, Appendix A.5, Figures 2, 3 and A.3-A.6; chapter 7, *MNIST*.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from igrlib._checks import check_integer, one_of
+from igrlib.data import IMAGE_SHAPES, NUM_CLASSES
+from igrlib.experiments.arrays import POINTS
+from igrlib.experiments.schedule import Schedule
+
+__all__ = ["Arm", "num_params", "schedule_of", "stops_of"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One sweep: every combination of width, batch size, seed and learning rate."""
+
+    name: str
+    dataset: Literal["digits", "mnist"] = "mnist"
+    widths: tuple[int, ...] = (50, 100, 200, 400)
+    """Units n of each hidden layer."""
+    depth: int = 5
+    """Hidden layers."""
+    learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
+    """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
+    batch_sizes: tuple[int | None, ...] = (32,)
+    """None is the whole training split: gradient descent."""
+    num_seeds: tuple[int, ...] = (8,)
+    """How many seeds, 0, 1, …: one number, or one for each width."""
+    seeds_per_unit: tuple[int, ...] = (8,)
+    """Seeds trained together in a unit: one number, or one for each width."""
+    num_train: int = 55_000
+    """The first images of the training split; the paper does not say whether it held any out."""
+    num_validation: int = 5_000
+    """The last images of the training split, for choosing without the test split."""
+    min_steps: int = 60_000
+    max_steps: int = 150_000
+    physical_time: float = 750.0
+    """A model takes T/h steps, but at least `min_steps` and at most `max_steps`."""
+    score_every: int = 1_000
+    """Steps between measurements of the accuracies."""
+    num_gradients: int = 10
+    """Measurements of whole-split gradients, evenly spread in log t over the first
+    `gradient_every` steps, or over all of them where that is None."""
+    gradient_every: int | None = 5_000
+    """Steps between later measurements of gradients."""
+    initial: Literal["haiku", "flax"] = "haiku"
+    mu: float = 0.0
+    """The explicit regularization rate."""
+    points: tuple[str, ...] = ("validation",)
+    """Where λ_max and the effect of noise are measured."""
+    num_matvecs: int = 4
+    noise_draws: int = 100
+    slope_draws: int = 3
+
+    def __post_init__(self) -> None:
+        _check_lengths(self)
+        _check_varied(self)
+        for point in self.points:
+            one_of("points", point, POINTS)
+        if "validation" in self.points and not self.num_validation:
+            raise ValueError('points must not have "validation" where num_validation is 0')
+
+
+def stops_of(arm: Arm) -> list[int]:
+    """The number of steps for each learning rate."""
+    return [
+        min(max(round(arm.physical_time / h), arm.min_steps), arm.max_steps)
+        for h in arm.learning_rates
+    ]
+
+
+def schedule_of(arm: Arm) -> Schedule:
+    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
+    stops = stops_of(arm)
+    last = max(stops)
+    dense = min(arm.gradient_every or last, last)
+    grid = np.round(np.geomspace(min(100, dense), dense, arm.num_gradients)).astype(int)
+    gradients = {0, *(int(t) for t in grid), *stops}
+    if arm.gradient_every is not None:
+        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
+    gradients = sorted(gradients)
+    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
+    return Schedule(tuple(scores), tuple(gradients))
+
+
+def num_params(dataset: str, width: int, depth: int = 5) -> int:
+    """The number m of parameters of an MLP with `depth` hidden layers of `width` units, and biases.
+
+    Source: Section 6, the legend of Figure 2.
+    """
+    pixels = math.prod(IMAGE_SHAPES[dataset])
+    return (pixels + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * NUM_CLASSES
+
+
+def _check_varied(arm: Arm) -> None:
+    """What an arm combines: each has an entry, all of them differ, and each can be."""
+    one_of("dataset", arm.dataset, ("digits", "mnist"))
+    several = ("widths", "learning_rates", "batch_sizes", "points")
+    for name in (*several, "num_seeds", "seeds_per_unit"):
+        if not isinstance(getattr(arm, name), tuple):
+            raise TypeError(f"{name} must be a tuple, got {getattr(arm, name)!r}")
+    for name in several:
+        values = getattr(arm, name)
+        if not values and name != "points":
+            raise ValueError(f"{name} must have at least one entry, got none")
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name} must differ from one another, got {values}")
+    for width in arm.widths:
+        check_integer("widths", width, low=1)
+    for h in arm.learning_rates:
+        _check_number("learning_rates", h, positive=True)
+    for size in arm.batch_sizes:
+        # None is all of them: only a number can be too large.
+        if size is not None and check_integer("batch_sizes", size, low=1) > arm.num_train:
+            raise ValueError(
+                f"batch_sizes must be at most num_train, the {arm.num_train} images of the "
+                f"training split, got {size}"
+            )
+    for name in ("num_seeds", "seeds_per_unit"):
+        values = getattr(arm, name)
+        if len(values) not in (1, len(arm.widths)):
+            raise ValueError(
+                f"{name} must have one entry, or one for each of {len(arm.widths)} widths, "
+                f"got {values}"
+            )
+        for number in values:
+            check_integer(name, number, low=1)
+    one_of("initial", arm.initial, ("haiku", "flax"))
+    _check_number("mu", arm.mu, positive=False)
+
+
+def _check_lengths(arm: Arm) -> None:
+    """Numbers of examples, steps and measurements."""
+    for name in (
+        "depth",
+        "num_train",
+        "min_steps",
+        "max_steps",
+        "score_every",
+        "num_gradients",
+        "num_matvecs",
+        "noise_draws",
+        "slope_draws",
+    ):
+        check_integer(name, getattr(arm, name), low=1)
+    check_integer("num_validation", arm.num_validation, low=0)
+    if arm.gradient_every is not None:
+        check_integer("gradient_every", arm.gradient_every, low=1)
+    _check_number("physical_time", arm.physical_time, positive=True)
+    if arm.min_steps > arm.max_steps:
+        raise ValueError(
+            f"min_steps must be at most max_steps, got {arm.min_steps} and {arm.max_steps}"
+        )
+
+
+def _check_number(name: str, value: float, *, positive: bool) -> None:
+    if not (math.isfinite(value) and (value > 0 if positive else value >= 0)):
+        wanted = "positive and finite" if positive else "finite and 0 or more"
+        raise ValueError(f"{name} must be {wanted}, got {value}")

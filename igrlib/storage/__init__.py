@@ -1,0 +1,1 @@
+"""Files that appear whole or not at all, with the hash of their own contents."""

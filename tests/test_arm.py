@@ -1,0 +1,129 @@
+"""igrlib.experiments.arm: counting, and a network's own number of parameters."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from igrlib import data
+from igrlib.experiments.arm import Arm, num_params, schedule_of, stops_of
+from igrlib.models.mlp import mlp
+
+SMALL = Arm(
+    "small",
+    dataset="digits",
+    widths=(8,),
+    depth=1,
+    learning_rates=(0.5, 0.1),
+    batch_sizes=(10,),
+    num_seeds=(2,),
+    num_train=60,
+    num_validation=20,
+    min_steps=30,
+    max_steps=40,
+    physical_time=16.0,
+    score_every=10,
+    num_gradients=3,
+    points=(),
+)
+
+
+def changed(**changes):
+    return dataclasses.replace(SMALL, **changes)
+
+
+def test_steps_are_the_physical_time_between_two_bounds():
+    """T/h = 33, 100, 200 and 1000 steps, at least 50 and at most 300 of them."""
+    arm = changed(
+        learning_rates=(0.3, 0.1, 0.05, 0.01), physical_time=10.0, min_steps=50, max_steps=300
+    )
+    assert stops_of(arm) == [50, 100, 200, 300]
+    assert stops_of(changed(learning_rates=(0.3,), physical_time=11.0)) == [37]  # 36.67
+
+
+LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
+
+
+@pytest.mark.parametrize(
+    ("arm", "dense"),
+    [
+        (SMALL, 40),
+        (Arm("default"), 5_000),
+        (dataclasses.replace(LONG, gradient_every=3_000), 3_000),
+        (dataclasses.replace(LONG, gradient_every=None), 20_000),
+        (changed(min_steps=1, max_steps=1), 1),
+    ],
+)
+def test_when_an_arm_is_measured(arm, dense):
+    """At the start and at every end; gradients evenly in log t at first, and evenly from then."""
+    schedule, stops = schedule_of(arm), stops_of(arm)
+    last = max(stops)
+    assert schedule.scores[-1] == schedule.gradients[-1] == last
+    evenly = set(range(0, last + 1, arm.gradient_every or last))
+    assert {0, *stops} | evenly <= set(schedule.gradients)
+    assert set(range(0, last + 1, arm.score_every)) <= set(schedule.scores)
+    early = [t for t in schedule.gradients if 0 < t <= dense and (t == dense or t not in stops)]
+    assert len(early) <= arm.num_gradients
+    assert set(schedule.gradients) == {0, *stops, *early} | evenly
+    if dense > 1_000:
+        # One ratio from step to step, up to rounding.
+        wanted = (dense / 100) ** (1 / (arm.num_gradients - 1))
+        np.testing.assert_allclose(np.array(early[1:]) / early[:-1], wanted, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"widths": ()}, ValueError, "widths must have at least one entry"),
+        ({"widths": (8, 0)}, ValueError, "widths must be at least 1, got 0"),
+        ({"widths": (8, 8)}, ValueError, r"widths must differ from one another, got \(8, 8\)"),
+        ({"widths": [8]}, TypeError, r"widths must be a tuple, got \[8\]"),
+        ({"widths": (8.0,)}, TypeError, "widths must be an integer, got 8.0"),
+        ({"batch_sizes": (0,)}, ValueError, "batch_sizes must be at least 1, got 0"),
+        ({"batch_sizes": (61,)}, ValueError, "batch_sizes must be at most .* 60 images.*got 61"),
+        ({"batch_sizes": (None, None)}, ValueError, "batch_sizes must differ"),
+        ({"learning_rates": ()}, ValueError, "learning_rates must have at least one entry"),
+        ({"learning_rates": (0.1, 0.1)}, ValueError, "learning_rates must differ"),
+        ({"learning_rates": (0.1, -0.2)}, ValueError, "learning_rates must be .*, got -0.2"),
+        ({"learning_rates": (0.0,)}, ValueError, "learning_rates must be positive"),
+        ({"learning_rates": (math.nan,)}, ValueError, "learning_rates must be .*, got nan"),
+        ({"mu": -0.1}, ValueError, "mu must be finite and 0 or more, got -0.1"),
+        ({"mu": math.inf}, ValueError, "mu must be finite"),
+        ({"dataset": "mnits"}, ValueError, 'dataset must be one of .*; did you mean "mnist"'),
+        ({"initial": "keras"}, ValueError, "initial must be one of haiku, flax, got 'keras'"),
+        ({"points": ("best",)}, ValueError, "points must be one of .*, got 'best'"),
+        ({"points": ("validation",), "num_validation": 0}, ValueError, "points must not have"),
+        ({"physical_time": 0.0}, ValueError, "physical_time must be positive and finite, got 0"),
+        ({"min_steps": 41}, ValueError, "min_steps must be at most max_steps, got 41 and 40"),
+        ({"gradient_every": 0}, ValueError, "gradient_every must be at least 1"),
+        ({"noise_draws": 0}, ValueError, "noise_draws must be at least 1"),
+        ({"num_train": "60"}, TypeError, "num_train must be an integer, got '60'"),
+        ({"num_train": 0}, ValueError, "num_train must be at least 1, got 0"),
+        ({"num_validation": -1}, ValueError, "num_validation must be at least 0, got -1"),
+        ({"score_every": 0}, ValueError, "score_every must be at least 1"),
+        ({"depth": 0}, ValueError, "depth must be at least 1"),
+        ({"max_steps": True}, TypeError, "max_steps must be an integer, got True"),
+        ({"num_seeds": (0,)}, ValueError, "num_seeds must be at least 1, got 0"),
+        ({"num_seeds": 3}, TypeError, "num_seeds must be a tuple, got 3"),
+        ({"num_seeds": (1, 2)}, ValueError, r"num_seeds must have one entry.*got \(1, 2\)"),
+        ({"seeds_per_unit": ()}, ValueError, r"seeds_per_unit must have one entry.*got \(\)"),
+    ],
+)
+def test_arms_that_cannot_be(without_type_hook, change, error, message):
+    with pytest.raises(error, match=message):
+        changed(**change)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "mnist"])
+@pytest.mark.parametrize("depth", [1, 5])
+def test_the_number_of_parameters_is_that_of_the_network(dataset, depth):
+    image = np.zeros((1, *data.IMAGE_SHAPES[dataset]))
+    start = jax.eval_shape(mlp(50, depth=depth).init, jax.random.key(0), image)
+    assert num_params(dataset, 50, depth) == sum(leaf.size for leaf in jax.tree.leaves(start))
+
+
+def test_the_number_of_parameters_is_that_of_the_paper():
+    """As in the legend of Figure 2."""
+    assert [num_params("mnist", n) for n in (50, 1600)] == [49_960, 11_518_410]

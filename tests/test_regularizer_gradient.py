@@ -1,0 +1,179 @@
+"""The gradient of E + μ‖∇E‖², three ways, against NumPy and against each other."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from helpers import (
+    counted_compilations,
+    cubic_gradient_numpy,
+    cubic_hessian_numpy,
+    cubic_loss,
+    cubic_loss_numpy,
+    flat,
+)
+
+import igrlib as ig
+
+METHODS = ("forward_over_reverse", "reverse_over_reverse", "finite_difference")
+VECTOR = np.array([0.3, -0.7, 1.1, 0.2])
+TREE = {"w": jnp.asarray(VECTOR[:3]), "b": (jnp.asarray(VECTOR[3]),)}
+
+
+def as_tree(theta):
+    return flat({"w": theta[:3], "b": (theta[3],)})
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.05, -0.3, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_value_and_gradient_are_their_formulas(method, mu):
+    """∇E + 2μ∇²E∇E; the finite difference to half of the digits."""
+    gradient = cubic_gradient_numpy(VECTOR, 0.4)
+    product = cubic_hessian_numpy(VECTOR) @ gradient
+    computed = jax.jit(ig.gradient_regularized_value_and_grad(cubic_loss, mu, method=method))
+    value, found = computed(TREE, 0.4)
+    expected = cubic_loss_numpy(VECTOR, 0.4) + mu * gradient @ gradient
+    np.testing.assert_allclose(value, expected, rtol=1e-13)
+    assert jax.tree.structure(found) == jax.tree.structure(TREE)
+    rtol = 1e-6 if method == "finite_difference" else 1e-13
+    np.testing.assert_allclose(flat(found), as_tree(gradient + 2 * mu * product), rtol=rtol)
+
+
+def network(params, inputs, targets):
+    hidden = jnp.tanh(inputs @ params["a"] + params["c"][None])
+    return jnp.mean((hidden @ params["b"] - targets) ** 2)
+
+
+def network_params(dtype):
+    rng = np.random.default_rng(0)
+    shapes = {"a": (5, 7), "c": (7,), "b": (7,)}
+    return {name: jnp.asarray(rng.normal(size=s), dtype) for name, s in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exact", "near"), [("float64", 1e-13, 1e-6), ("float32", 1e-5, 1e-2)]
+)
+def test_the_three_ways_agree_on_a_network(dtype, exact, near):
+    """Tolerances are on the length of the whole gradient's second term."""
+    rng = np.random.default_rng(1)
+    batch = [jnp.asarray(rng.normal(size=s), dtype) for s in ((20, 5), (20,))]
+    params, mu = network_params(dtype), 0.3
+    plain = flat(jax.grad(network)(params, *batch))
+    terms = {}
+    for method in METHODS:
+        value_and_grad = ig.gradient_regularized_value_and_grad(network, mu, method=method)
+        _, gradient = value_and_grad(params, *batch)
+        assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(dtype)}
+        terms[method] = flat(gradient) - plain
+    length = np.linalg.norm(terms["reverse_over_reverse"])
+    assert length > 0.1 * np.linalg.norm(plain)
+    for method, tolerance in (("forward_over_reverse", exact), ("finite_difference", near)):
+        apart = np.linalg.norm(terms[method] - terms["reverse_over_reverse"])
+        assert apart < tolerance * length
+
+
+def test_the_error_of_the_finite_difference_is_of_first_order():
+    """Halve the distance and it halves, for a loss whose third derivative is not 0."""
+    exact = ig.gradient_regularized_value_and_grad(cubic_loss, 0.5)(TREE)[1]
+    distances = 0.1 * 0.5 ** np.arange(6)
+    errors = [
+        np.linalg.norm(
+            flat(
+                ig.gradient_regularized_value_and_grad(
+                    cubic_loss, 0.5, method="finite_difference", distance=d
+                )(TREE)[1]
+            )
+            - flat(exact)
+        )
+        for d in distances
+    ]
+    order = np.polyfit(np.log(distances), np.log(errors), 1)[0]
+    assert order == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_at_a_critical_point_there_is_nothing_to_add(method):
+    computed = ig.gradient_regularized_value_and_grad(
+        lambda p: jnp.sum((p - 1) ** 2), 0.3, method=method
+    )
+    value, gradient = computed(np.ones(3))
+    np.testing.assert_array_equal(gradient, np.zeros(3))
+    assert value == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_the_loss_updates_is_updated_once_and_at_theta(method):
+    """As the running statistics of batch norm are."""
+
+    def loss(params, inputs, state):
+        outputs = inputs * params
+        return jnp.mean(outputs**2) / 2, state + jnp.mean(outputs)
+
+    inputs = np.array([1.0, 2.0, 6.0])
+    computed = ig.gradient_regularized_value_and_grad(loss, 0.1, method=method, has_aux=True)
+    (value, state), gradient = jax.jit(computed)(0.5, inputs, 10.0)
+    # E = aθ²/2 with a = 41/3; E_μ′ = aθ + 2μa²θ.
+    a = 41 / 3
+    np.testing.assert_allclose(value, a * 0.125 + 0.1 * (a * 0.5) ** 2, rtol=1e-13)
+    np.testing.assert_allclose(gradient, a * 0.5 + 0.2 * a * a * 0.5, rtol=1e-7)
+    np.testing.assert_allclose(state, 10 + 0.5 * 3, rtol=1e-13)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_in_an_optax_loop_it_descends_on_the_regularized_loss(method):
+    """On a quadratic of curvatures a the rate of decay is a + 2μa², known in closed form."""
+    curvature, h, mu = np.array([1.0, 3.0]), 0.05, 0.2
+    optimizer = optax.sgd(h)
+    step = ig.gradient_regularized_value_and_grad(
+        lambda p: (curvature * p**2).sum() / 2, mu, method=method
+    )
+
+    @jax.jit
+    def loop(params):
+        def body(_, carried):
+            params, state = carried
+            updates, state = optimizer.update(step(params)[1], state)
+            return optax.apply_updates(params, updates), state
+
+        return jax.lax.fori_loop(0, 30, body, (params, optimizer.init(params)))[0]
+
+    expected = (1 - h * (curvature + 2 * mu * curvature**2)) ** 30
+    np.testing.assert_allclose(loop(jnp.ones(2)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_mu_compiles_nothing(method):
+    @jax.jit
+    def computed(mu, theta):
+        return ig.gradient_regularized_value_and_grad(cubic_loss, mu, method=method)(theta)
+
+    computed(0.1, VECTOR)
+    with counted_compilations() as compilations:
+        computed(0.2, VECTOR)
+    assert compilations == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"method": "hessian"}, ValueError, "method must be one of forward.*, got 'hessian'"),
+        ({"mu": np.inf}, ValueError, "mu must be finite, got inf"),
+        ({"distance": 0.1}, ValueError, 'distance is for "finite_difference", got 0.1'),
+        ({"method": "finite_difference", "distance": 0.0}, ValueError, "distance must be positive"),
+        ({"method": "finite_difference", "distance": -1e-3}, ValueError, "got -0.001"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(without_type_hook, arguments, error, words):
+    with pytest.raises(error, match=words):
+        ig.gradient_regularized_value_and_grad(cubic_loss, **{"mu": 0.1, **arguments})
+
+
+def test_bad_losses_and_parameters_are_refused_as_everywhere():
+    computed = functools.partial(ig.gradient_regularized_value_and_grad, mu=0.1)
+    with pytest.raises(ValueError, match=r"loss must return a scalar, got .* shape \(3,\)"):
+        computed(lambda p: p)(np.ones(3))
+    with pytest.raises(TypeError, match=r"params must be a floating-point array"):
+        computed(cubic_loss)(np.arange(3))
