@@ -1,15 +1,12 @@
-"""igrlib.experiments.arm: counting, and a network's own number of parameters."""
+"""igrlib.experiments.arm: what is combined and for how long, counted by hand."""
 
 import dataclasses
 import math
 
-import jax
 import numpy as np
 import pytest
 
-from igrlib import data
-from igrlib.experiments.arm import Arm, num_params, schedule_of, stops_of
-from igrlib.models.mlp import mlp
+from igrlib.experiments.arm import Arm, combinations, schedule_of, stops_of
 
 SMALL = Arm(
     "small",
@@ -41,6 +38,11 @@ def test_steps_are_the_physical_time_between_two_bounds():
     )
     assert stops_of(arm) == [50, 100, 200, 300]
     assert stops_of(changed(learning_rates=(0.3,), physical_time=11.0)) == [37]  # 36.67
+
+
+def test_combinations_are_every_rate_with_every_mu():
+    arm = changed(learning_rates=(0.5, 0.1), mus=(0.0, 0.2))
+    assert combinations(arm) == [(0.5, 0.0, 32), (0.5, 0.2, 32), (0.1, 0.0, 40), (0.1, 0.2, 40)]
 
 
 LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
@@ -89,8 +91,8 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"learning_rates": (0.1, -0.2)}, ValueError, "learning_rates must be .*, got -0.2"),
         ({"learning_rates": (0.0,)}, ValueError, "learning_rates must be positive"),
         ({"learning_rates": (math.nan,)}, ValueError, "learning_rates must be .*, got nan"),
-        ({"mu": -0.1}, ValueError, "mu must be finite and 0 or more, got -0.1"),
-        ({"mu": math.inf}, ValueError, "mu must be finite"),
+        ({"mus": (0.0, -0.1)}, ValueError, "mus must be finite and 0 or more, got -0.1"),
+        ({"mus": (math.inf,)}, ValueError, "mus must be finite"),
         ({"dataset": "mnits"}, ValueError, 'dataset must be one of .*; did you mean "mnist"'),
         ({"initial": "keras"}, ValueError, "initial must be one of haiku, flax, got 'keras'"),
         ({"points": ("best",)}, ValueError, "points must be one of .*, got 'best'"),
@@ -114,16 +116,3 @@ def test_when_an_arm_is_measured(arm, dense):
 def test_arms_that_cannot_be(without_type_hook, change, error, message):
     with pytest.raises(error, match=message):
         changed(**change)
-
-
-@pytest.mark.parametrize("dataset", ["digits", "mnist"])
-@pytest.mark.parametrize("depth", [1, 5])
-def test_the_number_of_parameters_is_that_of_the_network(dataset, depth):
-    image = np.zeros((1, *data.IMAGE_SHAPES[dataset]))
-    start = jax.eval_shape(mlp(50, depth=depth).init, jax.random.key(0), image)
-    assert num_params(dataset, 50, depth) == sum(leaf.size for leaf in jax.tree.leaves(start))
-
-
-def test_the_number_of_parameters_is_that_of_the_paper():
-    """As in the legend of Figure 2."""
-    assert [num_params("mnist", n) for n in (50, 1600)] == [49_960, 11_518_410]

@@ -16,7 +16,8 @@ from igrlib import cli, data, records
 from igrlib.cli import parser
 from igrlib.experiments import costs, preflight, runner
 from igrlib.experiments.arm import Arm
-from igrlib.experiments.profiles import PROFILES
+from igrlib.experiments.folder import Folder
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.verdicts import judge
 
@@ -66,6 +67,7 @@ def one_line(err):
         ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
         (("list", "--profile", "tiny"), ["--profile", "digits, cpu", "'tiny'"]),
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
+        (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
@@ -76,8 +78,8 @@ def one_line(err):
         ((*RUN, "--set", "widths="), ["widths must have at least one entry"]),
         ((*RUN, "--set", "widths=0"), ["widths must be at least 1", "0"]),
         ((*RUN, "--set", "widths=8,8"), ["widths must differ", "(8, 8)"]),
-        ((*RUN, "--set", "mu=0.1", "--set", "mu=0.2"), ["mu is set twice"]),
-        ((*RUN, "--set", "mu=-0.1"), ["mu must be", "-0.1"]),
+        ((*RUN, "--set", "mus=0.1", "--set", "mus=0.2"), ["mus is set twice"]),
+        ((*RUN, "--set", "mus=-0.1"), ["mus must be", "-0.1"]),
         ((*RUN, "--set", "learning_rates=0.1,-0.2"), ["learning_rates must be positive", "-0.2"]),
         ((*RUN, "--set", "learning_rates=nan"), ["learning_rates must be positive", "nan"]),
         ((*RUN, "--set", "physical_time=inf"), ["physical_time must be positive", "inf"]),
@@ -168,21 +170,21 @@ def arm(**fields):
 
 
 def test_settings_are_read_as_the_fields_are_annotated():
-    settings = ["widths=8, 16", "mu=1e-3", "batch_sizes=none,32", "initial=flax", "points="]
+    settings = ["widths=8, 16", "mus=1e-3", "batch_sizes=none,32", "initial=flax", "points="]
     label, (new,) = changed("p", [arm()], settings)
-    assert (new.widths, new.mu, new.batch_sizes) == ((8, 16), 0.001, (None, 32))
+    assert (new.widths, new.mus, new.batch_sizes) == ((8, 16), (0.001,), (None, 32))
     assert (new.initial, new.points) == ("flax", ())
     assert new.learning_rates == arm().learning_rates
-    assert label == "p+batch_sizes=none,32+initial=flax+mu=0.001+points=+widths=8,16"
+    assert label == "p+batch_sizes=none,32+initial=flax+mus=0.001+points=+widths=8,16"
 
 
 def test_a_changed_profile_has_a_name_of_its_own():
     arms = [arm()]
     assert changed("p", arms, []) == ("p", tuple(arms))
     assert changed("p", arms, ["widths=8"])[0] == "p"  # Nothing is changed.
-    both = ["mu=0.5", "widths=9"]
-    assert changed("p", arms, both)[0] == changed("p", arms, both[::-1])[0] == "p+mu=0.5+widths=9"
-    exact = [changed("p", arms, [f"mu={mu}"])[0] for mu in ("0.1", "0.10000001", "1e-1")]
+    both = ["mus=0.5", "widths=9"]
+    assert changed("p", arms, both)[0] == changed("p", arms, both[::-1])[0] == "p+mus=0.5+widths=9"
+    exact = [changed("p", arms, [f"mus={mu}"])[0] for mu in ("0.1", "0.10000001", "1e-1")]
     assert exact[0] == exact[2] != exact[1]
     long = [*both, "points=test", "noise_draws=7", "slope_draws=5", "min_steps=10", "depth=3"]
     many = [[*long, f"learning_rates=0.1,0.2,{last}"] for last in ("0.3", "0.4")]
@@ -192,7 +194,7 @@ def test_a_changed_profile_has_a_name_of_its_own():
 
 
 def test_no_two_units_of_a_profile_have_one_name():
-    for profile, arms in PROFILES.items():
+    for profile, arms in MLP_SWEEP.items():
         names = [unit.name for unit in runner.units(arms)]
         assert len(set(names)) == len(names), profile
 
@@ -218,7 +220,7 @@ def shard(out, profile, unit, seconds=100.0, arrays=None, **config):
         "marks": {},
     }
     arrays = {"x": np.zeros(2)} if arrays is None else arrays
-    return records.add_unit(runner.record_path(out, profile), unit.name, arrays, meta)
+    return records.add_unit(Folder(out, "mlp-sweep", profile).path, unit.name, arrays, meta)
 
 
 def rows(out):
@@ -226,12 +228,12 @@ def rows(out):
 
 
 def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_path):
-    units = runner.units(PROFILES["cpu"])
+    units = runner.units(MLP_SWEEP["cpu"])
     # Two units of the same width: what one of them took is what the other will take.
     first = next(u for u in units if u.arm.name == "sgd" and u.width == 50)
     twin = next(u for u in units if u.arm == first.arm and u.width == 50 and u != first)
     shard(tmp_path, "cpu", first, seconds=3600.0 + 25 * 60)
-    waiting = runner.checkpoint_path(tmp_path, "cpu", units[1])
+    waiting = Folder(tmp_path, "mlp-sweep", "cpu").checkpoint(units[1])
     waiting.parent.mkdir()
     waiting.touch()
     status, out, err = igr("list", "--profile", "cpu")
@@ -250,11 +252,11 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     assert told[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
     assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
     _, everything, _ = igr("list")
-    assert all(f"\n{profile}: " in everything for profile in PROFILES)
+    assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
 
 
 def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
-    first, second = runner.units(PROFILES["digits"])[:2]
+    first, second = runner.units(MLP_SWEEP["digits"])[:2]
     shard(tmp_path, "digits", first, max_steps=7)
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
@@ -268,12 +270,12 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
 
 
 def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, tmp_path):
-    units = runner.units(PROFILES["digits"])
+    units = runner.units(MLP_SWEEP["digits"])
     for unit in units:
         shard(tmp_path, "digits", unit)
-    manifest = runner.record_path(tmp_path, "digits") / "manifest.json"
+    manifest = Folder(tmp_path, "mlp-sweep", "digits").path / "manifest.json"
     manifest.unlink()
-    left = runner.checkpoint_path(tmp_path, "digits", units[0])
+    left = Folder(tmp_path, "mlp-sweep", "digits").checkpoint(units[0])
     left.parent.mkdir()
     left.touch()
     status, out, _ = igr(*RUN)
@@ -288,7 +290,7 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
 def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
     ran = []
     monkeypatch.setattr(runner, "run_unit", lambda unit, *_, **__: ran.append(unit.name))
-    names = [unit.name for unit in runner.units(PROFILES["digits"])]
+    names = [unit.name for unit in runner.units(MLP_SWEEP["digits"])]
     assert igr(*RUN, "--unit", "2")[0] == 0
     assert igr(*RUN, "--unit", names[0], "--unit", "1")[0] == 0
     assert igr(*RUN)[0] == 0
@@ -307,7 +309,7 @@ def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     units = [runner.units([arm(dataset="digits", **n)])[0] for n in steps]
     unit, longer = units
     work = 32 * (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)  # batch size times parameters
-    done = costs.Past("a", "digits", costs.model_steps(unit), work, 7.0, "cpu")
+    done = costs.Past("a", "digits", "mlp", costs.model_steps(unit), work, 7.0, "cpu")
     assert costs.seconds(longer, [done]) == pytest.approx(21)
     assert costs.seconds(longer, [done], device="H100") is None
     wide = runner.units([arm(dataset="digits", widths=(400,))])[0]
@@ -336,7 +338,7 @@ def test_a_unit_is_laid_over_the_devices(monkeypatch, platform, count, size, gro
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
-    unit = next(u for u in runner.units(PROFILES["digits"]) if u.arm.name == "sgd")
+    unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
     arrays = synthetic_sweep.unit(32, unit.seeds, effects={"squared_gradient": -0.3}).arrays
     shard(tmp_path, "digits", unit, arrays=arrays)
     status, out, _ = igr("verdicts", "--arm", "sgd")
@@ -352,8 +354,8 @@ def test_verdicts_are_read_from_the_record(igr, tmp_path):
 
 
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):
-    _, _, err = igr("verdicts", "--set", "mu=0.1")
-    assert "mlp-sweep-digits+mu=0.1" in err
+    _, _, err = igr("verdicts", "--set", "mus=0.1")
+    assert "mlp-sweep-digits+mus=0.1" in err
 
 
 class Clock:

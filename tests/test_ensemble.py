@@ -22,8 +22,8 @@ from test_mlp import (
     random_layers,
 )
 
+from igrlib.training import Classifier, Ensemble, Layout, Members
 from igrlib.training.batches import batch_indices
-from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
 
 N, SIZES = 22, (12, 5, 4, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
@@ -403,7 +403,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 from jax.sharding import Mesh
 import test_ensemble as t
 from igrlib.training.batches import batch_indices
-from igrlib.training.ensemble import Classifier, Ensemble, Layout
+from igrlib.training import Classifier, Ensemble, Layout
 
 assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
 single = Classifier(lambda key: t.init(key, jnp.float32), t.logits)

@@ -16,8 +16,7 @@ import pytest
 
 from igrlib import records
 from igrlib.experiments.claim import claimed
-from igrlib.experiments.profiles import PROFILES
-from igrlib.experiments.runner import EXPERIMENT
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 
 # Imports once what takes seconds, then forks a child for each line of code it is sent. JAX makes
@@ -109,8 +108,8 @@ class Igr:
         return self.wait(self.start(*options, **keywords))
 
     def folder(self, settings=SETTINGS):
-        label, _ = changed("digits", PROFILES["digits"], pairs(settings))
-        return self.cwd / "out" / f"{EXPERIMENT}-{label}"
+        label, _ = changed("digits", MLP_SWEEP["digits"], pairs(settings))
+        return self.cwd / "out" / f"mlp-sweep-{label}"
 
     def shard(self, settings=SETTINGS):
         return self.folder(settings) / f"{UNIT}.npz"

@@ -45,7 +45,14 @@ def logits(params, images):
 def expected(images=IMAGES, labels=LABELS, layers=LAYERS):
     loss, gradient = loss_and_gradient_numpy(layers, images / 255, labels)
     _, outputs = forward_numpy(layers, images / 255)
-    return loss, (outputs.argmax(1) == labels).mean(), squared_norm_numpy(gradient)
+    arrays = [
+        (a, g)
+        for layer, slope in zip(layers, gradient, strict=True)
+        for a, g in zip(layer, slope, strict=True)
+    ]
+    scale_free = sum((a**2).sum() * (g**2).sum() for a, g in arrays)
+    accuracy = (outputs.argmax(1) == labels).mean()
+    return loss, accuracy, squared_norm_numpy(gradient), scale_free
 
 
 def test_cross_entropy_is_the_mean_in_nats():
@@ -59,7 +66,7 @@ def test_cross_entropy_is_the_mean_in_nats():
 @pytest.mark.parametrize("block", [4, 22, 23, 500])
 def test_scores_and_measures_of_a_split_in_blocks(block):
     """Blocks that leave 3 or 1 of the 23 examples over, one block, and less than one."""
-    loss, accuracy, squared_gradient = expected()
+    loss, accuracy, squared_gradient, scale_free = expected()
     assert 0 < accuracy < 1
     assert squared_gradient > 1e-3
 
@@ -70,8 +77,8 @@ def test_scores_and_measures_of_a_split_in_blocks(block):
 
     scores, found = both(PARAMS)
     np.testing.assert_allclose(scores, (loss, accuracy), rtol=1e-12)
-    assert found._fields == ("loss", "accuracy", "squared_gradient")
-    np.testing.assert_allclose(found, (loss, accuracy, squared_gradient), rtol=1e-12)
+    assert found._fields == ("loss", "accuracy", "squared_gradient", "scale_free")
+    np.testing.assert_allclose(found, (loss, accuracy, squared_gradient, scale_free), rtol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_split():
@@ -85,12 +92,13 @@ def test_memory_does_not_grow_with_the_split():
 def test_measures_in_float32():
     """The precision of the experiments: the same to about six digits."""
     single = jax.tree.map(lambda a: a.astype(jnp.float32), PARAMS)
-    loss, accuracy, squared_gradient = expected(layers=layers_of(single))
+    loss, accuracy, squared_gradient, scale_free = expected(layers=layers_of(single))
     found = jax.jit(lambda p: of.measures(logits, p, *DATA, block=10))(single)
     assert {a.dtype for a in found} == {jnp.dtype(jnp.float32)}
     np.testing.assert_allclose(found.loss, loss, rtol=1e-6)
     np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-7)
     np.testing.assert_allclose(found.squared_gradient, squared_gradient, rtol=1e-5)
+    np.testing.assert_allclose(found.scale_free, scale_free, rtol=1e-5)
 
 
 def test_images_are_taken_as_the_model_takes_them():

@@ -9,12 +9,11 @@ import pytest
 from jax.sharding import Mesh
 
 from igrlib import data
-from igrlib.experiments.mlp_sweep import build
+from igrlib.experiments.building import build
 from igrlib.experiments.preflight import check_unit, memory_of
-from igrlib.experiments.profiles import PROFILES
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.runner import units
-from igrlib.training.ensemble import Ensemble
-from igrlib.training.members import Layout
+from igrlib.training import Ensemble, Layout
 from igrlib.training.memory import available_bytes, check_fits
 
 MIB = 2**20
@@ -34,7 +33,7 @@ def no_random_numbers(monkeypatch):
 
 def built(group=1, width=50, batch_size=16, mu=0.0):
     arm = dataclasses.replace(
-        PROFILES["digits"][0],
+        MLP_SWEEP["digits"][0],
         widths=(width,),
         depth=3,
         learning_rates=(0.1, 0.2),
@@ -42,7 +41,7 @@ def built(group=1, width=50, batch_size=16, mu=0.0):
         seeds_per_unit=(2,),
         batch_sizes=(batch_size,),
         num_train=600,
-        mu=mu,
+        mus=(mu,),
     )
     (unit,) = units([arm])
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group=group)
@@ -60,8 +59,8 @@ def test_data_parameters_and_copies_are_exact():
     # (64·7 + 7) + 2 (7² + 7) + (7·10 + 10) numbers of 4 bytes.
     assert terms["parameters"] == 6 * 4 * (64 * 7 + 7 + 2 * (7**2 + 7) + 80)
     assert terms["parameters"] == nbytes(sweep.state.params)
-    assert terms["two chosen copies"] == nbytes(sweep.chosen)
-    assert terms["data"] == nbytes(sweep.splits)
+    assert terms["two chosen copies"] == nbytes(sweep.log.chosen)
+    assert terms["data"] == nbytes(sweep.log.splits)
     assert terms["orders of examples"] == nbytes(sweep.ensemble._orders)
 
 
@@ -72,13 +71,13 @@ def test_data_parameters_and_copies_are_exact():
 def test_the_workspace_is_what_the_compiler_plans_or_a_little_more(group, width, batch_size, mu):
     with jax.enable_x64(False):
         terms, sweep = built(group, width, batch_size, mu)
-        ensemble, params = sweep.ensemble, sweep.state.params
-        block = ensemble.take(params, ensemble.blocks(range(len(ensemble.members)))[0])
+        ensemble, models = sweep.ensemble, sweep.state.variables
+        block = ensemble.take(models, ensemble.blocks(range(len(ensemble.members)))[0])
         programs = [
             ensemble._advance.lower(
                 sweep.state, ensemble._given, ensemble._orders, *ensemble.data, 0, 10
             ),
-            jax.jit(sweep._closeup._lambda_max).lower(block, sweep.splits.train),
+            jax.jit(sweep.log._closeup._lambda_max).lower(block, sweep.log.splits.train),
         ]
         planned = [p.compile().memory_analysis().temp_size_in_bytes for p in programs]
     workspace = sum(terms[name] for name in ("new parameters", "gradients", "activations"))
@@ -95,7 +94,7 @@ def test_what_fits_passes_and_what_does_not_is_refused_with_the_sum():
 
 
 def test_on_the_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
-    arm = dataclasses.replace(PROFILES["digits"][0], num_seeds=(1,), seeds_per_unit=(1,))
+    arm = dataclasses.replace(MLP_SWEEP["digits"][0], num_seeds=(1,), seeds_per_unit=(1,))
     (unit,) = units([arm])
     dataset = data.load("digits")
     devices = [SimpleNamespace(platform=p) for p in ("cpu", "cpu", "gpu", "gpu")]

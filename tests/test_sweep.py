@@ -13,10 +13,13 @@ from test_measures import logits
 from test_mlp import layers_of, squared_norm_numpy
 
 from igrlib import records
+from igrlib.experiments.arrays import POINTS
 from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.sweep import POINTS, Schedule, Splits, Stopped, Sweep
+from igrlib.experiments.log import Splits
+from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.sweep import Stopped, Sweep
 from igrlib.measures import largest_hessian_eigenvalue
-from igrlib.training.ensemble import Ensemble, Layout, Members
+from igrlib.training import Ensemble, Layout, Members
 
 RNG = np.random.default_rng(5)
 RULE = RNG.normal(size=(12, 3))
@@ -62,8 +65,8 @@ def done():
     ensemble = built(MEMBERS, 5, group=2)
     sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
     told = []
-    held = jax.tree.map(np.array, (sweep.state, sweep.chosen))
-    blank = {name: array.copy() for name, array in sweep.arrays.items()}
+    held = jax.tree.map(np.array, (sweep.state, sweep.log.chosen))
+    blank = {name: array.copy() for name, array in sweep.log.arrays.items()}
     arrays = sweep.run(progress=lambda steps, what: told.append((steps, what)))
     state, at, models = ensemble.init(), 0, {}
     for step in SCHEDULE.scores:
@@ -78,7 +81,7 @@ def done():
 
 def measured(done, member, step, split):
     """Loss, accuracy and squared gradient of a model trained anew, in NumPy."""
-    return measured_numpy(*SPLITS[split], layers_of(model(done.models[step], member)))
+    return measured_numpy(*SPLITS[split], layers_of(model(done.models[step], member)))[:3]
 
 
 def reached(done, member, step):
@@ -98,8 +101,8 @@ def test_what_is_recorded_of_whom(done):
     kinds = {
         SCHEDULE.scores: ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
         SCHEDULE.gradients: (
-            "train_loss", "train_accuracy", "train_squared_gradient", "test_squared_gradient",
-            "norm",
+            "train_loss", "train_accuracy", "train_squared_gradient", "train_scale_free",
+            "test_squared_gradient", "norm",
         ),
     }  # fmt: skip
     for steps, names in kinds.items():
@@ -236,16 +239,16 @@ def test_progress_counts_steps_of_single_models(done):
 def second(done):
     """The sweep as it was at first, without compiling everything anew."""
     sweep = done.sweep
-    sweep.state, sweep.chosen = sweep.ensemble.lay(done.held)
-    sweep.arrays = {name: array.copy() for name, array in done.blank.items()}
+    sweep.state, sweep.log.chosen = sweep.ensemble.lay(done.held)
+    sweep.log.arrays = {name: array.copy() for name, array in done.blank.items()}
     sweep.step, sweep.tasks_done, sweep.seconds = 0, 0, 0.0
     return sweep
 
 
 def forget(sweep):
     """What another process would not have: were any of it used, the arrays would show it."""
-    sweep.state, sweep.chosen = jax.tree.map(jnp.zeros_like, (sweep.state, sweep.chosen))
-    sweep.arrays, sweep.step, sweep.tasks_done = {}, 10**6, 10**6
+    sweep.state, sweep.log.chosen = jax.tree.map(jnp.zeros_like, (sweep.state, sweep.log.chosen))
+    sweep.log.arrays, sweep.step, sweep.tasks_done = {}, 10**6, 10**6
 
 
 def assert_same_bits(found, expected):

@@ -5,13 +5,12 @@ Source: Section 6; chapter 7, *MNIST*.
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from igrlib.blocks.table import Blocks
-from igrlib.experiments.arm import num_params
 from igrlib.experiments.arrays import ALONG, POINTS
+from igrlib.experiments.sizes import size_of
 from igrlib.records import Record, Unit
 
 __all__ = ["arms", "blocks", "missing_units"]
@@ -72,7 +71,7 @@ def blocks(record: Record, arm: str) -> Blocks:
     for table in values.values():
         table[marks["diverged"]] = np.nan
     width, batch_size, seed = (np.array(column) for column in zip(*keys, strict=True))
-    sizes = {_block(unit)[0]: _num_params(unit.meta["unit_config"]) for unit in units}
+    sizes = {_block(unit)[0]: size_of(unit.meta["unit_config"]) for unit in units}
     m = np.array([sizes[n] for n in width.tolist()])
     points = tuple(units[0].meta["unit_config"].get("points", POINTS[:1]))
     return Blocks(arm, width, batch_size, seed, m, rates, finished, marks, values, shared, points)
@@ -103,10 +102,6 @@ def _block(unit: Unit) -> tuple[int, int]:
 
 def _seeds(unit: Unit) -> list[int]:
     return unit.arrays["seed"].tolist()
-
-
-def _num_params(config: dict[str, Any]) -> int:
-    return num_params(config["dataset"], config["width"], config.get("depth", 5))
 
 
 def _check_swept(unit: Unit) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Mistake", "mistakes", "units_named"]
@@ -20,14 +21,17 @@ def mistakes() -> Iterator[None]:
         raise Mistake(str(error)) from error
 
 
-def units_named(experiment: str, profile: str, settings: Sequence[str]) -> tuple[str, list[Any]]:
-    """The name of a profile with `settings` made in it, and its units."""
+def units_named(
+    experiment: str, profile: str, settings: Sequence[str], out: Path
+) -> tuple[Any, list[Any]]:
+    """The folder of an experiment's profile with `settings` made in it, and its units."""
     from igrlib._checks import one_of
     from igrlib.experiments import runner
-    from igrlib.experiments.profiles import PROFILES
+    from igrlib.experiments.folder import Folder
+    from igrlib.experiments.profiles import EXPERIMENTS
     from igrlib.experiments.settings import changed
 
-    one_of("the experiment", experiment, [runner.EXPERIMENT])
-    arms = PROFILES[one_of("--profile", profile, PROFILES)]
+    profiles = EXPERIMENTS[one_of("the experiment", experiment, EXPERIMENTS)]
+    arms = profiles[one_of("--profile", profile, profiles)]
     label, arms = changed(profile, arms, settings)
-    return label, runner.units(arms)
+    return Folder(out, experiment, label), runner.units(arms)

@@ -32,10 +32,10 @@ def run(args: argparse.Namespace) -> int:
         from igrlib.experiments.sweep import Stopped
 
         with mistakes():
-            label, units = units_named(args.experiment, args.profile, args.set)
+            folder, units = units_named(args.experiment, args.profile, args.set, args.out)
             expected, wanted = [unit.name for unit in units], _wanted(units, args.unit)
-            runner.merge(args.out, label, expected)
-            missing = runner.missing(args.out, label, wanted)
+            folder.merge(expected)
+            missing = folder.missing(wanted)
             _check_units(missing)
 
         def asked_to_stop() -> bool:
@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
                     shard = runner.run_unit(
                         unit,
                         layout,
-                        args.out,
-                        label,
+                        folder,
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
@@ -73,9 +72,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{unit.name}: done, {shard}", flush=True)
     if elsewhere:
         raise Mistake(f"another process runs {', '.join(elsewhere)}: wait for it, or stop it")
-    print(
-        f"{label}: {len(units) - _num_missing(args, label, units)} of {len(units)} units are done"
-    )
+    done = sum(folder.shard(unit).exists() for unit in units)
+    print(f"{folder.profile}: {done} of {len(units)} units are done")
     return 0
 
 
@@ -83,15 +81,13 @@ def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4."""
     from igrlib import records
     from igrlib._checks import one_of
-    from igrlib.experiments import runner
-    from igrlib.experiments.profiles import PROFILES
     from igrlib.verdicts import judge
 
     with mistakes():
-        label, _ = units_named(runner.EXPERIMENT, args.profile, args.set)
-        arms = [arm.name for arm in PROFILES[args.profile]]
+        folder, units = units_named("mlp-sweep", args.profile, args.set, args.out)
+        arms = list(dict.fromkeys(unit.arm.name for unit in units))
         arm = one_of("--arm", args.arm or arms[0], arms)
-        record = records.open_record(runner.record_path(args.out, label))
+        record = records.open_record(folder.path)
     for verdict in judge(record, arm=arm):
         print(verdict.sentence)
         for note in verdict.notes:
@@ -177,10 +173,3 @@ def _count(unit: Any) -> int:
     from igrlib.experiments.costs import models
 
     return models(unit)
-
-
-def _num_missing(args: argparse.Namespace, label: str, units: list[Any]) -> int:
-    from igrlib.experiments.runner import record_path
-
-    folder = record_path(args.out, label)
-    return sum(not (folder / f"{unit.name}.npz").exists() for unit in units)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from igrlib.cli.asked import Mistake, mistakes, units_named
 
@@ -10,41 +11,57 @@ __all__ = ["list_units"]
 
 def list_units(args: argparse.Namespace) -> int:
     """Print experiments, profiles and units, what they cost and what is missing."""
-    from igrlib.experiments import costs, runner
-    from igrlib.experiments.profiles import PROFILES
-    from igrlib.records import RecordError
+    from igrlib._checks import one_of
+    from igrlib.experiments import costs
+    from igrlib.experiments.profiles import ABOUT, EXPERIMENTS
 
     if args.set and args.profile is None:
         raise Mistake("--set needs a --profile to change")
-    wanted = [args.profile] if args.profile else list(PROFILES)
     with mistakes():
-        named = [units_named(runner.EXPERIMENT, profile, args.set) for profile in wanted]
-    finished = costs.past(sorted(args.out.glob(f"{runner.EXPERIMENT}-*")))
-    print(f"{runner.EXPERIMENT}: Section 6, learning rates, widths and batch sizes of an MLP")
-    for label, units in named:
-        width = max(len(unit.name) for unit in units)
-        rows: list[str] = []
-        to_do: list[float | None] = []
-        for number, unit in enumerate(units, 1):
-            try:
-                meta = runner.finished(args.out, label, unit)
-                state = "done" if meta else "missing"
-            except RecordError as error:
-                meta, state = None, f"cannot be used: {error}"
-            if meta is None and runner.checkpoint_path(args.out, label, unit).exists():
-                state = f"stopped, {state}"
-            took = meta["seconds"] if meta else costs.seconds(unit, finished)
-            if meta is None:
-                to_do.append(took)
-            about = f"{'' if meta else '~'}{_span(took)}" if took is not None else "?"
-            rows.append(
-                f"  {number:>4}  {unit.name:<{width}}  {costs.models(unit):>6}  "
-                f"{costs.model_steps(unit):>12,}  {about:>8}  {state}"
-            )
-        print(f"\n{label}: {_to_do(len(units), to_do)}")
-        print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
-        print("\n".join(rows))
+        if args.experiment is not None:
+            one_of("the experiment", args.experiment, EXPERIMENTS)
+        experiments = [args.experiment] if args.experiment else list(EXPERIMENTS)
+        named = {
+            experiment: [
+                units_named(experiment, profile, args.set, args.out)
+                for profile in ([args.profile] if args.profile else EXPERIMENTS[experiment])
+            ]
+            for experiment in experiments
+        }
+    for number, experiment in enumerate(experiments):
+        finished = costs.past(sorted(args.out.glob(f"{experiment}-*")))
+        print(f"{chr(10) if number else ''}{experiment}: {ABOUT[experiment]}")
+        for folder, units in named[experiment]:
+            _print_profile(folder, units, finished)
     return 0
+
+
+def _print_profile(folder: Any, units: Sequence[Any], finished: Sequence[Any]) -> None:
+    from igrlib.experiments import costs
+    from igrlib.records import RecordError
+
+    width = max(len(unit.name) for unit in units)
+    rows: list[str] = []
+    to_do: list[float | None] = []
+    for number, unit in enumerate(units, 1):
+        try:
+            meta = folder.finished(unit)
+            state = "done" if meta else "missing"
+        except RecordError as error:
+            meta, state = None, f"cannot be used: {error}"
+        if meta is None and folder.checkpoint(unit).exists():
+            state = f"stopped, {state}"
+        took = meta["seconds"] if meta else costs.seconds(unit, finished)
+        if meta is None:
+            to_do.append(took)
+        about = f"{'' if meta else '~'}{_span(took)}" if took is not None else "?"
+        rows.append(
+            f"  {number:>4}  {unit.name:<{width}}  {costs.models(unit):>6}  "
+            f"{costs.model_steps(unit):>12,}  {about:>8}  {state}"
+        )
+    print(f"\n{folder.profile}: {_to_do(len(units), to_do)}")
+    print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
+    print("\n".join(rows))
 
 
 def _to_do(total: int, seconds: Sequence[float | None]) -> str:

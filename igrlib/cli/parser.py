@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         "experiments, profiles, units, what they cost, what is missing",
         listing.list_units,
     )
+    found.add_argument("experiment", nargs="?", help="only this one (default: all)")
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
     run = command(
         "run", "run the units of a profile that are missing, and merge them", commands.run

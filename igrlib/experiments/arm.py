@@ -12,23 +12,26 @@ from typing import Literal
 import numpy as np
 
 from igrlib._checks import check_integer, one_of
-from igrlib.data import IMAGE_SHAPES, NUM_CLASSES
+from igrlib.data import IMAGE_SHAPES
 from igrlib.experiments.arrays import POINTS
 from igrlib.experiments.schedule import Schedule
 
-__all__ = ["Arm", "num_params", "schedule_of", "stops_of"]
+__all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One sweep: every combination of width, batch size, seed and learning rate."""
+    """One sweep: every combination of width, batch size, seed, learning rate and μ."""
 
     name: str
-    dataset: Literal["digits", "mnist"] = "mnist"
+    dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
+    model: Literal["mlp", "resnet18"] = "mlp"
     widths: tuple[int, ...] = (50, 100, 200, 400)
-    """Units n of each hidden layer."""
+    """Units n of each hidden layer of an MLP, or channels after the stem of a ResNet."""
     depth: int = 5
-    """Hidden layers."""
+    """Hidden layers of an MLP."""
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+    """Of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
     """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
     batch_sizes: tuple[int | None, ...] = (32,)
@@ -53,8 +56,9 @@ class Arm:
     gradient_every: int | None = 5_000
     """Steps between later measurements of gradients."""
     initial: Literal["haiku", "flax"] = "haiku"
-    mu: float = 0.0
-    """The explicit regularization rate."""
+    """The initial distribution of an MLP."""
+    mus: tuple[float, ...] = (0.0,)
+    """The explicit regularization rates μ of equation (8)."""
     points: tuple[str, ...] = ("validation",)
     """Where λ_max and the effect of noise are measured."""
     num_matvecs: int = 4
@@ -78,6 +82,12 @@ def stops_of(arm: Arm) -> list[int]:
     ]
 
 
+def combinations(arm: Arm) -> list[tuple[float, float, int]]:
+    """The learning rate, μ and number of steps of each model of a seed."""
+    steps = zip(arm.learning_rates, stops_of(arm), strict=True)
+    return [(h, mu, stop) for h, stop in steps for mu in arm.mus]
+
+
 def schedule_of(arm: Arm) -> Schedule:
     """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
     stops = stops_of(arm)
@@ -92,19 +102,12 @@ def schedule_of(arm: Arm) -> Schedule:
     return Schedule(tuple(scores), tuple(gradients))
 
 
-def num_params(dataset: str, width: int, depth: int = 5) -> int:
-    """The number m of parameters of an MLP with `depth` hidden layers of `width` units, and biases.
-
-    Source: Section 6, the legend of Figure 2.
-    """
-    pixels = math.prod(IMAGE_SHAPES[dataset])
-    return (pixels + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * NUM_CLASSES
-
-
 def _check_varied(arm: Arm) -> None:
     """What an arm combines: each has an entry, all of them differ, and each can be."""
-    one_of("dataset", arm.dataset, ("digits", "mnist"))
-    several = ("widths", "learning_rates", "batch_sizes", "points")
+    one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
+    one_of("model", arm.model, ("mlp", "resnet18"))
+    one_of("stem", arm.stem, ("imagenet", "cifar"))
+    several = ("widths", "learning_rates", "mus", "batch_sizes", "points")
     for name in (*several, "num_seeds", "seeds_per_unit"):
         if not isinstance(getattr(arm, name), tuple):
             raise TypeError(f"{name} must be a tuple, got {getattr(arm, name)!r}")
@@ -135,7 +138,8 @@ def _check_varied(arm: Arm) -> None:
         for number in values:
             check_integer(name, number, low=1)
     one_of("initial", arm.initial, ("haiku", "flax"))
-    _check_number("mu", arm.mu, positive=False)
+    for mu in arm.mus:
+        _check_number("mus", mu, positive=False)
 
 
 def _check_lengths(arm: Arm) -> None:

@@ -5,13 +5,15 @@ three points of `POINTS`; NaN where nothing was measured, −1 for a step that n
 
 - learning_rate, seed, mu, stop, diverged: (M,);
 - score_step: (S,); {validation, test}_{loss, accuracy}: (M, S);
-- gradient_step: (G,); train_{loss, accuracy, squared_gradient}, test_squared_gradient, norm:
-  (M, G);
+- gradient_step: (G,); train_{loss, accuracy, squared_gradient, scale_free},
+  test_squared_gradient, norm: (M, G), and with batch norm evaluated_{loss, squared_gradient}, of
+  the training split in evaluation mode;
 - level: (L,); crossing_{step, lambda_max, batch_squared_gradient}: (M, L), at the first measurement
   of gradients with a training loss below the level;
-- chosen_step, chosen_norm, chosen_{train, validation, test}_{loss, accuracy, squared_gradient},
-  chosen_{lambda_max, batch_squared_gradient}: (M, 3); chosen_noise_accuracy and its standard
-  deviation _sd over noise_sigma, chosen_noise_slope and _sd over slope_sigma: (M, 3, K).
+- chosen_step, chosen_norm, chosen_{train, validation, test}_{loss, accuracy, squared_gradient,
+  scale_free} and with batch norm chosen_evaluated_… too, chosen_{lambda_max,
+  batch_squared_gradient}: (M, 3); chosen_noise_accuracy and its standard deviation _sd over
+  noise_sigma, chosen_noise_slope and _sd over slope_sigma: (M, 3, K).
 
 Losses are in nats, accuracies between 0 and 1, squared gradients ‖∇E‖² of the mean loss of a whole
 split. Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
@@ -33,6 +35,9 @@ ALONG = {
         "train_loss",
         "train_accuracy",
         "train_squared_gradient",
+        "train_scale_free",
+        "evaluated_loss",
+        "evaluated_squared_gradient",
         "test_squared_gradient",
         "norm",
     ),
@@ -41,20 +46,33 @@ ALONG = {
 
 
 def empty_arrays(
-    members: int, schedule: Schedule, closeup: CloseUp, validation: bool
+    members: int,
+    schedule: Schedule,
+    closeup: CloseUp,
+    *,
+    validation: bool,
+    normalized: bool = False,
 ) -> dict[str, np.ndarray]:
-    """All arrays of a sweep of `members` models, with nothing measured yet."""
+    """All arrays of a sweep of `members` models, with nothing measured yet.
+
+    `validation`: whether there is such a split; `normalized`: whether there is batch norm.
+    """
     levels, points = len(schedule.levels), len(POINTS)
     steps = {"score_step": schedule.scores, "gradient_step": schedule.gradients}
 
     def nan(*shape: int) -> np.ndarray:
         return np.full((members, *shape), np.nan)
 
-    arrays = {name: nan(len(steps[grid])) for grid, names in ALONG.items() for name in names}
+    arrays = {
+        name: nan(len(steps[grid]))
+        for grid, names in ALONG.items()
+        for name in names
+        if normalized or not name.startswith("evaluated")
+    }
     arrays["crossing_step"] = np.full((members, levels), -1)
     arrays |= {f"crossing_{name}": nan(levels) for name in closeup.curvature_names}
     arrays["chosen_step"] = np.full((members, points), -1)
-    for name, shape in closeup.shapes(validation).items():
+    for name, shape in closeup.shapes(validation, normalized).items():
         arrays[f"chosen_{name}"] = nan(points, *shape)
     arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
     return arrays | {

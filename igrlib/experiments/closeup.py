@@ -15,12 +15,14 @@ from jaxtyping import Array
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 from igrlib.measures import (
+    Logits,
+    Measures,
     largest_hessian_eigenvalue,
     mean_squared_batch_gradient,
     measures,
     perturbed,
 )
-from igrlib.training.ensemble import Ensemble
+from igrlib.training import Ensemble, NormalizedClassifier, Variables
 
 __all__ = ["CloseUp", "CompiledCloseUp"]
 
@@ -48,10 +50,13 @@ class CloseUp:
 
     curvature_names: ClassVar[tuple[str, ...]] = ("lambda_max", "batch_squared_gradient")
 
-    def shapes(self, validation: bool) -> dict[str, tuple[int, ...]]:
-        """Names and shapes, for one model and point, of what `look` returns."""
-        splits = ("train", "validation", "test") if validation else ("train", "test")
-        names = [f"{s}_{m}" for s in splits for m in ("loss", "accuracy", "squared_gradient")]
+    def shapes(self, validation: bool, normalized: bool = False) -> dict[str, tuple[int, ...]]:
+        """Names and shapes, for one model and point, of what `look` returns.
+
+        With batch norm (`normalized`) the training split is measured in evaluation mode too.
+        """
+        splits = ["train", "test", *["validation"] * validation, *["evaluated"] * normalized]
+        names = [f"{split}_{measure}" for split in splits for measure in Measures._fields]
         noise, slope = (len(self.noise_sigmas),), (len(self.slope_sigmas),)
         return {
             **dict.fromkeys(("norm", *names, *self.curvature_names), ()),
@@ -65,85 +70,108 @@ class CloseUp:
 
 
 class CompiledCloseUp:
-    """A `CloseUp` for one ensemble, with what it measures of a block of models.
+    """A `CloseUp` for one ensemble, with what it measures of the `Variables` of a block of models.
 
-    measures: `(params, split) -> Measures`; norm: `params -> ‖θ‖`.
+    trained, evaluated: `(models, split) -> Measures`, with batch norm in training mode, as the
+    gradient that is descended on, and in evaluation mode; norm: `models -> ‖θ‖`.
     """
 
     closeup: CloseUp
-    measures: Callable[..., PyTree]
+    normalized: bool
+    trained: Callable[..., PyTree]
+    evaluated: Callable[..., PyTree]
     norm: Callable[..., PyTree]
 
     def __init__(self, closeup: CloseUp, ensemble: Ensemble) -> None:
         self.closeup = closeup
-        logits = ensemble.classifier.logits
+        model = ensemble.classifier
+        self.normalized = isinstance(model, NormalizedClassifier)
         self._same = ensemble.replicate
-        self.measures = ensemble.each(lambda p, split: measures(logits, p, *split))
-        self.norm = ensemble.each(lambda p: jnp.sqrt(squared_norm(p)))
+
+        def training(v: Variables) -> Callable[[PyTree, Array], Array]:
+            return lambda params, images: model.train(params, v.stats, images)[0]
+
+        def evaluating(v: Variables) -> Callable[[PyTree, Array], Array]:
+            return lambda params, images: model.evaluate(params, v.stats, images)
+
+        self.trained = ensemble.each(lambda v, split: measures(training(v), v.params, *split))
+        # Without batch norm it is the same program: compiled once.
+        self.evaluated = self.trained
+        if self.normalized:
+            self.evaluated = ensemble.each(
+                lambda v, split: measures(evaluating(v), v.params, *split)
+            )
+        self.norm = ensemble.each(lambda v: jnp.sqrt(squared_norm(v.params)))
         self._lambda_max = ensemble.each(
-            lambda p, split: largest_hessian_eigenvalue(
-                logits, p, *split, num_matvecs=closeup.num_matvecs
+            lambda v, split: largest_hessian_eigenvalue(
+                training(v), v.params, *split, num_matvecs=closeup.num_matvecs
             )
         )
         self._by_batch = ensemble.each(
-            lambda p, split: mean_squared_batch_gradient(
-                logits, p, *split, batch_size=closeup.batch_size
+            lambda v, split: mean_squared_batch_gradient(
+                training(v), v.params, *split, batch_size=closeup.batch_size
             )
         )
-        self._slopes = ensemble.each(self._slopes_after_noise(logits))
-        self._accuracies = ensemble.each(self._accuracies_after_noise(logits))
+        self._slopes = ensemble.each(
+            lambda v, *rest: self._slopes_after_noise(training(v), v.params, *rest)
+        )
+        self._accuracies = ensemble.each(
+            lambda v, *rest: self._accuracies_after_noise(evaluating(v), v.params, *rest)
+        )
 
-    def curvature(self, params: PyTree, train: tuple[Array, Array]) -> dict[str, np.ndarray]:
+    def curvature(self, models: PyTree, train: tuple[Array, Array]) -> dict[str, np.ndarray]:
         """λ_max and the mean of ‖∇E_B‖², for each model of a block."""
         return {
-            "lambda_max": np.asarray(self._lambda_max(params, train)),
-            "batch_squared_gradient": np.asarray(self._by_batch(params, train)),
+            "lambda_max": np.asarray(self._lambda_max(models, train)),
+            "batch_squared_gradient": np.asarray(self._by_batch(models, train)),
         }
 
-    def look(self, params: PyTree, splits: Any, *, deep: bool) -> dict[str, np.ndarray]:
+    def look(self, models: PyTree, splits: Any, *, deep: bool) -> dict[str, np.ndarray]:
         """All measures of a block of models; the costly ones where `deep`."""
-        found = {"norm": np.asarray(self.norm(params))}
-        for name, split in splits._asdict().items():
+        measured = {
+            "train": (self.trained, splits.train),
+            "validation": (self.evaluated, splits.validation),
+            "test": (self.evaluated, splits.test),
+        }
+        if self.normalized:
+            measured["evaluated"] = (self.evaluated, splits.train)
+        found = {"norm": np.asarray(self.norm(models))}
+        for name, (measure, split) in measured.items():
             if split is not None:
-                for field, values in self.measures(params, split)._asdict().items():
+                for field, values in measure(models, split)._asdict().items():
                     found[f"{name}_{field}"] = np.asarray(values)
         if deep:
-            found |= self.curvature(params, splits.train)
+            found |= self.curvature(models, splits.train)
             sigmas = self._same(jnp.asarray(self.closeup.slope_sigmas, jnp.float32))
-            mean, sd = self._slopes(params, splits.train, sigmas)
+            mean, sd = self._slopes(models, splits.train, sigmas)
             found |= {"noise_slope": np.asarray(mean), "noise_slope_sd": np.asarray(sd)}
             sigmas = self._same(jnp.asarray(self.closeup.noise_sigmas, jnp.float32))
-            mean, sd = self._accuracies(params, splits.test, sigmas)
+            mean, sd = self._accuracies(models, splits.test, sigmas)
             found |= {"noise_accuracy": np.asarray(mean), "noise_accuracy_sd": np.asarray(sd)}
         return found
 
-    def _slopes_after_noise(self, logits: Callable[..., Array]) -> Callable[..., Any]:
-        draws = self.closeup.slope_draws
+    def _slopes_after_noise(
+        self, logits: Logits, params: PyTree, train: tuple[Array, Array], sigmas: Array
+    ) -> tuple[Array, Array]:
+        def slope(sigma: Array, key: Array) -> Array:
+            noisy = perturbed(params, key, sigma)
+            return jnp.sqrt(measures(logits, noisy, *train).squared_gradient)
 
-        def slopes(params: PyTree, train: tuple[Array, Array], sigmas: Array) -> Any:
-            def slope(sigma: Array, key: Array) -> Array:
-                noisy = perturbed(params, key, sigma)
-                return jnp.sqrt(measures(logits, noisy, *train).squared_gradient)
+        return _over_draws(slope, sigmas, _draw_keys(2, self.closeup.slope_draws))
 
-            return _over_draws(slope, sigmas, _draw_keys(2, draws))
-
-        return slopes
-
-    def _accuracies_after_noise(self, logits: Callable[..., Array]) -> Callable[..., Any]:
+    def _accuracies_after_noise(
+        self, logits: Logits, params: PyTree, test: tuple[Array, Array], sigmas: Array
+    ) -> tuple[Array, Array]:
         draws, parts = self.closeup.noise_draws, self.closeup.noise_parts
+        size = len(test[1]) // parts
+        images, labels = (a[: parts * size].reshape(parts, size, *a.shape[1:]) for a in test)
 
-        def accuracies(params: PyTree, test: tuple[Array, Array], sigmas: Array) -> Any:
-            size = len(test[1]) // parts
-            images, labels = (a[: parts * size].reshape(parts, size, *a.shape[1:]) for a in test)
+        def accuracy(sigma: Array, key_and_part: tuple[Array, Array]) -> Array:
+            key, part = key_and_part
+            outputs = logits(perturbed(params, key, sigma), images[part])
+            return jnp.mean(jnp.argmax(outputs, -1) == labels[part])
 
-            def accuracy(sigma: Array, key_and_part: tuple[Array, Array]) -> Array:
-                key, part = key_and_part
-                outputs = logits(perturbed(params, key, sigma), images[part])
-                return jnp.mean(jnp.argmax(outputs, -1) == labels[part])
-
-            return _over_draws(accuracy, sigmas, (_draw_keys(3, draws), jnp.arange(draws) % parts))
-
-        return accuracies
+        return _over_draws(accuracy, sigmas, (_draw_keys(3, draws), jnp.arange(draws) % parts))
 
 
 def _draw_keys(purpose: int, draws: int) -> Array:

@@ -4,8 +4,10 @@ Source: not in the paper; the appendix *How to reproduce*.
 """
 
 from igrlib.data import Dataset, Split
+from igrlib.experiments.building import check_splits
 from igrlib.experiments.costs import models
-from igrlib.experiments.mlp_sweep import Unit, check_splits, classifier_of
+from igrlib.experiments.networks import model_of
+from igrlib.experiments.units import Unit
 from igrlib.training.members import Layout
 from igrlib.training.memory import available_bytes, check_fits, device_bytes
 
@@ -30,19 +32,17 @@ def check_unit(unit: Unit, dataset: Dataset, layout: Layout) -> None:
 
 def memory_of(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, int]:
     """Bytes that each device needs for a unit, by what they are for."""
-    classifier = classifier_of(unit, dataset)
     held = unit.arm.num_train + unit.arm.num_validation
     data = _nbytes(dataset.train, held) + _nbytes(dataset.test, len(dataset.test.labels))
     orders = 4 * len(unit.seeds) * unit.arm.num_train
     return {"orders of examples": orders} | device_bytes(
-        classifier.init,
-        classifier.logits,
+        model_of(unit, dataset),
         dataset.train.images[0],
         num_models=-(-models(unit) // layout.block) * layout.group,
         group=layout.group,
         batch_size=unit.batch_size,
         num_matvecs=unit.arm.num_matvecs,
-        regularized=unit.arm.mu > 0,
+        regularized=any(unit.arm.mus),
         data=data,
     )
 

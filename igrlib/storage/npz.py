@@ -107,6 +107,7 @@ def digest(arrays: Arrays, meta: Mapping[str, Any]) -> str:
 
 
 def checked_arrays(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The arrays, if names are plain and values numbers, text or bools; refuses others by name."""
     for name, array in arrays.items():
         if not isinstance(name, str):
             raise TypeError(f"the names of arrays must be str, got {name!r}")

@@ -19,10 +19,10 @@ from jaxtyping import Array
 
 from igrlib._typing import PyTree
 from igrlib.training.batches import epoch_order, steps_per_epoch
-from igrlib.training.members import Classifier, Layout, Members, State
+from igrlib.training.members import Layout, Members, Model, State, Variables
 from igrlib.training.steps import Given, compiled_steps
 
-__all__ = ["Classifier", "Ensemble", "Layout", "Members", "State"]
+__all__ = ["Ensemble"]
 
 
 class Ensemble:
@@ -30,13 +30,14 @@ class Ensemble:
 
     `images` and `labels` are the training split, kept on the devices as they come (bytes);
     `batch_size` equal to their number is full-batch gradient descent, with no shuffling. Every
-    model starts from `classifier.init` with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
-    the same with E_B + μ‖∇E_B‖² where any μ is above 0. `data` is the split as it lies on every
-    device. Raises `ValueError` for images and labels of different number or a batch larger than the
-    split.
+    model starts as `classifier` does with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
+    the same with E_B + μ‖∇E_B‖² where any μ is above 0; with batch norm E_B is the loss in training
+    mode, and the statistics are those of its first pass at θ. `data` is the split as it lies on
+    every device. Raises `ValueError` for images and labels of different number or a batch larger
+    than the split.
     """
 
-    classifier: Classifier
+    classifier: Model
     members: Members
     layout: Layout
     batch_size: int
@@ -47,7 +48,7 @@ class Ensemble:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Model,
         members: Members,
         images: np.ndarray,
         labels: np.ndarray,
@@ -80,8 +81,8 @@ class Ensemble:
             )
         )
 
-        def start(seed: Array) -> PyTree:
-            return classifier.init(jax.random.fold_in(jax.random.key(seed), 0))
+        def start(seed: Array) -> Variables:
+            return classifier.start(jax.random.fold_in(jax.random.key(seed), 0))
 
         def orders(epoch: Array) -> Array:
             keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(different)
@@ -110,7 +111,8 @@ class Ensemble:
     def init(self) -> State:
         """Every model at step 0."""
         diverged = self.lay(jnp.full(self.padded, -1, jnp.int32))
-        return State(self._start(self._given.seeds), diverged)
+        start = self._start(self._given.seeds)
+        return State(start.params, start.stats, diverged)
 
     def advance(self, state: State, first: int, last: int) -> State:
         """The state after the steps first … last − 1; `state` is given up to it (donated).
@@ -164,13 +166,13 @@ class Ensemble:
         padded = [*members, *[members[-1]] * (-len(members) % size)] if len(members) else []
         return [np.asarray(padded[k : k + size]) for k in range(0, len(padded), size)]
 
-    def take(self, params: PyTree, block: np.ndarray) -> PyTree:
+    def take(self, models: PyTree, block: np.ndarray) -> PyTree:
         """The models of a block, laid over the devices."""
         if np.array_equal(block, np.arange(self.padded)):
-            return params
+            return models
         # By way of the host: a gather across devices is a collective operation, and those of
         # several programs can wait for each other for ever on a CPU with few threads.
-        return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], params))
+        return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], models))
 
 
 def _padded(values: Sequence[float], extra: int, filler: float) -> Array:

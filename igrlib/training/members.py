@@ -5,7 +5,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from jax.sharding import Mesh
@@ -14,18 +14,58 @@ from jaxtyping import Array
 from igrlib._checks import check_integer
 from igrlib._typing import PyTree
 
-__all__ = ["Classifier", "Layout", "Members", "State"]
+__all__ = ["Classifier", "Layout", "Members", "Model", "NormalizedClassifier", "State", "Variables"]
+
+
+class Variables(NamedTuple):
+    """What a model is made of: `params`, which are trained, and `stats`, the moving averages that
+    batch norm keeps; {} where there is none."""
+
+    params: PyTree
+    stats: PyTree
 
 
 @dataclass(frozen=True)
 class Classifier:
     """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
 
-    `logits` takes the images as they are stored, bytes, and scales them itself.
+    `logits` takes the images as they are stored, bytes, and scales them itself. It is the same in
+    training and evaluation; a model with batch norm is a `NormalizedClassifier`.
     """
 
     init: Callable[[Array], PyTree]
     logits: Callable[[PyTree, Array], Array]
+
+    def start(self, key: Array) -> Variables:
+        """The variables before the first step."""
+        return Variables(self.init(key), {})
+
+    def train(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+        """Logits in training mode, and the statistics after these images."""
+        return self.logits(params, images), stats
+
+    def evaluate(self, params: PyTree, stats: PyTree, images: Array) -> Array:
+        """Logits in evaluation mode."""
+        del stats
+        return self.logits(params, images)
+
+
+@dataclass(frozen=True)
+class NormalizedClassifier:
+    """A model with batch norm to train: the three functions that a `Classifier` has as methods.
+
+    `train` normalises by the images that it is given, so that each logit depends on all of them;
+    `evaluate` by the statistics. Both take the images as they are stored.
+
+    Source: Appendix A.5; chapter 8, *ResNet-18*.
+    """
+
+    start: Callable[[Array], Variables]
+    train: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
+    evaluate: Callable[[PyTree, PyTree, Array], Array]
+
+
+Model: TypeAlias = Classifier | NormalizedClassifier
 
 
 @dataclass(frozen=True)
@@ -85,8 +125,15 @@ class Layout:
 class State(NamedTuple):
     """The ensemble at one time; every leaf has the (padded) ensemble axis first.
 
-    `params`: the models; `diverged`: the step at which a batch loss was not finite, or −1.
+    `params` and `stats`: the models, see `Variables`; `diverged`: the step at which a batch loss
+    was not finite, or −1.
     """
 
     params: PyTree
+    stats: PyTree
     diverged: Array
+
+    @property
+    def variables(self) -> Variables:
+        """Parameters and statistics."""
+        return Variables(self.params, self.stats)

@@ -7,7 +7,7 @@ Source: Section 6; chapter 7, *MNIST*.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from jaxtyping import Array
 
 from igrlib._typing import PyTree
 from igrlib.measures import BLOCK
+from igrlib.training.members import Model, Variables
 
 __all__ = ["available_bytes", "check_fits", "device_bytes"]
 
 
 def device_bytes(
-    init: Callable[[Array], PyTree],
-    logits: Callable[[PyTree, Array], Array],
+    classifier: Model,
     image: Any,
     *,
     num_models: int,
@@ -38,20 +38,22 @@ def device_bytes(
     `image` is one image of the split (its shape and dtype count), `num_models` how many models the
     device holds, `group` how many of them it works on at once, `num_matvecs` the vectors that
     λ_max keeps, `data` the bytes of the splits; `regularized` says whether any μ is above 0.
-    Parameters are there three times: as trained, and as chosen by validation and test accuracy.
+    Parameters, with the statistics of batch norm, are there three times: as trained, and as chosen
+    by validation and test accuracy.
 
     Source: Appendix A.5; chapter 7.
     """
-    params = jax.eval_shape(init, jax.eval_shape(lambda: jax.random.key(0)))
-    model = _nbytes(params)
+    variables = jax.eval_shape(classifier.start, jax.eval_shape(lambda: jax.random.key(0)))
+    model = _nbytes(variables)
 
     def kept(num_examples: int) -> int:
         """What reverse mode keeps of a pass through the model, its parameters left out."""
         images = jax.ShapeDtypeStruct((num_examples, *image.shape), image.dtype)
-        back = jax.eval_shape(
-            lambda p, x: jax.vjp(lambda q: jnp.sum(logits(q, x)), p)[1], params, images
-        )
-        return max(_nbytes(back) - model, 0)
+
+        def back(v: Variables, x: Array) -> Any:
+            return jax.vjp(lambda p: jnp.sum(classifier.train(p, v.stats, x)[0]), v.params)[1]
+
+        return max(_nbytes(jax.eval_shape(back, variables, images)) - model, 0)
 
     # The gradient of ‖∇E‖² goes backwards through a gradient.
     step = (3 if regularized else 1) * kept(batch_size)

@@ -13,10 +13,10 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
-from igrlib.measures import cross_entropy
-from igrlib.regularizer import gradient_regularized_loss
+from igrlib.measures import mean_cross_entropy
+from igrlib.regularizer import gradient_regularized_value_and_grad
 from igrlib.training.batches import steps_per_epoch
-from igrlib.training.members import Classifier, Layout, State
+from igrlib.training.members import Layout, Model, State
 
 __all__ = ["Given", "compiled_steps"]
 
@@ -35,7 +35,7 @@ class Given(NamedTuple):
 
 
 def compiled_steps(
-    classifier: Classifier,
+    model: Model,
     layout: Layout,
     *,
     batch_size: int,
@@ -50,8 +50,8 @@ def compiled_steps(
     device. Without `layout.loop` the program takes the one step `first` and contains no loop.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
-    one = partial(_step, classifier.logits, regularized)
-    axes = (0, 0, 0, 0, None, None) if full else (0,) * 6
+    one = partial(_step, model, regularized)
+    axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
     batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
 
     def step(t: Array, state: State, given: Given, orders: Array, data: Any) -> State:
@@ -62,8 +62,10 @@ def compiled_steps(
             at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
             x, y = (a[at(given.order)] for a in data)
         active = (t < given.stops) & (state.diverged < 0)
-        params, finite = batched(state.params, active, given.rates, given.mus, x, y)
-        return State(params, jnp.where(active & ~finite, t, state.diverged))
+        params, stats, finite = batched(
+            state.params, state.stats, active, given.rates, given.mus, x, y
+        )
+        return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
 
     def on_device(
         state: State,
@@ -105,20 +107,27 @@ def compiled_steps(
 
 
 def _step(
-    logits: Callable[[PyTree, Array], Array],
+    model: Model,
     regularized: bool,
     params: PyTree,
+    stats: PyTree,
     active: Array,
     rate: Array,
     mu: Array,
     x: Array,
     y: Array,
-) -> tuple[PyTree, Array]:
-    """One step of one model, and whether its batch loss was finite."""
-    loss = cross_entropy(logits)
+) -> tuple[PyTree, PyTree, Array]:
+    """One step of one model, its statistics after it, and whether its batch loss was finite."""
+
+    def loss(params: PyTree) -> tuple[Array, PyTree]:
+        outputs, after = model.train(params, stats, x)
+        return mean_cross_entropy(outputs, y), after
+
     if regularized:
-        loss = gradient_regularized_loss(loss, mu)
-    value, gradient = jax.value_and_grad(loss)(params, x, y)
+        value_and_grad = gradient_regularized_value_and_grad(loss, mu, has_aux=True)
+    else:
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+    (value, after), gradient = value_and_grad(params)
     finite = jnp.isfinite(value)
     move = active & finite
 
@@ -126,7 +135,9 @@ def _step(
         # A choice and not a product: 0 times a gradient that is not finite is not 0.
         return p - jnp.where(move, rate.astype(p.dtype) * g, 0)
 
-    return jax.tree.map(moved, params, gradient), finite
+    # Statistics keep their type, whatever that of the images they are computed from.
+    kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
+    return jax.tree.map(moved, params, gradient), kept, finite
 
 
 def _one_model(step: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:

@@ -48,7 +48,7 @@ def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
     import jax
     from jax.sharding import Mesh
 
-    from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
+    from igrlib.training import Classifier, Ensemble, Layout, Members
 
     mesh = Mesh(np.array(devices), ("models",))
     count = sizes.models

@@ -1,21 +1,16 @@
-"""What is measured of a classifier, on whole splits and never on a batch.
-
-Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
-and walks through the split in blocks, so that memory does not grow with the split. Gradients are
-computed at full matrix precision.
+"""Loss, accuracy and gradient of a whole split, block by block.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Integer, Num
-from matfree import decomp, eig
 
 from igrlib._checks import check_integer
 from igrlib._trees import squared_norm
@@ -23,20 +18,22 @@ from igrlib._typing import PyTree
 
 __all__ = [
     "BLOCK",
+    "Logits",
     "Measures",
     "Scores",
     "cross_entropy",
-    "largest_hessian_eigenvalue",
+    "mean_cross_entropy",
     "mean_squared_batch_gradient",
     "measures",
-    "perturbed",
     "scores",
+    "sum_over_blocks",
+    "totals",
 ]
 
 BLOCK = 500
 """Examples of a split that are taken at once: the fastest of those tried at width 50 on a CPU."""
 
-Logits = Callable[[PyTree, Array], Array]
+Logits: TypeAlias = Callable[[PyTree, Array], Array]
 
 
 class Scores(NamedTuple):
@@ -49,23 +46,32 @@ class Scores(NamedTuple):
 class Measures(NamedTuple):
     """The loss E, the accuracy, and ‖∇E‖², the square of the slope, of a whole split.
 
-    R_IG is `squared_gradient` over the number of parameters, λR_IG is h/4 times it.
-    Source: eqs. (3), (4), Proposition 3.3; chapter 7.
+    R_IG is `squared_gradient` over the number of parameters, λR_IG is h/4 times it. `scale_free` is
+    Σ_l ‖θ_l‖²‖∂E/∂θ_l‖² over the arrays θ_l of parameters: where batch norm makes the scale of one
+    irrelevant, its gradient is as much smaller as it is longer, and the product is left as it is.
+    Source: eqs. (3), (4), Proposition 3.3; `scale_free` is not in the paper; chapters 7 and 8.
     """
 
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
     squared_gradient: Float[Array, ""]
+    scale_free: Float[Array, ""]
 
 
 def cross_entropy(logits: Logits) -> Callable[[PyTree, Array, Array], Float[Array, ""]]:
     """The loss `(params, images, labels) -> E`, the mean cross entropy in nats."""
 
     def loss(params: PyTree, images: Array, labels: Array) -> Float[Array, ""]:
-        outputs = logits(params, images)
-        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+        return mean_cross_entropy(logits(params, images), labels)
 
     return loss
+
+
+def mean_cross_entropy(
+    outputs: Float[Array, "n classes"], labels: Integer[Array, " n"]
+) -> Float[Array, ""]:
+    """The mean cross entropy in nats of logits."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
 
 
 def scores(
@@ -78,7 +84,7 @@ def scores(
 ) -> Scores:
     """Loss and accuracy of a whole split, `block` examples at a time."""
 
-    total = _sum_over_blocks(partial(_totals, logits, params), images, labels, block)
+    total = sum_over_blocks(partial(totals, logits, params), images, labels, block)
     return Scores(*(s / len(labels) for s in total))
 
 
@@ -90,13 +96,20 @@ def measures(
     *,
     block: int = BLOCK,
 ) -> Measures:
-    """Loss, accuracy and ‖∇E‖² of a whole split, `block` examples at a time."""
+    """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `block` examples at a time.
 
-    part = partial(jax.value_and_grad(partial(_totals, logits), has_aux=True), params)
+    Where `logits` are those of batch norm in training mode they depend on the block as a whole: E
+    is then the mean over these fixed consecutive blocks of the loss that each of them gives.
+    """
+
+    part = partial(jax.value_and_grad(partial(totals, logits), has_aux=True), params)
     with jax.default_matmul_precision("highest"):
-        (loss, correct), gradient = _sum_over_blocks(part, images, labels, block)
+        (loss, correct), gradient = sum_over_blocks(part, images, labels, block)
     n = len(labels)
-    return Measures(loss / n, correct / n, squared_norm(jax.tree.map(lambda g: g / n, gradient)))
+    gradient = jax.tree.map(lambda g: g / n, gradient)
+    by_array = jax.tree.map(lambda p, g: squared_norm(p) * squared_norm(g), params, gradient)
+    scale_free = jax.tree.reduce(jnp.add, by_array)
+    return Measures(loss / n, correct / n, squared_norm(gradient), scale_free)
 
 
 def mean_squared_batch_gradient(
@@ -124,62 +137,8 @@ def mean_squared_batch_gradient(
     return jnp.mean(squares)
 
 
-def largest_hessian_eigenvalue(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    num_matvecs: int = 10,
-    block: int = BLOCK,
-) -> Float[Array, ""]:
-    """λ_max of ∇²E over a whole split, by Lanczos' method (`matfree`) from the gradient.
-
-    `num_matvecs` products of the Hessian with a vector, each about three gradients; the estimate
-    is from below, and starts at the gradient because that lies mostly along the largest
-    eigenvectors.
-
-    Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
-    """
-
-    gradient = jax.grad(lambda p, x, y: _totals(logits, p, x, y)[0])
-
-    def product(v: PyTree) -> PyTree:
-        def part(x: Array, y: Array) -> PyTree:
-            return jax.jvp(lambda p: gradient(p, x, y), (params,), (v,))[1]
-
-        return jax.tree.map(
-            lambda s: s / len(labels), _sum_over_blocks(part, images, labels, block)
-        )
-
-    with jax.default_matmul_precision("highest"):
-        start = _sum_over_blocks(partial(gradient, params), images, labels, block)
-        # Lanczos' method divides by the length of its start: never 0, even at a flat point.
-        start = jax.tree.map(lambda g: g + jnp.finfo(g.dtype).tiny ** 0.5, start)
-        lanczos = eig.eigh_partial(decomp.tridiag_sym(num_matvecs, custom_vjp=False))
-        values, _ = lanczos(product, start)
-    return jnp.max(values)
-
-
-def perturbed(params: PyTree, key: Array, sigma: Float[Array, ""]) -> PyTree:
-    """θ(1 + η) with η drawn from N(0, σ²) for each parameter; σ is a standard deviation, ≥ 0.
-
-    Source: Section 6, Figure 3; chapter 7.
-    Differs from the paper: it does not say whether its σ is a deviation or a variance.
-    """
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(
-        structure,
-        [
-            a * (1 + sigma.astype(a.dtype) * jax.random.normal(k, a.shape, a.dtype))
-            for a, k in zip(leaves, keys, strict=True)
-        ],
-    )
-
-
-def _totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
-    """The sums of the losses and of the right answers."""
+def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
+    """The sums over examples of the losses and of the right answers."""
     outputs = logits(params, x)
     losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
     return jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype)
@@ -189,7 +148,7 @@ def _blocks(a: Array, number: int, size: int) -> Array:
     return a[: number * size].reshape(number, size, *a.shape[1:])
 
 
-def _sum_over_blocks(
+def sum_over_blocks(
     part: Callable[[Array, Array], Any], images: Array, labels: Array, block: int
 ) -> Any:
     """The sum of `part` over consecutive blocks, the last one as short as it comes."""

@@ -1,4 +1,4 @@
-"""igrlib.experiments.mlp_sweep and its profiles: counting, NumPy, and MNIST itself."""
+"""igrlib.experiments.building, units and profiles: counting, NumPy, and MNIST itself."""
 
 import json
 
@@ -12,11 +12,12 @@ from test_mlp import forward_numpy, layers_of
 
 from igrlib import data
 from igrlib.experiments.arm import schedule_of, stops_of
-from igrlib.experiments.mlp_sweep import build, units_of
-from igrlib.experiments.profiles import PROFILES
+from igrlib.experiments.building import build
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.units import units_of
 from igrlib.measures import scores
 from igrlib.models.mlp import mlp
-from igrlib.training.ensemble import Classifier, Ensemble, Layout, Members
+from igrlib.training import Classifier, Ensemble, Layout, Members
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
 
@@ -38,9 +39,9 @@ def test_units_are_every_combination_once():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", MLP_SWEEP)
 def test_units_of_the_profiles(profile):
-    units = [unit for arm in PROFILES[profile] for unit in units_of(arm)]
+    units = [unit for arm in MLP_SWEEP[profile] for unit in units_of(arm)]
     names = [unit.name for unit in units]
     assert len(set(names)) == len(names) > 0
     for unit in units:
@@ -50,7 +51,7 @@ def test_units_of_the_profiles(profile):
         assert config["seeds"] == list(unit.seeds)
         assert list(config["steps"].values()) == stops_of(unit.arm)
         assert set(unit.arm.points) <= {"validation", "test", "final"}
-    for arm in PROFILES[profile]:
+    for arm in MLP_SWEEP[profile]:
         sizes = {"digits": 1_500, "mnist": 60_000}
         assert arm.num_train + arm.num_validation <= sizes[arm.dataset]
         # Every model is measured at its end.
@@ -86,7 +87,7 @@ def test_splits_are_the_first_and_the_last_training_images(sweep, digits):
         "validation": [a[held] for a in digits.train],
         "test": digits.test,
     }
-    for name, (images, labels) in sweep.splits._asdict().items():
+    for name, (images, labels) in sweep.log.splits._asdict().items():
         np.testing.assert_array_equal(images, expected[name][0])
         np.testing.assert_array_equal(labels, expected[name][1])
         assert images.dtype == np.uint8
@@ -171,3 +172,30 @@ def test_mnist_is_learned_and_the_same_twice():
     _, outputs = forward_numpy(layers_of(params), mnist.test.images / 255)
     assert accuracy == pytest.approx((outputs.argmax(1) == mnist.test.labels).mean(), abs=3e-4)
     assert accuracy > 0.85
+
+
+def test_a_resnet_from_end_to_end(digits):
+    """Two steps of width 1 on the digits: both modes are measured, and the classes start alike."""
+    arm = changed(
+        model="resnet18",
+        widths=(1,),
+        stem="cifar",
+        learning_rates=(0.1,),
+        mus=(0.0, 0.01),
+        num_seeds=(1,),
+        batch_sizes=(20,),
+        num_validation=0,
+        min_steps=2,
+        max_steps=2,
+    )
+    sweep = build(next(units_of(arm)), digits, Layout(LAYOUT.mesh, loop=False))
+    arrays = sweep.run()
+    assert arrays["mu"].tolist() == [0.0, np.float32(0.01)]
+    for name in ("train_loss", "evaluated_loss", "test_loss"):
+        assert arrays[name].shape[0] == 2
+        np.testing.assert_allclose(arrays[name][:, 0], np.log(10), rtol=1e-6)
+        assert np.isfinite(arrays[name][:, -1]).all()
+    assert (arrays["train_loss"][:, -1] != arrays["evaluated_loss"][:, -1]).all()
+    assert arrays["train_loss"][0, -1] != arrays["train_loss"][1, -1]
+    assert (arrays["train_scale_free"][:, -1] > 0).all()
+    np.testing.assert_array_equal(arrays["diverged"], -1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
 
-__all__ = ["PROFILES"]
+__all__ = ["MLP_SWEEP"]
 
 _DIGITS = Arm(
     "gd",
@@ -28,7 +28,7 @@ _DIGITS = Arm(
     points=(),
 )
 
-PROFILES: dict[str, tuple[Arm, ...]] = {
+MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter: full batch, the theorem's only literal case.
     # Then batches, which live in the record only.
     "digits": (

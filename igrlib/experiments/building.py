@@ -1,0 +1,62 @@
+"""A unit of a sweep built: its network, its data on the devices, its schedule.
+
+Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
+"""
+
+import numpy as np
+
+from igrlib.data import Dataset
+from igrlib.experiments.arm import Arm, combinations, schedule_of
+from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.log import Splits
+from igrlib.experiments.networks import model_of
+from igrlib.experiments.sweep import Sweep
+from igrlib.experiments.units import Unit
+from igrlib.training import Ensemble, Layout, Members
+
+__all__ = ["build", "check_splits"]
+
+
+def check_splits(arm: Arm, dataset: Dataset) -> None:
+    """Raise `ValueError` where the splits asked for are larger than the data set."""
+    available = len(dataset.train.labels)
+    if arm.num_train + arm.num_validation > available:
+        raise ValueError(
+            f"num_train + num_validation must be at most the {available} training images of "
+            f"{dataset.name}, got {arm.num_train} + {arm.num_validation}"
+        )
+
+
+def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
+    """The sweep of a unit, its data on the devices.
+
+    Raises `ValueError` where the splits asked for are larger than the data set.
+    """
+    arm = unit.arm
+    check_splits(arm, dataset)
+    each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
+    members = Members(*zip(*each, strict=True))
+    images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
+    ensemble = Ensemble(
+        model_of(unit, dataset),
+        members,
+        images[: arm.num_train],
+        labels[: arm.num_train],
+        batch_size=unit.batch_size,
+        layout=layout,
+    )
+    held = slice(len(labels) - arm.num_validation, len(labels))
+    place = ensemble.replicate
+    splits = Splits(
+        train=ensemble.data,
+        validation=(place(images[held]), place(labels[held])) if arm.num_validation else None,
+        test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
+    )
+    closeup = CloseUp(
+        unit.batch_size,
+        points=arm.points,
+        num_matvecs=arm.num_matvecs,
+        noise_draws=arm.noise_draws,
+        slope_draws=arm.slope_draws,
+    )
+    return Sweep(ensemble, splits, schedule_of(arm), closeup)

@@ -1,0 +1,75 @@
+"""Where the record of an experiment lies, and what is there.
+
+Source: not in the paper; the appendix *How to reproduce*.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from igrlib import records
+from igrlib.experiments.units import Unit
+
+__all__ = ["Folder"]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The record of an experiment under a profile, in the folder of results `out`."""
+
+    out: Path
+    experiment: str
+    profile: str
+
+    @property
+    def path(self) -> Path:
+        """Where the shards and the manifest lie."""
+        return self.out / f"{self.experiment}-{self.profile}"
+
+    def shard(self, unit: Unit) -> Path:
+        """The file of a finished unit."""
+        return self.path / f"{unit.name}.npz"
+
+    def checkpoint(self, unit: Unit) -> Path:
+        """Where a unit that was stopped waits."""
+        return self.path / "checkpoints" / f"{unit.name}.npz"
+
+    def finished(self, unit: Unit) -> dict[str, Any] | None:
+        """The metadata of a unit's shard, None where the unit is not done.
+
+        Raises `RecordError` for a shard that is damaged, or was made with another configuration.
+        """
+        path = self.shard(unit)
+        if not path.exists():
+            return None
+        meta = records.load(path)[1]
+        was, wanted = meta.get("unit_config", {}), json.loads(json.dumps(unit.config()))
+        for field in sorted(was.keys() & wanted.keys()):
+            if was[field] != wanted[field]:
+                raise records.RecordError(
+                    f"{path} was recorded with {field} = {was[field]!r}, the profile has "
+                    f"{wanted[field]!r} now; move it away to run it anew, or name another --out"
+                )
+        return meta
+
+    def missing(self, wanted: Iterable[Unit]) -> list[Unit]:
+        """The units that have no shard yet; raises `RecordError` as `finished` does."""
+        return [unit for unit in wanted if self.finished(unit) is None]
+
+    def merge(self, expected: Sequence[str] | None = None) -> None:
+        """Write the manifest anew from the shards that lie here, wherever they were made.
+
+        `expected` names all units of the profile; None keeps the names that the manifest has.
+        Removes what killed processes left half written, and checkpoints of units that are done.
+        Raises `RecordError` or `OSError`; does nothing where there is no shard.
+        """
+        shards = {path.name for path in self.path.glob("[!.]*.npz")}
+        for path in (self.path, self.path / "checkpoints"):
+            records.sweep(path)
+        for waiting in (self.path / "checkpoints").glob("[!.]*.npz"):
+            if waiting.name in shards:
+                waiting.unlink(missing_ok=True)
+        if shards:
+            records.rebuild_manifest(self.path, expected_units=expected)

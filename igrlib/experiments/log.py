@@ -1,0 +1,183 @@
+"""What has been measured of the models of a sweep so far, and its best models.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from igrlib._typing import PyTree
+from igrlib.experiments.arrays import POINTS, empty_arrays
+from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.schedule import Schedule
+from igrlib.measures import scores
+from igrlib.training import Ensemble, State, Variables
+
+__all__ = ["Log", "Splits"]
+
+
+class Splits(NamedTuple):
+    """Images and labels by split, on the devices; `validation` may be None."""
+
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array] | None
+    test: tuple[Array, Array]
+
+
+class Log:
+    """Measures an ensemble into `arrays`, NaN where nothing was measured.
+
+    `chosen` holds a copy of each model where it was most accurate, by validation and by test
+    accuracy; `models` are those at step 0.
+    """
+
+    splits: Splits
+    schedule: Schedule
+    closeup: CloseUp
+    chosen: dict[str, Variables]
+    arrays: dict[str, np.ndarray]
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        splits: Splits,
+        schedule: Schedule,
+        closeup: CloseUp,
+        models: Variables,
+    ) -> None:
+        self._ensemble, self.splits = ensemble, splits
+        self.schedule, self.closeup = schedule, closeup
+        self.chosen = {point: jax.tree.map(jnp.copy, models) for point in POINTS[:2]}
+        members, model = ensemble.members, ensemble.classifier
+        self._closeup = closeup.compiled(ensemble)
+        self.arrays = empty_arrays(
+            len(members),
+            schedule,
+            closeup,
+            validation=splits.validation is not None,
+            normalized=self._closeup.normalized,
+        )
+        self.arrays |= {
+            "learning_rate": np.asarray(members.learning_rates),
+            "seed": np.asarray(members.seeds),
+            "mu": np.asarray(members.mus),
+            "stop": np.asarray(members.stops),
+        }
+        self._scores = ensemble.each(
+            lambda v, split: scores(
+                lambda params, images: model.evaluate(params, v.stats, images), v.params, *split
+            )
+        )
+
+    def has(self, at: int) -> bool:
+        """Whether step `at` of the schedule is measured."""
+        return bool(self.arrays["score_done"][self.schedule.scores.index(at)])
+
+    def measure(self, state: State, at: int) -> None:
+        """Measure what the schedule has for step `at`, and choose the best models so far."""
+        alive, arrays = self._alive(state, at), self.arrays
+        models, column = state.variables, self.schedule.scores.index(at)
+        for split in ("validation", "test"):
+            data = getattr(self.splits, split)
+            if data is None or not len(alive):
+                continue
+            found = self._over(models, alive, lambda v, data=data: self._scores(v, data))
+            arrays[f"{split}_loss"][alive, column] = found.loss
+            arrays[f"{split}_accuracy"][alive, column] = found.accuracy
+            self._choose(split, models, alive, found.accuracy, at)
+        if at in self.schedule.gradients and len(alive):
+            self._measure_gradients(models, alive, self.schedule.gradients.index(at), at)
+        arrays["score_done"][column] = True
+
+    def reached(self, state: State, point: str) -> list[np.ndarray]:
+        """The models that came to one of `POINTS`, in blocks."""
+        if point == "final":
+            alive = self.host(state.diverged) < 0
+            steps = np.where(alive, self._ensemble.members.stops, -1)
+            self.arrays["chosen_step"][:, POINTS.index("final")] = steps
+        reached = np.flatnonzero(self.arrays["chosen_step"][:, POINTS.index(point)] >= 0)
+        return self._ensemble.blocks(reached.tolist())
+
+    def look_closely(self, state: State, point: str, block: np.ndarray) -> None:
+        """Measure all that there is of a block of models at one of `POINTS`."""
+        column = POINTS.index(point)
+        models = self._ensemble.take(self.chosen.get(point, state.variables), block)
+        found = self._closeup.look(models, self.splits, deep=point in self.closeup.points)
+        for name, values in found.items():
+            self.arrays[f"chosen_{name}"][block, column] = values
+
+    def host(self, array: Array) -> np.ndarray:
+        """Values of the models, those of the padding left out."""
+        return np.asarray(array)[: len(self._ensemble.members)].copy()
+
+    def _alive(self, state: State, at: int) -> np.ndarray:
+        """Models that reached step `at` and are finite."""
+        diverged = self.host(state.diverged)
+        return np.flatnonzero((diverged < 0) & (np.asarray(self._ensemble.members.stops) >= at))
+
+    def _measure_gradients(
+        self, models: Variables, alive: np.ndarray, column: int, at: int
+    ) -> None:
+        arrays = self.arrays
+        train = self._over(models, alive, lambda v: self._closeup.trained(v, self.splits.train))
+        test = self._over(models, alive, lambda v: self._closeup.evaluated(v, self.splits.test))
+        for name, values in train._asdict().items():
+            arrays[f"train_{name}"][alive, column] = values
+        if self._closeup.normalized:
+            still = self._over(
+                models, alive, lambda v: self._closeup.evaluated(v, self.splits.train)
+            )
+            arrays["evaluated_loss"][alive, column] = still.loss
+            arrays["evaluated_squared_gradient"][alive, column] = still.squared_gradient
+        arrays["test_squared_gradient"][alive, column] = test.squared_gradient
+        arrays["norm"][alive, column] = self._over(models, alive, self._closeup.norm)
+        for k, level in enumerate(self.schedule.levels):
+            fresh = alive[(train.loss < level) & (arrays["crossing_step"][alive, k] < 0)]
+            if not len(fresh):
+                continue
+            arrays["crossing_step"][fresh, k] = at
+            # A model that falls through two levels at once is looked at once.
+            if k + 1 < len(self.schedule.levels):
+                below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
+                fresh = fresh[~below]
+            if len(fresh):
+                found = self._over(
+                    models, fresh, lambda v: self._closeup.curvature(v, self.splits.train)
+                )
+                for name, values in found.items():
+                    arrays[f"crossing_{name}"][fresh, k] = values
+
+    def _choose(
+        self, name: str, models: Variables, alive: np.ndarray, accuracy: np.ndarray, at: int
+    ) -> None:
+        """Keep a copy of every model that is more accurate than ever before."""
+        best = self.arrays[f"chosen_{name}_accuracy_then"]
+        better = ~(accuracy <= best[alive])  # The first of all is better than NaN.
+        who = alive[better]
+        best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at
+        chosen = self._ensemble.lay(np.isin(np.arange(self._ensemble.padded), who))
+        self.chosen[name] = _choose(chosen, models, self.chosen[name])
+
+    def _over(
+        self, models: Variables, members: np.ndarray, function: Callable[[PyTree], Any]
+    ) -> Any:
+        """`function` of all `members`, block by block, joined on the host."""
+        parts = []
+        for block in self._ensemble.blocks(members.tolist()):
+            some = self._ensemble.take(models, block)
+            parts.append(jax.tree.map(np.asarray, function(some)))
+        joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)
+        return jax.tree.map(lambda a: a[: len(members)], joined)
+
+
+@jax.jit
+def _choose(better: Array, new: PyTree, old: PyTree) -> PyTree:
+    def leaf(n: Array, o: Array) -> Array:
+        return jnp.where(better.reshape(-1, *[1] * (n.ndim - 1)), n, o)
+
+    return jax.tree.map(leaf, new, old)

@@ -1,0 +1,49 @@
+"""An arm cut into independent units, one for each width, batch size and block of seeds.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from igrlib.experiments.arm import Arm, stops_of
+
+__all__ = ["Unit", "units_of"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of an arm that trains together: a width, a batch size and a block of seeds."""
+
+    arm: Arm
+    width: int
+    batch_size: int
+    seeds: tuple[int, ...]
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        seeds = f"s{self.seeds[0]:02d}-{self.seeds[-1]:02d}"
+        batch = f"b{self.batch_size:05d}"
+        object.__setattr__(self, "name", f"{self.arm.name}-n{self.width:04d}-{batch}-{seeds}")
+
+    def config(self) -> dict[str, Any]:
+        """What makes this unit what it is, as JSON."""
+        return {
+            **asdict(self.arm),
+            "width": self.width,
+            "batch_size": self.batch_size,
+            "seeds": list(self.seeds),
+            "steps": dict(zip(map(str, self.arm.learning_rates), stops_of(self.arm), strict=True)),
+        }
+
+
+def units_of(arm: Arm) -> Iterator[Unit]:
+    """The units of an arm, first seeds first."""
+    for k, width in enumerate(arm.widths):
+        seeds = arm.num_seeds[k if len(arm.num_seeds) > 1 else 0]
+        block = arm.seeds_per_unit[k if len(arm.seeds_per_unit) > 1 else 0]
+        for batch_size in arm.batch_sizes:
+            for first in range(0, seeds, block):
+                members = tuple(range(first, min(first + block, seeds)))
+                yield Unit(arm, width, batch_size or arm.num_train, members)

@@ -1,0 +1,36 @@
+"""What is measured of a classifier, on whole splits and never on a batch.
+
+Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
+and walks through the split in blocks, so that memory does not grow with the split. Gradients are
+computed at full matrix precision.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+from igrlib.measures.curvature import largest_hessian_eigenvalue
+from igrlib.measures.noise import perturbed
+from igrlib.measures.splits import (
+    BLOCK,
+    Logits,
+    Measures,
+    Scores,
+    cross_entropy,
+    mean_cross_entropy,
+    mean_squared_batch_gradient,
+    measures,
+    scores,
+)
+
+__all__ = [
+    "BLOCK",
+    "Logits",
+    "Measures",
+    "Scores",
+    "cross_entropy",
+    "largest_hessian_eigenvalue",
+    "mean_cross_entropy",
+    "mean_squared_batch_gradient",
+    "measures",
+    "perturbed",
+    "scores",
+]

@@ -1,0 +1,201 @@
+"""Models with batch norm in the trainer and the sweep, against Flax and NumPy one at a time."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+from test_ensemble import host, model, same_bits
+
+from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.log import Splits
+from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.sweep import Sweep
+from igrlib.measures import measures
+from igrlib.regularizer import gradient_regularized_loss
+from igrlib.training import Ensemble, Layout, Members, NormalizedClassifier, Variables
+from igrlib.training.batches import batch_indices
+
+N = 24
+RNG = np.random.default_rng(2)
+IMAGES = RNG.integers(0, 256, (N, 3, 4, 1), np.uint8)
+LABELS = RNG.integers(0, 3, N).astype(np.int32)
+TEST = RNG.integers(0, 256, (9, 3, 4, 1), np.uint8), RNG.integers(0, 3, 9).astype(np.int32)
+# One stops early, one is regularized, one leaves the finite numbers.
+MEMBERS = Members((0.5, 0.1, 0.1, 1e35), (5, 5, 8, 8), (12, 7, 12, 12), (0.0, 0.0, 0.3, 0.0))
+
+
+class Network(nn.Module):
+    """A layer whose units batch norm makes as long as it likes, and one that it does not."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        x = images.reshape(len(images), -1).astype(jnp.float64) / 255
+        x = nn.Dense(4, use_bias=False, param_dtype=jnp.float64, name="first")(x)
+        norm = nn.BatchNorm(not train, momentum=0.9, param_dtype=jnp.float64, dtype=jnp.float64)
+        return nn.Dense(3, param_dtype=jnp.float64, name="last")(nn.relu(norm(x)))
+
+
+NET = Network()
+
+
+def start(key):
+    made = NET.init(key, jnp.asarray(IMAGES[:2]), True)
+    # Flax makes them in float32.
+    stats = jax.tree.map(lambda a: a.astype(jnp.float64), made["batch_stats"])
+    return Variables(made["params"], stats)
+
+
+def train(params, stats, images):
+    made = {"params": params, "batch_stats": stats}
+    logits, changed = NET.apply(made, images, True, mutable=["batch_stats"])
+    return logits, changed["batch_stats"]
+
+
+def evaluate(params, stats, images):
+    return NET.apply({"params": params, "batch_stats": stats}, images, False)
+
+
+NORMALIZED = NormalizedClassifier(start, train, evaluate)
+
+
+def ensemble(members=MEMBERS, group=1, loop=True):
+    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group, loop)
+    return Ensemble(NORMALIZED, members, IMAGES, LABELS, batch_size=8, layout=layout)
+
+
+def cross_entropy(logits, labels):
+    logits = logits - logits.max(-1, keepdims=True)
+    return -jnp.mean(
+        (logits - jnp.log(jnp.exp(logits).sum(-1, keepdims=True)))[jnp.arange(len(labels)), labels]
+    )
+
+
+def trained_alone(k, steps):
+    """Member k after `steps`, one compiled step at a time."""
+
+    @jax.jit
+    def step(variables, x, y):
+        def loss(params):
+            logits, after = train(params, variables.stats, x)
+            return cross_entropy(logits, y), after
+
+        regularized = gradient_regularized_loss(loss, MEMBERS.mus[k], has_aux=True)
+        (_, after), gradient = jax.value_and_grad(regularized, has_aux=True)(variables.params)
+        h = MEMBERS.learning_rates[k]
+        return Variables(jax.tree.map(lambda p, g: p - h * g, variables.params, gradient), after)
+
+    root = jax.random.key(MEMBERS.seeds[k])
+    variables = start(jax.random.fold_in(root, 0))
+    for t in range(steps):
+        at = batch_indices(jax.random.fold_in(root, 1), t, N, 8)
+        variables = step(variables, jnp.asarray(IMAGES)[at], jnp.asarray(LABELS)[at])
+    return variables
+
+
+@pytest.fixture(scope="module")
+def trained():
+    made = ensemble()
+    return host(made.advance(made.init(), 0, 12))
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_parameters_and_statistics_are_those_of_a_model_trained_alone(trained, k):
+    expected = trained_alone(k, MEMBERS.stops[k])
+    rtol = 1e-6 if MEMBERS.mus[k] else 1e-9  # h and μ are float32 in the ensemble.
+    for found, wanted in zip(
+        jax.tree.leaves(model(trained.variables, k)), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-7)
+    mean = model(trained.stats, k)["BatchNorm_0"]["mean"]
+    assert np.abs(mean).min() > 1e-3
+
+
+@pytest.mark.parametrize(("group", "loop"), [(2, True), (1, False), (4, False)])
+def test_groups_and_single_steps_give_the_same_to_rounding(trained, group, loop):
+    made = ensemble(group=group, loop=loop)
+    found = host(made.advance(made.init(), 0, 12))
+    for k in range(3):
+        for one, other in zip(
+            jax.tree.leaves(model(found.variables, k)),
+            jax.tree.leaves(model(trained.variables, k)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_calls_of_any_length_give_the_same_bits(trained):
+    made = ensemble()
+    state = made.init()
+    for first, last in ((0, 1), (1, 5), (5, 12)):
+        state = made.advance(state, first, last)
+    assert same_bits(host(state), trained)
+
+
+def test_a_model_that_left_the_finite_numbers_keeps_the_statistics_that_it_had(trained):
+    diverged = int(trained.diverged[3])
+    assert 0 < diverged < 12
+    made = ensemble()
+    before = host(made.advance(made.init(), 0, diverged))
+    assert same_bits(model(before.variables, 3), model(trained.variables, 3))
+
+
+def test_what_is_measured_in_training_and_in_evaluation_mode():
+    """Means and variances of the block in the one, the moving averages in the other."""
+    made = ensemble(Members((0.5,), (5,), (20,), (0.0,)))
+    place = made.replicate
+    splits = Splits(made.data, None, tuple(place(a) for a in TEST))
+    close = CloseUp(8, points=("final",), num_matvecs=2, noise_draws=2, noise_parts=3,
+                    noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
+    sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
+    arrays = sweep.run()
+    variables = model(host(sweep.state).variables, 0)
+
+    def layer_numpy(images, moving):
+        x = images.reshape(len(images), -1) / 255 @ variables.params["first"]["kernel"]
+        stats = variables.stats["BatchNorm_0"]
+        mean, var = (stats["mean"], stats["var"]) if moving else (x.mean(0), x.var(0))
+        norm = variables.params["BatchNorm_0"]
+        x = (x - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
+        return (
+            np.maximum(x, 0) @ variables.params["last"]["kernel"] + variables.params["last"]["bias"]
+        )
+
+    def loss_numpy(images, labels, moving):
+        logits = layer_numpy(images, moving)
+        logits = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        return -logits[range(len(labels)), labels].mean()
+
+    expected = {
+        "train_loss": loss_numpy(IMAGES, LABELS, False),
+        "evaluated_loss": loss_numpy(IMAGES, LABELS, True),
+        "test_loss": loss_numpy(*TEST, True),
+    }
+    assert abs(expected["train_loss"] - expected["evaluated_loss"]) > 1e-3
+    for name, value in expected.items():
+        np.testing.assert_allclose(arrays[name][0, -1], value, rtol=1e-9)
+        np.testing.assert_allclose(arrays[f"chosen_{name}"][0, 2], value, rtol=1e-9)
+    ratio = arrays["evaluated_squared_gradient"] / arrays["train_squared_gradient"]
+    assert (np.abs(np.log(ratio)) > 0.01).all()
+    assert np.isfinite(arrays["chosen_lambda_max"][0, 2])
+
+
+def test_the_scale_of_a_normalized_kernel_changes_the_gradient_and_not_its_scale_free_form():
+    """‖∇E‖ falls as 1/c in that kernel, ‖θ_l‖²‖∂E/∂θ_l‖² stays."""
+    variables = jax.tree.map(np.asarray, start(jax.random.key(3)))
+    longer = jax.tree.map(np.copy, variables.params)
+    longer["first"]["kernel"] *= 10
+
+    def found(params):
+        def logits(p, images):
+            return train(p, variables.stats, images)[0]
+
+        data = jnp.asarray(IMAGES), jnp.asarray(LABELS)
+        return jax.jit(lambda p: measures(logits, p, *data))(params)
+
+    short, long = found(variables.params), found(longer)
+    # The ε of batch norm beside variances of about 0.1.
+    np.testing.assert_allclose(long.loss, short.loss, rtol=1e-3)
+    np.testing.assert_allclose(long.scale_free, short.scale_free, rtol=5e-3)
+    assert long.squared_gradient < 0.9 * short.squared_gradient
