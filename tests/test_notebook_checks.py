@@ -1,5 +1,6 @@
 """The comparison of notebooks catches what it should: book/conftest.py and notebooks.py."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import nbformat.v4 as nbf
+import numpy as np
 import pytest
+from PIL import Image
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 CELL = "print('slope 2.718281828 after 1000 steps, noise', 3e-17)\n0.5 * 25000"
@@ -109,6 +112,26 @@ def test_recording_twice_gives_the_same_file(tmp_path):
     assert path.read_bytes() == first
     assert b"image/png" in first
     assert tool.problems(path) == []
+
+
+def png(image):
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_images_are_kept_in_few_colours_and_once_only():
+    """A picture of 1,000 colours stays within a few shades of itself; a transparent one is left."""
+    ramp = np.linspace(0, 255, 1000).reshape(20, 50).astype(np.uint8)
+    picture = Image.fromarray(np.stack([ramp, ramp[::-1], 255 - ramp, 0 * ramp + 255], -1), "RGBA")
+    small = tool.few_colours(png(picture))
+    with Image.open(io.BytesIO(small)) as image:
+        assert image.mode == "P"
+        shades = np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(picture)[..., :3])
+    assert shades.max() <= 12
+    assert tool.few_colours(small) == small
+    picture.putalpha(128)
+    assert tool.few_colours(png(picture)) == png(picture)
 
 
 def nbf_text(cells):
