@@ -41,7 +41,7 @@ def strip_png(data):
 
 
 def few_colours(data):
-    """An opaque PNG with a palette of 256 colours; one that has a palette already stays as it is."""
+    """An opaque PNG with a palette of 256 colours; one with a palette stays as it is."""
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
