@@ -21,6 +21,8 @@ class StopSignals:
     handlers wait until a compiled program returns, which may take a minute.
     """
 
+    told: bool
+
     def __init__(self) -> None:
         self.told = False
 
