@@ -334,7 +334,11 @@ def test_a_unit_is_laid_over_the_devices(monkeypatch, platform, count, size, gro
     (unit,) = runner.units([arm()])
     assert costs.models(unit) == 5
     layout = runner.layout_of(unit, [Device(k) for k in range(count)])
-    assert (layout.mesh.size, layout.group) == (size, group)
+    assert (layout.mesh.size, layout.group, layout.loop) == (size, group, True)
+    # On a CPU convolutions do badly inside of a loop.
+    (resnet,) = runner.units([arm(model="resnet18")])
+    layout = runner.layout_of(resnet, [Device(k) for k in range(count)])
+    assert layout.loop is (platform != "cpu")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):

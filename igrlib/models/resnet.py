@@ -1,8 +1,8 @@
 """ResNet-18 with batch norm, as Haiku builds it, which the paper used.
 
 Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
-Differs from the paper: it names only "ResNet-18" and Haiku. The accuracies it reports, near 75 %
-without augmentation, are those of `hk.nets.ResNet18` with its stem for ImageNet.
+Differs from the paper: it names only "ResNet-18" and Haiku. That the network is `hk.nets.ResNet18`
+with its stem for ImageNet is our reading of it, suggested by accuracies near 75 %.
 """
 
 from functools import partial
@@ -80,7 +80,7 @@ def resnet18(
     `width` channels after the stem, 64 in the paper's network, 2, 4 and 8 times as many further on.
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
-    CIFAR-10 and which costs sixteen times as much. Weights are drawn as in `igrlib.models.mlp`,
+    CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as in `igrlib.models.mlp`,
     scales start at 1, offsets and the last layer at 0. Raises `TypeError` or `ValueError` for sizes
     that are no positive integers or another `stem`.
 
