@@ -21,6 +21,7 @@ from igrlib.measures import (
     mean_squared_batch_gradient,
     measures,
     perturbed,
+    scores,
 )
 from igrlib.training import Ensemble, NormalizedClassifier, Variables
 
@@ -72,12 +73,14 @@ class CloseUp:
 class CompiledCloseUp:
     """A `CloseUp` for one ensemble, with what it measures of the `Variables` of a block of models.
 
-    trained, evaluated: `(models, split) -> Measures`, with batch norm in training mode, as the
-    gradient that is descended on, and in evaluation mode; norm: `models -> ‖θ‖`.
+    scores: `(models, split) -> Scores` in evaluation mode; trained, evaluated: `-> Measures`, with
+    batch norm in training mode, as the gradient that is descended on, and in evaluation mode;
+    norm: `models -> ‖θ‖`.
     """
 
     closeup: CloseUp
     normalized: bool
+    scores: Callable[..., PyTree]
     trained: Callable[..., PyTree]
     evaluated: Callable[..., PyTree]
     norm: Callable[..., PyTree]
@@ -88,12 +91,13 @@ class CompiledCloseUp:
         self.normalized = isinstance(model, NormalizedClassifier)
         self._same = ensemble.replicate
 
-        def training(v: Variables) -> Callable[[PyTree, Array], Array]:
+        def training(v: Variables) -> Logits:
             return lambda params, images: model.train(params, v.stats, images)[0]
 
-        def evaluating(v: Variables) -> Callable[[PyTree, Array], Array]:
+        def evaluating(v: Variables) -> Logits:
             return lambda params, images: model.evaluate(params, v.stats, images)
 
+        self.scores = ensemble.each(lambda v, split: scores(evaluating(v), v.params, *split))
         self.trained = ensemble.each(lambda v, split: measures(training(v), v.params, *split))
         # Without batch norm it is the same program: compiled once.
         self.evaluated = self.trained

@@ -15,7 +15,6 @@ from igrlib._typing import PyTree
 from igrlib.experiments.arrays import POINTS, empty_arrays
 from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.schedule import Schedule
-from igrlib.measures import scores
 from igrlib.training import Ensemble, State, Variables
 
 __all__ = ["Log", "Splits"]
@@ -38,7 +37,6 @@ class Log:
 
     splits: Splits
     schedule: Schedule
-    closeup: CloseUp
     chosen: dict[str, Variables]
     arrays: dict[str, np.ndarray]
 
@@ -51,9 +49,9 @@ class Log:
         models: Variables,
     ) -> None:
         self._ensemble, self.splits = ensemble, splits
-        self.schedule, self.closeup = schedule, closeup
+        self.schedule = schedule
         self.chosen = {point: jax.tree.map(jnp.copy, models) for point in POINTS[:2]}
-        members, model = ensemble.members, ensemble.classifier
+        members = ensemble.members
         self._closeup = closeup.compiled(ensemble)
         self.arrays = empty_arrays(
             len(members),
@@ -68,11 +66,6 @@ class Log:
             "mu": np.asarray(members.mus),
             "stop": np.asarray(members.stops),
         }
-        self._scores = ensemble.each(
-            lambda v, split: scores(
-                lambda params, images: model.evaluate(params, v.stats, images), v.params, *split
-            )
-        )
 
     def has(self, at: int) -> bool:
         """Whether step `at` of the schedule is measured."""
@@ -86,7 +79,7 @@ class Log:
             data = getattr(self.splits, split)
             if data is None or not len(alive):
                 continue
-            found = self._over(models, alive, lambda v, data=data: self._scores(v, data))
+            found = self._over(models, alive, lambda v, data=data: self._closeup.scores(v, data))
             arrays[f"{split}_loss"][alive, column] = found.loss
             arrays[f"{split}_accuracy"][alive, column] = found.accuracy
             self._choose(split, models, alive, found.accuracy, at)
@@ -107,7 +100,7 @@ class Log:
         """Measure all that there is of a block of models at one of `POINTS`."""
         column = POINTS.index(point)
         models = self._ensemble.take(self.chosen.get(point, state.variables), block)
-        found = self._closeup.look(models, self.splits, deep=point in self.closeup.points)
+        found = self._closeup.look(models, self.splits, deep=point in self._closeup.closeup.points)
         for name, values in found.items():
             self.arrays[f"chosen_{name}"][block, column] = values
 

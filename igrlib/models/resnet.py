@@ -81,8 +81,8 @@ def resnet18(
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
     CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as in
-    `igrlib.models.mlp`, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or `ValueError` for sizes
-    that are no positive integers or another `stem`.
+    `igrlib.models.mlp`, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or
+    `ValueError` for sizes that are no positive integers or another `stem`.
 
     Source: Appendix A.5; chapter 8.
     Differs from Haiku: moving averages start at mean 0 and variance 1 and are not corrected for
