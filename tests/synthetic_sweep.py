@@ -24,21 +24,24 @@ def unit(
     arm="sgd",
     points=("validation",),
     steps=STEPS,
+    mus=(0.0,),
+    mu_effects=None,
 ):
     """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
 
     ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
-    logarithms is exact.
+    logarithms is exact. Of each quantity, μ adds `mu_effects` times μ.
     """
-    effects = {**PARAMS, **(effects or {})}
-    members = list(itertools.product(seeds, rates))
-    seed, h = (np.array(column) for column in zip(*members, strict=True))
+    effects, mu_effects = {**PARAMS, **(effects or {})}, {**PARAMS, **(mu_effects or {})}
+    members = list(itertools.product(seeds, rates, mus))
+    seed, h, mu = (np.array(column) for column in zip(*members, strict=True))
     rng = np.random.default_rng([width, *seeds])
     block = {s: np.random.default_rng([width, s]).normal() for s in seeds}
     of_block, x = np.array([block[s] for s in seed.tolist()]), np.log2(h / 0.01)
 
     def noisy(name):
-        return effects[name] * x + spread * rng.normal(size=len(members))
+        exact = effects[name] * x + mu_effects[name] * mu
+        return exact + spread * rng.normal(size=len(members))
 
     steps = np.array(steps)
     log_loss = np.log(2.3) - (0.5 + 20 * h[:, None]) * steps**0.5 / 5
@@ -63,6 +66,7 @@ def unit(
     arrays = {
         "learning_rate": h,
         "seed": seed,
+        "mu": mu,
         "diverged": np.full(len(members), -1, np.int32),
         "stop": np.full(len(members), 3000),
         "gradient_step": steps,

@@ -45,6 +45,17 @@ def test_combinations_are_every_rate_with_every_mu():
     assert combinations(arm) == [(0.5, 0.0, 32), (0.5, 0.2, 32), (0.1, 0.0, 40), (0.1, 0.2, 40)]
 
 
+def test_a_matched_arm_has_the_regularizer_of_each_rate_at_the_smallest_one():
+    """μ = (h − 0.1)/4 at 0.1, for an equal physical time, each pair once."""
+    arm = changed(learning_rates=(0.5, 0.3, 0.1), matched=True, max_steps=160)
+    plain = [(0.5, 0.0, 32), (0.3, 0.0, 53), (0.1, 0.0, 160)]
+    found = combinations(arm)
+    assert found[:3] == plain
+    assert found[3:] == [(0.1, pytest.approx(0.1), 160), (0.1, pytest.approx(0.05), 160)]
+    more = combinations(changed(learning_rates=(0.5, 0.1), matched=True, mus=(0.0, 0.1)))
+    assert more == [(0.5, 0.0, 32), (0.5, 0.1, 32), (0.1, 0.0, 40), (0.1, 0.1, 40)]
+
+
 LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
 
 
@@ -94,6 +105,10 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"mus": (0.0, -0.1)}, ValueError, "mus must be finite and 0 or more, got -0.1"),
         ({"mus": (math.inf,)}, ValueError, "mus must be finite"),
         ({"dataset": "mnits"}, ValueError, 'dataset must be one of .*; did you mean "mnist"'),
+        ({"activation": "elu"}, ValueError, "activation must be one of relu, tanh, got 'elu'"),
+        ({"levels": (0.0,)}, ValueError, "levels must be positive and finite, got 0"),
+        ({"levels": (0.01, 0.1)}, ValueError, r"levels must fall, got \(0.01, 0.1\)"),
+        ({"levels": [0.1]}, TypeError, r"levels must be a tuple, got \[0.1\]"),
         ({"initial": "keras"}, ValueError, "initial must be one of haiku, flax, got 'keras'"),
         ({"points": ("best",)}, ValueError, "points must be one of .*, got 'best'"),
         ({"points": ("validation",), "num_validation": 0}, ValueError, "points must not have"),

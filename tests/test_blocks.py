@@ -137,6 +137,28 @@ def test_units_measured_at_other_steps_share_a_table_with_holes():
     assert table.num_params.tolist() == [49_960, 49_960, 119_910, 119_910]
 
 
+def test_columns_are_pairs_of_a_mu_and_a_rate():
+    """Sorted by μ, then by h; a unit without μ trained plainly."""
+    both = unit(50, (0, 1), rates=(0.2, 0.1), mus=(0.5, 0.0))
+    both.arrays["tag"] = np.arange(8.0)
+    old = unit(50, (2,), rates=(0.1, 0.4))
+    old.arrays["tag"] = np.array([8.0, 9.0])
+    del old.arrays["mu"]
+    table = blocks(record(both, old), "sgd")
+    assert table.mu.tolist() == [0, 0, 0, 0.5, 0.5]
+    assert table.learning_rate.tolist() == [0.1, 0.2, 0.4, 0.1, 0.2]
+    nan = np.nan
+    expected = np.array([[3, 1, nan, 2, 0], [7, 5, nan, 6, 4], [8, nan, 9, nan, nan]])
+    np.testing.assert_array_equal(table.value("tag"), expected)
+    plain, one = table.plain(), table.at_rate(0.2)
+    np.testing.assert_array_equal(plain.value("tag"), expected[:, :3])
+    np.testing.assert_array_equal(plain.marks["fitted"], np.isfinite(expected[:, :3]))
+    assert plain.learning_rate.tolist() == [0.1, 0.2, 0.4]
+    np.testing.assert_array_equal(one.value("tag"), expected[:, [1, 4]])
+    np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [1, 4]]))
+    assert one.mu.tolist() == [0, 0.5]
+
+
 def test_arms_are_kept_apart():
     both = record(unit(50, (0, 1)), unit(50, (0, 1, 2), arm="gd"))
     assert arms(both) == ["gd", "sgd"]

@@ -28,12 +28,12 @@ def layers_of(params):
     ]
 
 
-def forward_numpy(layers, images):
+def forward_numpy(layers, images, nonlinear=lambda x: np.maximum(x, 0)):
     """The input of every layer, and the logits."""
     inputs = [np.asarray(images, np.float64).reshape(len(images), -1)]
     for kernel, bias in layers:
         outputs = inputs[-1] @ kernel + bias
-        inputs.append(np.maximum(outputs, 0))
+        inputs.append(nonlinear(outputs))
     return inputs[:-1], outputs
 
 
@@ -132,6 +132,11 @@ def test_forward_pass_in_numpy(depth, num_classes):
     found = jax.jit(net.apply)(params_of(layers), jnp.asarray(IMAGES / 255))
     assert found.shape == (7, num_classes)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    _, smooth = forward_numpy(layers, IMAGES / 255, np.tanh)
+    found = mlp(6, depth=depth, num_classes=num_classes, activation="tanh").apply(
+        params_of(layers), jnp.asarray(IMAGES / 255)
+    )
+    np.testing.assert_allclose(found, smooth, rtol=1e-12, atol=1e-12)
 
 
 @pytest.fixture(scope="module", params=["haiku", "flax"])
@@ -173,8 +178,9 @@ def test_initial_parameters_depend_on_the_key_alone(initial):
 
 
 def test_the_arguments_reach_the_model():
-    assert mlp(9) == MLP(9, 5, 10, "haiku")
-    assert mlp(9, depth=2, num_classes=3, initial="flax") == MLP(9, 2, 3, "flax")
+    assert mlp(9) == MLP(9, 5, 10, "haiku", "relu")
+    made = mlp(9, depth=2, num_classes=3, initial="flax", activation="tanh")
+    assert made == MLP(9, 2, 3, "flax", "tanh")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +197,8 @@ def test_sizes_that_are_none(arguments, error, message):
         mlp(**arguments)
 
 
-def test_another_initial_distribution():
+@pytest.mark.parametrize("name", ["initial", "activation"])
+def test_another_initial_distribution_or_activation(name):
     # The run-time checks of the test set-up would speak first.
-    with pytest.raises(ValueError, match='initial must be "haiku" or "flax", got \'torch\''):
-        inspect.unwrap(mlp)(4, initial="torch")
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'torch'"):
+        inspect.unwrap(mlp)(4, **{name: "torch"})

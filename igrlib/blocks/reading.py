@@ -21,6 +21,7 @@ SHARED = ("level", "noise_sigma", "slope_sigma")
 MARKS = ("censored_validation", "censored_test", "fitted")
 
 _WHOSE = ("learning_rate", "seed", "diverged")
+"""Every unit of a sweep has these."""
 
 
 def arms(record: Record) -> list[str]:
@@ -45,14 +46,15 @@ def blocks(record: Record, arm: str) -> Blocks:
     for unit in units:
         _check_swept(unit)
     keys = sorted({(*block, s) for u in units for block in [_block(u)] for s in _seeds(u)})
-    rates = np.unique(np.concatenate([unit.arrays["learning_rate"] for unit in units]))
-    shape = (len(keys), len(rates))
+    columns = np.unique(np.concatenate([_columns(unit) for unit in units]), axis=0)
+    shape = (len(keys), len(columns))
     finished, values = np.zeros(shape, bool), {}
     marks = {name: np.zeros(shape, bool) for name in ("diverged", *MARKS)}
     shared = _shared(units)
     for unit in units:
         rows = [keys.index((*_block(unit), seed)) for seed in unit.arrays["seed"].tolist()]
-        cells = (np.array(rows), np.searchsorted(rates, unit.arrays["learning_rate"]))
+        same = (columns[None, :] == _columns(unit)[:, None]).all(axis=-1)
+        cells = (np.array(rows), np.argmax(same, axis=1))
         if finished[cells].any() or np.unique(cells, axis=1).shape[1] < len(rows):
             raise ValueError(
                 f"unit {unit.name} holds a model that the record of {arm!r} has already"
@@ -74,7 +76,10 @@ def blocks(record: Record, arm: str) -> Blocks:
     sizes = {_block(unit)[0]: size_of(unit.meta["unit_config"]) for unit in units}
     m = np.array([sizes[n] for n in width.tolist()])
     points = tuple(units[0].meta["unit_config"].get("points", POINTS[:1]))
-    return Blocks(arm, width, batch_size, seed, m, rates, finished, marks, values, shared, points)
+    mu, rate = columns.T
+    return Blocks(
+        arm, width, batch_size, seed, m, rate, mu, finished, marks, values, shared, points
+    )
 
 
 def missing_units(record: Record, arm: str) -> tuple[str, ...]:
@@ -98,6 +103,12 @@ def _arm(unit: Unit) -> str:
 def _block(unit: Unit) -> tuple[int, int]:
     config = unit.meta["unit_config"]
     return int(config["width"]), int(config["batch_size"])
+
+
+def _columns(unit: Unit) -> np.ndarray:
+    """(models, 2), μ and the learning rate of each."""
+    rate = unit.arrays["learning_rate"]
+    return np.stack([unit.arrays.get("mu", np.zeros(len(rate))), rate], axis=1)
 
 
 def _seeds(unit: Unit) -> list[int]:
@@ -133,7 +144,7 @@ def _of_models(unit: Unit, shared: dict[str, np.ndarray]) -> Iterator[tuple[str,
     """The arrays with a row for each model, as floating-point numbers at the common steps."""
     along = {name: grid for grid, names in ALONG.items() for name in names}
     for name, array in unit.arrays.items():
-        if name in (*SHARED, *ALONG, *_WHOSE, "score_done"):
+        if name in (*SHARED, *ALONG, *_WHOSE, "mu", "score_done"):
             continue
         values = np.asarray(array, np.float64)
         if grid := along.get(name):

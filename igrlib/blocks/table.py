@@ -1,7 +1,7 @@
-"""A sweep's models as a table: a row for each block, a column for each learning rate.
+"""A sweep's models as a table: a row for each block, a column for each learning rate and μ.
 
 A block is a width, batch size and seed. Its models share initial values and, step by step, their
-batches, so that within a block nothing but h differs.
+batches, so that within a block nothing but h and μ differs.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -18,10 +18,10 @@ __all__ = ["Blocks", "area_under", "squared_gradient_at"]
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """The models of one arm by block and learning rate.
+    """The models of one arm by block, learning rate h and explicit regularization rate μ.
 
-    width, batch_size, seed, num_params: (B,); learning_rate: (R,), rising; finished: (B, R),
-    whether there is such a model; marks: name to (B, R), "diverged" among them; values: name to
+    width, batch_size, seed, num_params: (B,); learning_rate, mu: (R,), sorted by μ, then by h;
+    finished: (B, R), whether there is such a model; marks: name to (B, R), "diverged" among them; values: name to
     (B, R, …), NaN where nothing was measured or the model diverged; shared: what all models have in
     common, and the steps of all measurements together; points: where the models were looked at
     most closely.
@@ -33,6 +33,7 @@ class Blocks:
     seed: np.ndarray
     num_params: np.ndarray
     learning_rate: np.ndarray
+    mu: np.ndarray
     finished: np.ndarray
     marks: dict[str, np.ndarray]
     values: dict[str, np.ndarray]
@@ -72,6 +73,14 @@ class Blocks:
             curvature[same] = found[:, :, lower][same]
         return curvature
 
+    def plain(self) -> "Blocks":
+        """The models without explicit regularization: a column for each learning rate."""
+        return self._columns(self.mu == 0)
+
+    def at_rate(self, learning_rate: float) -> "Blocks":
+        """The models of one learning rate: a column for each μ."""
+        return self._columns(self.learning_rate == learning_rate)
+
     def of_width(self, width: int) -> "Blocks":
         """The blocks of one width, with the steps at which any of them was measured."""
         rows = self.width == width
@@ -94,6 +103,16 @@ class Blocks:
             marks={name: mark[rows] for name, mark in self.marks.items()},
             values=values,
             shared=shared,
+        )
+
+    def _columns(self, kept: np.ndarray) -> "Blocks":
+        return replace(
+            self,
+            learning_rate=self.learning_rate[kept],
+            mu=self.mu[kept],
+            finished=self.finished[:, kept],
+            marks={name: mark[:, kept] for name, mark in self.marks.items()},
+            values={name: value[:, kept] for name, value in self.values.items()},
         )
 
 

@@ -30,6 +30,8 @@ class Arm:
     """Units n of each hidden layer of an MLP, or channels after the stem of a ResNet."""
     depth: int = 5
     """Hidden layers of an MLP."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Of an MLP; with ReLU the loss has kinks, where the theorem does not hold."""
     stem: Literal["imagenet", "cifar"] = "imagenet"
     """Of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
@@ -55,10 +57,15 @@ class Arm:
     `gradient_every` steps, or over all of them where that is None."""
     gradient_every: int | None = 5_000
     """Steps between later measurements of gradients."""
+    levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
+    """Training losses, falling, at whose first crossing λ_max is measured."""
     initial: Literal["haiku", "flax"] = "haiku"
     """The initial distribution of an MLP."""
     mus: tuple[float, ...] = (0.0,)
     """The explicit regularization rates μ of equation (8)."""
+    matched: bool = False
+    """Whether the smallest learning rate h_s is also trained with μ = (h − h_s)/4 for each of the
+    others: with the regularizer of a step h, without its length."""
     points: tuple[str, ...] = ("validation",)
     """Where λ_max and the effect of noise are measured."""
     num_matvecs: int = 4
@@ -83,9 +90,13 @@ def stops_of(arm: Arm) -> list[int]:
 
 
 def combinations(arm: Arm) -> list[tuple[float, float, int]]:
-    """The learning rate, μ and number of steps of each model of a seed."""
-    steps = zip(arm.learning_rates, stops_of(arm), strict=True)
-    return [(h, mu, stop) for h, stop in steps for mu in arm.mus]
+    """The learning rate, μ and number of steps of each model of a seed, each pair once."""
+    steps = dict(zip(arm.learning_rates, stops_of(arm), strict=True))
+    pairs = [(h, mu) for h in arm.learning_rates for mu in arm.mus]
+    if arm.matched:
+        small = min(arm.learning_rates)
+        pairs += [(small, (h - small) / 4) for h in arm.learning_rates]
+    return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
 
 
 def schedule_of(arm: Arm) -> Schedule:
@@ -99,7 +110,7 @@ def schedule_of(arm: Arm) -> Schedule:
         gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
     gradients = sorted(gradients)
     scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
-    return Schedule(tuple(scores), tuple(gradients))
+    return Schedule(tuple(scores), tuple(gradients), arm.levels)
 
 
 def _check_varied(arm: Arm) -> None:
@@ -108,7 +119,7 @@ def _check_varied(arm: Arm) -> None:
     one_of("model", arm.model, ("mlp", "resnet18"))
     one_of("stem", arm.stem, ("imagenet", "cifar"))
     several = ("widths", "learning_rates", "mus", "batch_sizes", "points")
-    for name in (*several, "num_seeds", "seeds_per_unit"):
+    for name in (*several, "num_seeds", "seeds_per_unit", "levels"):
         if not isinstance(getattr(arm, name), tuple):
             raise TypeError(f"{name} must be a tuple, got {getattr(arm, name)!r}")
     for name in several:
@@ -138,6 +149,7 @@ def _check_varied(arm: Arm) -> None:
         for number in values:
             check_integer(name, number, low=1)
     one_of("initial", arm.initial, ("haiku", "flax"))
+    one_of("activation", arm.activation, ("relu", "tanh"))
     for mu in arm.mus:
         _check_number("mus", mu, positive=False)
 
@@ -160,6 +172,10 @@ def _check_lengths(arm: Arm) -> None:
     if arm.gradient_every is not None:
         check_integer("gradient_every", arm.gradient_every, low=1)
     _check_number("physical_time", arm.physical_time, positive=True)
+    for level in arm.levels:
+        _check_number("levels", level, positive=True)
+    if list(arm.levels) != sorted(set(arm.levels), reverse=True):
+        raise ValueError(f"levels must fall, got {arm.levels}")
     if arm.min_steps > arm.max_steps:
         raise ValueError(
             f"min_steps must be at most max_steps, got {arm.min_steps} and {arm.max_steps}"

@@ -20,6 +20,10 @@ _LIKE = 4.0
 """Between units whose steps cost more than this many times one another nothing is inferred."""
 
 
+_REGULARIZED = 2.5
+"""What a step on E + μ‖∇E‖² costs, in steps on E: between 2 and 3, see `make bench`."""
+
+
 @dataclass(frozen=True)
 class Past:
     """A finished unit: its data set, model, steps, work a step, and the seconds that it took."""
@@ -49,10 +53,9 @@ def past(folders: Iterable[Path]) -> list[Past]:
     for folder in folders:
         for path in sorted(folder.glob("[!.]*.npz")):
             try:
-                meta = records.load(path)[1]
+                arrays, meta = records.load(path)
                 config = meta["unit_config"]
-                each = len(config["seeds"]) * len(config.get("mus", (0.0,)))
-                steps, work = each * sum(config["steps"].values()), _work(config)
+                steps, work = int(arrays["stop"].sum()), _work(config)
                 dataset, model = config["dataset"], config.get("model", "mlp")
                 kind, took = meta["provenance"]["device"]["kind"], meta["seconds"]
             except (records.RecordError, KeyError, TypeError, AttributeError):
@@ -81,4 +84,5 @@ def seconds(unit: Unit, finished: Iterable[Past], device: str | None = None) -> 
 
 def _work(config: Mapping[str, Any]) -> float:
     """Multiplications in a step, up to a factor: one for each example and parameter."""
-    return config["batch_size"] * size_of(config)
+    regularized = any(config.get("mus", ())) or config.get("matched", False)
+    return config["batch_size"] * size_of(config) * (_REGULARIZED if regularized else 1)

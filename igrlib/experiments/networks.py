@@ -23,7 +23,8 @@ def model_of(unit: Unit, dataset: Dataset) -> Classifier | NormalizedClassifier:
     image = jnp.zeros((1, *dataset.train.images.shape[1:]))
     if unit.arm.model == "resnet18":
         return _resnet18(unit, image, dataset.scale)
-    net = mlp(unit.width, depth=unit.arm.depth, initial=unit.arm.initial)
+    arm = unit.arm
+    net = mlp(unit.width, depth=arm.depth, activation=arm.activation, initial=arm.initial)
 
     def logits(params: PyTree, images: Array) -> Array:
         outputs: Any = net.apply(params, images.astype(jnp.float32) / dataset.scale)

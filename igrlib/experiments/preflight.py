@@ -4,6 +4,7 @@ Source: not in the paper; the appendix *How to reproduce*.
 """
 
 from igrlib.data import Dataset, Split
+from igrlib.experiments.arm import combinations
 from igrlib.experiments.building import check_splits
 from igrlib.experiments.costs import models
 from igrlib.experiments.networks import model_of
@@ -42,7 +43,7 @@ def memory_of(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, int]:
         group=layout.group,
         batch_size=unit.batch_size,
         num_matvecs=unit.arm.num_matvecs,
-        regularized=any(unit.arm.mus),
+        regularized=any(mu for _, mu, _ in combinations(unit.arm)),
         data=data,
     )
 

@@ -106,7 +106,8 @@ def run_unit(
 def _told_model(arm: Arm) -> str:
     if arm.model == "resnet18":
         return f"ResNet-18, stem for {'ImageNet' if arm.stem == 'imagenet' else 'CIFAR'}"
-    return f"MLP, {'five' if arm.depth == 5 else arm.depth} hidden layers"
+    layers = f"MLP, {'five' if arm.depth == 5 else arm.depth} hidden layers"
+    return layers if arm.activation == "relu" else f"{layers}, {arm.activation}"
 
 
 def _told(dataset: data.Dataset) -> dict[str, Any]:

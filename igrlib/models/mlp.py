@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal, truncated_normal
 from jaxtyping import Array
 
-from igrlib._checks import check_integer
+from igrlib._checks import check_integer, one_of
 
 __all__ = ["MLP", "mlp"]
 
 
 class MLP(nn.Module):
-    """`depth` hidden layers of `width` ReLU units and a linear layer of `num_classes` logits.
+    """`depth` hidden layers of `width` units, ReLU or tanh, and a linear layer of `num_classes` logits.
 
     Takes images of shape (n, ...), flattened, and returns logits of shape (n, num_classes).
 
@@ -29,12 +29,14 @@ class MLP(nn.Module):
     depth: int = 5
     num_classes: int = 10
     initial: Literal["haiku", "flax"] = "haiku"
+    activation: Literal["relu", "tanh"] = "relu"
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
         x = jnp.reshape(images, (images.shape[0], -1))
+        nonlinear = nn.relu if self.activation == "relu" else nn.tanh
         for _ in range(self.depth):
-            x = nn.relu(self._dense(self.width, x.shape[-1])(x))
+            x = nonlinear(self._dense(self.width, x.shape[-1])(x))
         return self._dense(self.num_classes, x.shape[-1])(x)
 
     def _dense(self, features: int, fan_in: int) -> nn.Dense:
@@ -47,23 +49,27 @@ def mlp(
     depth: int = 5,
     num_classes: int = 10,
     initial: Literal["haiku", "flax"] = "haiku",
+    activation: Literal["relu", "tanh"] = "relu",
 ) -> MLP:
     """The MLP with its arguments checked.
 
     `initial="haiku"` draws weights from a normal distribution of standard deviation 1/√fan-in cut
     off at two deviations, as Haiku does, which the paper used; that leaves 0.88/√fan-in. Flax's
-    default, `initial="flax"`, corrects for the cut. Biases start at 0 in both. Raises `TypeError`
-    or `ValueError` for sizes that are no positive integers or another `initial`.
+    default, `initial="flax"`, corrects for the cut. Biases start at 0 in both. The paper's
+    `activation` is "relu"; with "tanh" the loss is smooth, as the theorem assumes. Raises
+    `TypeError` or `ValueError` for sizes that are no positive integers, another `initial` or
+    `activation`.
 
     Source: Section 6; the initial distribution is not stated there; chapter 7.
     """
-    if initial not in ("haiku", "flax"):
-        raise ValueError(f'initial must be "haiku" or "flax", got {initial!r}')
+    one_of("initial", initial, ("haiku", "flax"))
+    one_of("activation", activation, ("relu", "tanh"))
     return MLP(
         check_integer("width", width, low=1),
         check_integer("depth", depth, low=1),
         check_integer("num_classes", num_classes, low=2),
         initial,
+        activation,
     )
 
 

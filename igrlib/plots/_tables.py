@@ -10,7 +10,7 @@ from igrlib.experiments.arrays import POINTS
 from igrlib.plots.style import learning_rate_colors
 from igrlib.records import Record
 
-__all__ = ["Palette", "chosen", "one_width", "palette", "unit_configs"]
+__all__ = ["Palette", "chosen", "one_width", "palette", "plain", "unit_configs"]
 
 _MARKERS = "o^sDvP*X"
 # Light to dark like the learning rates, in orange, so that the two are not taken for each other.
@@ -47,12 +47,17 @@ def unit_configs(record: Record, arm: str) -> list[dict[str, Any]]:
     return [config for config in configs if config["name"] == arm]
 
 
+def plain(record: Record, arm: str) -> Blocks:
+    """The models of an arm without explicit regularization."""
+    return blocks(record, arm).plain()
+
+
 def one_width(record: Record, arm: str, width: int | None) -> Blocks:
     """The blocks of one width of an arm; None where it has only one.
 
     Raises `ValueError` for another width, naming those recorded.
     """
-    table = blocks(record, arm)
+    table = plain(record, arm)
     there = sorted({int(n) for n in table.width})
     if width is None and len(there) == 1:
         width = there[0]

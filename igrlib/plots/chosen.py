@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from igrlib.blocks import blocks
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import chosen, one_width, palette
+from igrlib.plots._tables import chosen, one_width, palette, plain
 from igrlib.records import Record
 
 __all__ = ["figure_2", "figure_3", "sharpness"]
@@ -26,14 +25,14 @@ def figure_2(
     """R_IG and test accuracy against λ = hm/4, at the chosen point of every model.
 
     `selection` is "validation" or "test", the accuracy whose maximum chooses, or "final"; `noise`,
-    of shape (B, R) as `igrlib.blocks.blocks(record, arm)`, is drawn beside R_IG: what the same plot
+    of shape (B, R) as `igrlib.blocks.blocks(record, arm).plain()`, is drawn beside R_IG: what the same plot
     shows where ‖∇E‖² depends on nothing.
 
     Raises `ValueError` for an arm or selection that was not recorded, or `noise` of another shape.
 
     Source: Figure 2; chapter 7, *MNIST*.
     """
-    table, colors = blocks(record, arm), palette(record)
+    table, colors = plain(record, arm), palette(record)
     m = table.num_params[:, None]
     rate = table.learning_rate[None, :] * m / 4
     regularizer = chosen(table, "train_squared_gradient", selection) / m
@@ -119,7 +118,7 @@ def sharpness(record: Record, arm: str = "sgd", *, selection: str = "validation"
 
     Source: not in the paper; chapter 7, *MNIST*.
     """
-    table, colors = blocks(record, arm), palette(record)
+    table, colors = plain(record, arm), palette(record)
     values = chosen(table, "lambda_max", selection)
     figure, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
     for width in np.unique(table.width):

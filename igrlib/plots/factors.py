@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from igrlib.blocks import Blocks, arms, blocks
+from igrlib.blocks import Blocks, arms
 from igrlib.plots._marks import MANY, legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import Palette, chosen, palette, unit_configs
+from igrlib.plots._tables import Palette, chosen, palette, plain, unit_configs
 from igrlib.plots.style import COLORS
 from igrlib.records import Record
 
@@ -38,7 +38,7 @@ def figure_a6(
 
     Source: Figure A.6; chapter 7, *MNIST*.
     """
-    table, colors = blocks(record, arm), palette(record)
+    table, colors = plain(record, arm), palette(record)
     m = np.broadcast_to(table.num_params[:, None], table.finished.shape)
     h = np.broadcast_to(table.learning_rate, table.finished.shape)
     regularizer = chosen(table, "train_squared_gradient", selection) / m
@@ -97,10 +97,10 @@ def _by_batch_size(
     """R_IG against h, a colour for each batch size and a marker for each width."""
     if batch_arms is None:
         others = [name for name in arms(record) if name != table.arm]
-        tables = [blocks(record, name) for name in others]
+        tables = [plain(record, name) for name in others]
         tables = [t for t in tables if not np.isin(t.batch_size, table.batch_size).any()]
     else:
-        tables = [blocks(record, name) for name in batch_arms]
+        tables = [plain(record, name) for name in batch_arms]
     widths = np.unique(np.concatenate([t.width for t in tables] or [table.width]))
     groups = {}
     for t in (table, *tables):

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from igrlib.blocks import blocks
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import palette
+from igrlib.plots._tables import palette, plain
 from igrlib.records import Record
 
 __all__ = ["matched_loss"]
@@ -36,7 +35,7 @@ def matched_loss(
 
     Source: Prediction 2.1; chapter 7, *MNIST*.
     """
-    table, colors = blocks(record, arm), palette(record)
+    table, colors = plain(record, arm), palette(record)
     wanted = [float(e) for e in (table.shared["level"] if levels is None else levels)]
     if not wanted or not all(np.isfinite(wanted)) or min(wanted) <= 0:
         raise ValueError(f"levels must be positive training losses, got {wanted}")

@@ -66,7 +66,7 @@ def judge(
     if arm not in arms(record):
         return _untold(f"No unit of the arm {arm!r} is recorded.")
     try:
-        table = blocks(record, arm)
+        table = blocks(record, arm).plain()
     except ValueError as error:
         return _untold(f"The record cannot be used: {error}.")
     missing = missing_units(record, arm)
