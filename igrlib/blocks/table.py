@@ -21,10 +21,10 @@ class Blocks:
     """The models of one arm by block, learning rate h and explicit regularization rate μ.
 
     width, batch_size, seed, num_params: (B,); learning_rate, mu: (R,), sorted by μ, then by h;
-    finished: (B, R), whether there is such a model; marks: name to (B, R), "diverged" among them; values: name to
-    (B, R, …), NaN where nothing was measured or the model diverged; shared: what all models have in
-    common, and the steps of all measurements together; points: where the models were looked at
-    most closely.
+    finished: (B, R), whether there is such a model; marks: name to (B, R), "diverged" among them;
+    values: name to (B, R, …), NaN where nothing was measured or the model diverged; shared: what
+    all models have in common, and the steps of all measurements together; points: where the models
+    were looked at most closely.
     """
 
     arm: str

@@ -25,8 +25,8 @@ def figure_2(
     """R_IG and test accuracy against λ = hm/4, at the chosen point of every model.
 
     `selection` is "validation" or "test", the accuracy whose maximum chooses, or "final"; `noise`,
-    of shape (B, R) as `igrlib.blocks.blocks(record, arm).plain()`, is drawn beside R_IG: what the same plot
-    shows where ‖∇E‖² depends on nothing.
+    of shape (B, R) as `igrlib.blocks.blocks(record, arm).plain()`, is drawn beside R_IG: what the
+    same plot shows where ‖∇E‖² depends on nothing.
 
     Raises `ValueError` for an arm or selection that was not recorded, or `noise` of another shape.
 
