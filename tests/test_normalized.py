@@ -60,9 +60,9 @@ def evaluate(params, stats, images):
 NORMALIZED = NormalizedClassifier(start, train, evaluate)
 
 
-def ensemble(members=MEMBERS, group=1, loop=True):
+def ensemble(members=MEMBERS, group=1, loop=True, batch_size=8):
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group, loop)
-    return Ensemble(NORMALIZED, members, IMAGES, LABELS, batch_size=8, layout=layout)
+    return Ensemble(NORMALIZED, members, IMAGES, LABELS, batch_size=batch_size, layout=layout)
 
 
 def cross_entropy(logits, labels):
@@ -141,29 +141,34 @@ def test_a_model_that_left_the_finite_numbers_keeps_the_statistics_that_it_had(t
     assert same_bits(model(before.variables, 3), model(trained.variables, 3))
 
 
-def test_what_is_measured_in_training_and_in_evaluation_mode():
-    """Means and variances of the block in the one, the moving averages in the other."""
-    made = ensemble(Members((0.5,), (5,), (20,), (0.0,)))
+@pytest.mark.parametrize("loop", [True, False])
+def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
+    """Means and variances of each batch in the one, the moving averages in the other.
+
+    The batches are consecutive, of 10, 10 and 4; walked through inside a program and outside.
+    """
+    made = ensemble(Members((0.5,), (5,), (20,), (0.0,)), loop=loop, batch_size=10)
     place = made.replicate
     splits = Splits(made.data, None, tuple(place(a) for a in TEST))
-    close = CloseUp(8, points=("final",), num_matvecs=2, noise_draws=2, noise_parts=3,
+    # The costly part has its loops inside in any case: compiled once is enough.
+    close = CloseUp(10, points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
                     noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
     sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
     arrays = sweep.run()
     variables = model(host(sweep.state).variables, 0)
+    params = jax.tree.map(np.array, variables.params)
 
     def layer_numpy(images, moving):
-        x = images.reshape(len(images), -1) / 255 @ variables.params["first"]["kernel"]
-        stats = variables.stats["BatchNorm_0"]
+        x = images.reshape(len(images), -1) / 255 @ params["first"]["kernel"]
+        stats, norm, last = variables.stats["BatchNorm_0"], params["BatchNorm_0"], params["last"]
         mean, var = (stats["mean"], stats["var"]) if moving else (x.mean(0), x.var(0))
-        norm = variables.params["BatchNorm_0"]
         x = (x - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
-        return (
-            np.maximum(x, 0) @ variables.params["last"]["kernel"] + variables.params["last"]["bias"]
-        )
+        return np.maximum(x, 0) @ last["kernel"] + last["bias"]
 
     def loss_numpy(images, labels, moving):
-        logits = layer_numpy(images, moving)
+        starts = range(0, len(images), 10)
+        parts = [layer_numpy(images[k : k + 10], moving) for k in starts]
+        logits = np.concatenate(parts)
         logits = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         return -logits[range(len(labels)), labels].mean()
 
@@ -176,9 +181,20 @@ def test_what_is_measured_in_training_and_in_evaluation_mode():
     for name, value in expected.items():
         np.testing.assert_allclose(arrays[name][0, -1], value, rtol=1e-9)
         np.testing.assert_allclose(arrays[f"chosen_{name}"][0, 2], value, rtol=1e-9)
+    # The whole gradient, from differences of the loss in NumPy.
+    squares = 0.0
+    for leaf in jax.tree.leaves(params):
+        for at in np.ndindex(leaf.shape):
+            ends = []
+            for way in (1e-6, -2e-6):
+                leaf[at] += way
+                ends.append(loss_numpy(IMAGES, LABELS, False))
+            leaf[at] += 1e-6
+            squares += ((ends[0] - ends[1]) / 2e-6) ** 2
+    np.testing.assert_allclose(arrays["train_squared_gradient"][0, -1], squares, rtol=1e-5)
     ratio = arrays["evaluated_squared_gradient"] / arrays["train_squared_gradient"]
     assert (np.abs(np.log(ratio)) > 0.01).all()
-    assert np.isfinite(arrays["chosen_lambda_max"][0, 2])
+    assert np.isfinite(arrays["chosen_lambda_max"][0, 2]) == loop
 
 
 def test_the_scale_of_a_normalized_kernel_changes_the_gradient_and_not_its_scale_free_form():

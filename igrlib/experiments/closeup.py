@@ -14,14 +14,17 @@ from jaxtyping import Array
 
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
+from igrlib.experiments.passes import over_split
 from igrlib.measures import (
+    BLOCK,
+    MEASURES,
+    SCORES,
     Logits,
     Measures,
     largest_hessian_eigenvalue,
     mean_squared_batch_gradient,
     measures,
     perturbed,
-    scores,
 )
 from igrlib.training import Ensemble, NormalizedClassifier, Variables
 
@@ -38,6 +41,9 @@ class CloseUp:
     `noise_parts` equal parts of the test split, which take turns (images past the last whole part
     are left out); slope_sigmas, slope_draws: the same for the slope, on the whole training split;
     batch_size: of the batches whose squared gradients are averaged.
+
+    With batch norm the loss in training mode is that of the split cut into consecutive blocks, as
+    large as the batches of training, each normalised by itself.
     """
 
     batch_size: int
@@ -97,18 +103,18 @@ class CompiledCloseUp:
         def evaluating(v: Variables) -> Logits:
             return lambda params, images: model.evaluate(params, v.stats, images)
 
-        self.scores = ensemble.each(lambda v, split: scores(evaluating(v), v.params, *split))
-        self.trained = ensemble.each(lambda v, split: measures(training(v), v.params, *split))
+        # In training mode batch norm makes a loss of every block: then they are of a batch's size.
+        block = ensemble.batch_size if self.normalized else BLOCK
+        self.scores = over_split(ensemble, SCORES, evaluating, block=block)
+        self.trained = over_split(ensemble, MEASURES, training, block=block)
         # Without batch norm it is the same program: compiled once.
         self.evaluated = self.trained
         if self.normalized:
-            self.evaluated = ensemble.each(
-                lambda v, split: measures(evaluating(v), v.params, *split)
-            )
+            self.evaluated = over_split(ensemble, MEASURES, evaluating, block=block)
         self.norm = ensemble.each(lambda v: jnp.sqrt(squared_norm(v.params)))
         self._lambda_max = ensemble.each(
             lambda v, split: largest_hessian_eigenvalue(
-                training(v), v.params, *split, num_matvecs=closeup.num_matvecs
+                training(v), v.params, *split, num_matvecs=closeup.num_matvecs, block=block
             )
         )
         self._by_batch = ensemble.each(
@@ -117,7 +123,7 @@ class CompiledCloseUp:
             )
         )
         self._slopes = ensemble.each(
-            lambda v, *rest: self._slopes_after_noise(training(v), v.params, *rest)
+            lambda v, *rest: self._slopes_after_noise(training(v), v.params, *rest, block=block)
         )
         self._accuracies = ensemble.each(
             lambda v, *rest: self._accuracies_after_noise(evaluating(v), v.params, *rest)
@@ -155,11 +161,17 @@ class CompiledCloseUp:
         return found
 
     def _slopes_after_noise(
-        self, logits: Logits, params: PyTree, train: tuple[Array, Array], sigmas: Array
+        self,
+        logits: Logits,
+        params: PyTree,
+        train: tuple[Array, Array],
+        sigmas: Array,
+        *,
+        block: int,
     ) -> tuple[Array, Array]:
         def slope(sigma: Array, key: Array) -> Array:
             noisy = perturbed(params, key, sigma)
-            return jnp.sqrt(measures(logits, noisy, *train).squared_gradient)
+            return jnp.sqrt(measures(logits, noisy, *train, block=block).squared_gradient)
 
         return _over_draws(slope, sigmas, _draw_keys(2, self.closeup.slope_draws))
 

@@ -11,8 +11,11 @@ from igrlib.measures.curvature import largest_hessian_eigenvalue
 from igrlib.measures.noise import perturbed
 from igrlib.measures.splits import (
     BLOCK,
+    MEASURES,
+    SCORES,
     Logits,
     Measures,
+    OverSplit,
     Scores,
     cross_entropy,
     mean_cross_entropy,
@@ -23,8 +26,11 @@ from igrlib.measures.splits import (
 
 __all__ = [
     "BLOCK",
+    "MEASURES",
+    "SCORES",
     "Logits",
     "Measures",
+    "OverSplit",
     "Scores",
     "cross_entropy",
     "largest_hessian_eigenvalue",

@@ -18,8 +18,11 @@ from igrlib._typing import PyTree
 
 __all__ = [
     "BLOCK",
+    "MEASURES",
+    "SCORES",
     "Logits",
     "Measures",
+    "OverSplit",
     "Scores",
     "cross_entropy",
     "mean_cross_entropy",
@@ -58,6 +61,23 @@ class Measures(NamedTuple):
     scale_free: Float[Array, ""]
 
 
+class OverSplit(NamedTuple):
+    """A measure of a whole split: a sum over its blocks, and what is made of that sum.
+
+    `part(logits, params, images, labels)` of each block; `finish(params, total, n)` for n examples.
+    """
+
+    part: Callable[[Logits, PyTree, Array, Array], Any]
+    finish: Callable[[PyTree, Any, Any], Any]
+
+    def __call__(
+        self, logits: Logits, params: PyTree, images: Array, labels: Array, *, block: int = BLOCK
+    ) -> Any:
+        """The measure of a whole split, `block` examples at a time, in one program."""
+        total = sum_over_blocks(partial(self.part, logits, params), images, labels, block)
+        return self.finish(params, total, len(labels))
+
+
 def cross_entropy(logits: Logits) -> Callable[[PyTree, Array, Array], Float[Array, ""]]:
     """The loss `(params, images, labels) -> E`, the mean cross entropy in nats."""
 
@@ -83,9 +103,7 @@ def scores(
     block: int = BLOCK,
 ) -> Scores:
     """Loss and accuracy of a whole split, `block` examples at a time."""
-
-    total = sum_over_blocks(partial(totals, logits, params), images, labels, block)
-    return Scores(*(s / len(labels) for s in total))
+    return SCORES(logits, params, images, labels, block=block)
 
 
 def measures(
@@ -101,15 +119,7 @@ def measures(
     Where `logits` are those of batch norm in training mode they depend on the block as a whole: E
     is then the mean over these fixed consecutive blocks of the loss that each of them gives.
     """
-
-    part = partial(jax.value_and_grad(partial(totals, logits), has_aux=True), params)
-    with jax.default_matmul_precision("highest"):
-        (loss, correct), gradient = sum_over_blocks(part, images, labels, block)
-    n = len(labels)
-    gradient = jax.tree.map(lambda g: g / n, gradient)
-    by_array = jax.tree.map(lambda p, g: squared_norm(p) * squared_norm(g), params, gradient)
-    scale_free = jax.tree.reduce(jnp.add, by_array)
-    return Measures(loss / n, correct / n, squared_norm(gradient), scale_free)
+    return MEASURES(logits, params, images, labels, block=block)
 
 
 def mean_squared_batch_gradient(
@@ -142,6 +152,31 @@ def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, A
     outputs = logits(params, x)
     losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
     return jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype)
+
+
+def _scored(params: PyTree, total: Any, n: Any) -> Scores:
+    del params
+    return Scores(*(s / n for s in total))
+
+
+def _with_gradient(logits: Logits, params: PyTree, x: Array, y: Array) -> Any:
+    with jax.default_matmul_precision("highest"):
+        return jax.value_and_grad(partial(totals, logits), has_aux=True)(params, x, y)
+
+
+def _measured(params: PyTree, total: Any, n: Any) -> Measures:
+    (loss, correct), gradient = total
+    gradient = jax.tree.map(lambda g: g / n, gradient)
+    by_array = jax.tree.map(lambda p, g: squared_norm(p) * squared_norm(g), params, gradient)
+    scale_free = jax.tree.reduce(jnp.add, by_array)
+    return Measures(loss / n, correct / n, squared_norm(gradient), scale_free)
+
+
+SCORES = OverSplit(totals, _scored)
+"""`scores`, in parts."""
+
+MEASURES = OverSplit(_with_gradient, _measured)
+"""`measures`, in parts."""
 
 
 def _blocks(a: Array, number: int, size: int) -> Array:

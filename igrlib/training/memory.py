@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from igrlib._typing import PyTree
 from igrlib.measures import BLOCK
-from igrlib.training.members import Model, Variables
+from igrlib.training.members import Model, NormalizedClassifier, Variables
 
 __all__ = ["available_bytes", "check_fits", "device_bytes"]
 
@@ -59,7 +59,8 @@ def device_bytes(
     step = (3 if regularized else 1) * kept(batch_size)
     # λ_max differentiates a gradient; beside the vectors of Lanczos' method there are the one it
     # started from, a direction, its product, sums over blocks, and their copies.
-    curvature = 2 * kept(BLOCK) + (num_matvecs + 6) * model
+    block = batch_size if isinstance(classifier, NormalizedClassifier) else BLOCK
+    curvature = 2 * kept(block) + (num_matvecs + 6) * model
     return {
         "data": data,
         "parameters": num_models * model,
