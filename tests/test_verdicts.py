@@ -9,7 +9,9 @@ from synthetic_sweep import RATES, record, sweep, unit
 
 from igrlib import records
 from igrlib.blocks import blocks
+from igrlib.records import Record
 from igrlib.verdicts import Thresholds, judge
+from igrlib.verdicts.rules import thresholds_of
 
 # log‖∇E‖² and log λ_max fall by these per doubling, accuracy and area rise by points.
 LARGE = {"squared_gradient": -0.5, "lambda_max": -0.4, "accuracy": 0.3, "area": 1.5}
@@ -80,6 +82,39 @@ def test_a_significant_effect_too_small_to_matter_does_not_hold():
     assert verdict.trend.interval[1] > 0.05
     assert verdict.word == "cannot tell"
     assert "may be too small to matter" in verdict.sentence
+
+
+def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
+    """Effects of μ only, and linear in it: those of h are none, and none of larger rates count."""
+    how = {"rates": (0.1, 0.05, 0.01), "mus": (0.0, 0.01, 0.02), "spread": QUIET}
+    by_mu = {name: 100 * effect for name, effect in LARGE.items()}
+    made = sweep(mu_effects=by_mu, **how)
+    assert words(made) == 4 * ["does not hold"]
+    verdicts = judge(made, explicit=True)
+    assert [v.word for v in verdicts] == 4 * ["holds"]
+    # Least squares of 100·effect·μ on log₂(h + 4μ), by hand.
+    mu = np.array(how["mus"])
+    slope = np.polyfit(np.log2(0.01 + 4 * mu), 100 * mu, 1)[0]
+    np.testing.assert_allclose(verdicts[2].trend.effect, slope * LARGE["accuracy"], rtol=0.1)
+    assert verdicts[0].claim.startswith("a larger μ, at the smallest learning rate,")
+    assert "per doubling of h + 4μ" in verdicts[0].sentence
+    assert (verdicts[0].models, verdicts[0].trend.cells) == (48, 48)
+    # The step is still the small one: h·λ_max does not grow with μ.
+    assert "at h + 4μ = 0.09" in verdicts[1].notes[1]
+    table = blocks(made, "sgd")
+    np.testing.assert_allclose(np.unique(table.at_rate(0.01).effective_rate), [0.01, 0.05, 0.09])
+    assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["does not hold"]
+
+
+def test_thresholds_are_those_of_the_experiment_and_data_set():
+    """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
+    assert thresholds_of("mlp-sweep", "mnist") == Thresholds()
+    made = sweep(effects={"squared_gradient": -0.5})
+    short = Record(made.directory, "egr-sweep", "test", made.units)
+    assert judge(short)[0].sentence.count("at training loss 0.1") == 1
+    for each in made.units.values():
+        each.meta["unit_config"]["dataset"] = "cifar10"
+    assert "at training loss 1:" in judge(made)[0].sentence
 
 
 def test_an_effect_at_one_width_only_holds_in_part():

@@ -3,7 +3,15 @@
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-from igrlib.blocks.reading import arms, blocks, missing_units
+from igrlib.blocks.reading import arms, blocks, dataset_of, missing_units
 from igrlib.blocks.table import Blocks, area_under, squared_gradient_at
 
-__all__ = ["Blocks", "area_under", "arms", "blocks", "missing_units", "squared_gradient_at"]
+__all__ = [
+    "Blocks",
+    "area_under",
+    "arms",
+    "blocks",
+    "dataset_of",
+    "missing_units",
+    "squared_gradient_at",
+]

@@ -13,7 +13,7 @@ from igrlib.experiments.arrays import ALONG, POINTS
 from igrlib.experiments.sizes import size_of
 from igrlib.records import Record, Unit
 
-__all__ = ["arms", "blocks", "missing_units"]
+__all__ = ["arms", "blocks", "dataset_of", "missing_units"]
 
 SHARED = ("level", "noise_sigma", "slope_sigma")
 """Arrays that all models of an arm have in common."""
@@ -80,6 +80,12 @@ def blocks(record: Record, arm: str) -> Blocks:
     return Blocks(
         arm, width, batch_size, seed, m, rate, mu, finished, marks, values, shared, points
     )
+
+
+def dataset_of(record: Record, arm: str) -> str:
+    """The name of the data set of an arm, "" where no unit tells."""
+    units = (unit for unit in record.units.values() if _arm(unit) == arm)
+    return str(next((unit.meta["unit_config"].get("dataset", "") for unit in units), ""))
 
 
 def missing_units(record: Record, arm: str) -> tuple[str, ...]:

@@ -40,6 +40,15 @@ class Blocks:
     shared: dict[str, np.ndarray]
     points: tuple[str, ...]
 
+    @property
+    def effective_rate(self) -> Float[np.ndarray, " r"]:
+        """h + 4μ, the step whose implicit regularizer is as strong as h/4 + μ.
+
+        To first order gradient descent with step h on E + μ‖∇E‖² follows the flow of
+        E + (h/4 + μ)‖∇E‖². Source: eqs. (2) and (8); chapter 9.
+        """
+        return self.learning_rate + 4 * self.mu
+
     def value(self, name: str) -> np.ndarray:
         """(B, R, …), all NaN where the record has no such measurement."""
         return self.values.get(name, np.full(self.finished.shape, np.nan))

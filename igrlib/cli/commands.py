@@ -78,20 +78,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def verdicts(args: argparse.Namespace) -> int:
-    """Print what a record says of Predictions 2.1 to 2.4."""
+    """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
     from igrlib import records
     from igrlib._checks import one_of
-    from igrlib.verdicts import judge
+    from igrlib.verdicts import judge, judge_boost
 
     with mistakes():
-        folder, units = units_named("mlp-sweep", args.profile, args.set, args.out)
-        arms = list(dict.fromkeys(unit.arm.name for unit in units))
-        arm = one_of("--arm", args.arm or arms[0], arms)
+        folder, units = units_named(args.experiment, args.profile, args.set, args.out)
+        arms = {unit.arm.name: unit.arm for unit in units}
+        arm = arms[one_of("--arm", args.arm or next(iter(arms)), arms)]
         record = records.open_record(folder.path)
-    for verdict in judge(record, arm=arm):
-        print(verdict.sentence)
-        for note in verdict.notes:
-            print(f"    {note}")
+    judged = {"by learning rate": judge(record, arm.name)}
+    if arm.matched or any(arm.mus):
+        title = f"by μ, at learning rate {min(arm.learning_rates):g}"
+        judged[title] = judge(record, arm.name, explicit=True)
+    if any(arm.mus):
+        judged["against the best learning rate"] = (judge_boost(record, arm.name),)
+    for title, several in judged.items():
+        if len(judged) > 1:
+            print(f"{title}:")
+        for verdict in several:
+            print(verdict.sentence)
+            for note in verdict.notes:
+                print(f"    {note}")
     return 0
 
 

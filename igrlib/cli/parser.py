@@ -22,7 +22,7 @@ _EXAMPLES = """examples:
   igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
   igr run mlp-sweep --set widths=8,16 --set num_seeds=2
                                                   a profile of your own, in a record of its own
-  igr verdicts --profile cpu                      which of Predictions 2.1 to 2.4 hold
+  igr verdicts mlp-sweep --profile cpu            which of Predictions 2.1 to 2.4 hold
   igr data prepare mnist                          fetch a data set, or check the cached one
 
 exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command(
         "run", "run the units of a profile that are missing, and merge them", commands.run
     )
-    run.add_argument("experiment", help="as igr list has it: mlp-sweep")
+    run.add_argument("experiment", help="as igr list has it: mlp-sweep, resnet-sweep or egr-sweep")
     run.add_argument("--profile", default="digits", **profile)
     run.add_argument(
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
@@ -111,8 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         help="seconds between two checkpoints (default: %(default)g)",
     )
     judged = command(
-        "verdicts", "which of Predictions 2.1 to 2.4 a record bears out", commands.verdicts
+        "verdicts", "which of the paper's predictions a record bears out", commands.verdicts
     )
+    judged.add_argument("experiment", nargs="?", default="mlp-sweep", help="(default: %(default)s)")
     judged.add_argument("--profile", default="digits", **profile)
     judged.add_argument("--arm", metavar="NAME", help="which arm is judged (default: the first)")
     prepare = subparsers.add_parser("data", help="prepare a data set").add_subparsers(

@@ -1,9 +1,19 @@
-"""What a recorded sweep says of Predictions 2.1 to 2.4: which hold, and which do not.
+"""What recorded sweeps say of the paper's predictions and claims: which hold, and which do not.
 
-Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 10, *What held*.
+Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 10.
 """
 
+from igrlib.verdicts.boost import Boost, BoostThresholds, boost, judge_boost
 from igrlib.verdicts.judgement import Verdict, judge
 from igrlib.verdicts.rules import Thresholds, Word
 
-__all__ = ["Thresholds", "Verdict", "Word", "judge"]
+__all__ = [
+    "Boost",
+    "BoostThresholds",
+    "Thresholds",
+    "Verdict",
+    "Word",
+    "boost",
+    "judge",
+    "judge_boost",
+]

@@ -1,21 +1,24 @@
 """What a recorded sweep says of Predictions 2.1 to 2.4: which hold, and which do not.
 
 Each prediction has one primary statistic, the trend of one quantity with h within blocks of equal
-width, batch size and seed, judged by an exact permutation test and by its size. The thresholds were
-written before the records that they judge.
+width, batch size and seed, judged by an exact permutation test and by its size. The same is asked
+of the regularizer alone, added explicitly at a small step. The thresholds were written before the
+records that they judge.
 
-Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 10, *What held*.
+Source: Section 2, Predictions 2.1-2.4, and Section 4; chapters 7, *MNIST*, 9, *Explicit
+regularization*, and 10, *What held*.
 """
 
 import functools
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from igrlib.blocks import Blocks, arms, blocks, missing_units
+from igrlib.blocks import Blocks, arms, blocks, dataset_of, missing_units
 from igrlib.records import Record
-from igrlib.verdicts.predictions import CLAIMS, Question, questions
-from igrlib.verdicts.rules import Thresholds, Word, p_of, word_of
+from igrlib.verdicts.predictions import CAUSES, CLAIMS, Question, questions
+from igrlib.verdicts.rules import Thresholds, Word, p_of, thresholds_of, word_of
 from igrlib.verdicts.trends import Trend, trend
 
 __all__ = ["Thresholds", "Verdict", "Word", "judge"]
@@ -47,9 +50,18 @@ class Verdict:
 
 
 def judge(
-    record: Record | None, arm: str = "sgd", *, thresholds: Thresholds | None = None
+    record: Record | None,
+    arm: str = "sgd",
+    *,
+    explicit: bool = False,
+    thresholds: Thresholds | None = None,
 ) -> tuple[Verdict, ...]:
     """The verdicts on Predictions 2.1 to 2.4 from one arm of a record.
+
+    They are about the models that were trained without explicit regularization, by their learning
+    rates h; with `explicit` about those of the smallest learning rate h_s, by their effective rates
+    h_s + 4μ: what the regularizer does without the step that it stands for. `thresholds` are by
+    default those of the experiment and data set.
 
     Holds: p under `significance` in the predicted direction and an effect that matters, of the same
     sign at every width, and the same without any one width and under every control that leaves
@@ -60,33 +72,37 @@ def judge(
 
     Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 10, *What held*.
     """
-    limits = thresholds or Thresholds()
+    claims = CAUSES if explicit else CLAIMS
     if record is None:
-        return _untold("There is no record.")
+        return _untold(claims, "There is no record.")
     if arm not in arms(record):
-        return _untold(f"No unit of the arm {arm!r} is recorded.")
+        return _untold(claims, f"No unit of the arm {arm!r} is recorded.")
+    limits = thresholds or thresholds_of(record.experiment, dataset_of(record, arm))
     try:
-        table = blocks(record, arm).plain()
+        table = blocks(record, arm)
     except ValueError as error:
-        return _untold(f"The record cannot be used: {error}.")
+        return _untold(claims, f"The record cannot be used: {error}.")
+    table = table.at_rate(table.learning_rate.min()) if explicit else table.plain()
     missing = missing_units(record, arm)
     asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
-    return tuple(_judged(table, question, missing, limits) for question in asked)
+    if explicit:
+        asked = [replace(question, factor="h + 4μ") for question in asked]
+    return tuple(_judged(table, q, claims[q.prediction], missing, limits) for q in asked)
 
 
-def _untold(reason: str) -> tuple[Verdict, ...]:
+def _untold(claims: Mapping[str, str], reason: str) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(number, claim, "cannot tell", f"Prediction {number}: cannot tell. {reason}")
-        for number, claim in CLAIMS.items()
+        for number, claim in claims.items()
     )
 
 
 def _judged(
-    table: Blocks, question: Question, missing: tuple[str, ...], limits: Thresholds
+    table: Blocks, question: Question, claim: str, missing: tuple[str, ...], limits: Thresholds
 ) -> Verdict:
     def over(quantity: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Trend:
         return trend(
-            table.learning_rate,
+            table.effective_rate,
             quantity[rows],
             table.seed[rows],
             relative=question.relative,
@@ -119,8 +135,8 @@ def _judged(
     sentence = f"Prediction {question.prediction}: {word}. {told(question.name, total)} {why}"
     # Where stability rules, λ_max falls as 2/h whatever the regularizer does.
     medians = [
-        f"{np.median(column[np.isfinite(column)]):.2g} at h = {h:g}"
-        for h, column in zip(table.learning_rate, question.edge.T, strict=True)
+        f"{np.median(column[np.isfinite(column)]):.2g} at {question.factor} = {rate:g}"
+        for rate, column in zip(table.effective_rate, question.edge.T, strict=True)
         if np.isfinite(column).any()
     ]
     notes = [
@@ -131,7 +147,7 @@ def _judged(
     ]
     return Verdict(
         question.prediction,
-        CLAIMS[question.prediction],
+        claim,
         word,
         sentence.strip(),
         tuple(notes),
@@ -155,7 +171,7 @@ def _told(
     start = name[0].upper() + name[1:] if name[0].isascii() else name
     if not part.blocks:
         return f"{start}: no seed has {limits.rates} rates with a value."
-    parts = [f"{_signed(part.effect)} {question.unit} per doubling of h"]
+    parts = [f"{_signed(part.effect)} {question.unit} per doubling of {question.factor}"]
     if part.interval is not None:
         low, high = map(_signed, part.interval)
         parts.append(f"{100 * limits.confidence:g} % interval {low} to {high}")

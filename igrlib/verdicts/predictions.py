@@ -1,6 +1,6 @@
 """What each of Predictions 2.1 to 2.4 says of a recorded sweep: which quantity goes which way.
 
-Source: Section 2, Predictions 2.1-2.4; chapter 7, *MNIST*.
+Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 9, *Explicit regularization*.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import numpy as np
 
 from igrlib.blocks import Blocks, area_under
 
-__all__ = ["CLAIMS", "Question", "questions"]
+__all__ = ["CAUSES", "CLAIMS", "Question", "questions"]
 
 CLAIMS = {
     "2.1": "a larger learning rate goes with a smaller ‖∇E‖² at equal training loss",
@@ -19,6 +19,12 @@ CLAIMS = {
 }
 """The predictions as statements about h within a block: seed, width and batch size being equal."""
 
+CAUSES = {
+    number: claim.replace("learning rate", "μ, at the smallest learning rate,")
+    for number, claim in CLAIMS.items()
+}
+"""The same of the regularizer alone, added explicitly while the step stays small."""
+
 
 @dataclass(frozen=True, eq=False)
 class Question:
@@ -26,8 +32,9 @@ class Question:
 
     name: of the primary quantity; falls: whether the prediction is that it falls with h; relative:
     whether it is a natural logarithm, else in percentage points; least: the smallest effect that
-    matters, per doubling of h in per cent or points; edge: h·λ_max where the quantity was measured;
-    beside: other quantities of the same kind; controls: cells kept, by what they are.
+    matters, per doubling of the `factor` in per cent or points; edge: h·λ_max where the quantity
+    was measured; beside: other quantities of the same kind; controls: cells kept, by what they are;
+    factor: what a block's models differ in, h or, with μ, the effective rate h + 4μ.
     """
 
     prediction: str
@@ -39,6 +46,7 @@ class Question:
     edge: np.ndarray
     beside: dict[str, np.ndarray] = field(default_factory=dict)
     controls: dict[str, np.ndarray] = field(default_factory=dict)
+    factor: str = "h"
 
     @property
     def unit(self) -> str:

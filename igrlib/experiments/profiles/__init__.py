@@ -1,15 +1,25 @@
 """The experiments, and the profiles of each: what is run live, on two cores and on one GPU.
 
-Source: Section 6; chapter 7, *MNIST*.
+Source: Sections 4 and 6; chapters 7, *MNIST*, 8, *ResNet-18*, and 9, *Explicit regularization*.
 """
 
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.profiles.egr import EGR_SWEEP
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.profiles.resnet import RESNET_SWEEP
 
 __all__ = ["ABOUT", "EXPERIMENTS"]
 
-EXPERIMENTS: dict[str, dict[str, tuple[Arm, ...]]] = {"mlp-sweep": MLP_SWEEP}
+EXPERIMENTS: dict[str, dict[str, tuple[Arm, ...]]] = {
+    "mlp-sweep": MLP_SWEEP,
+    "resnet-sweep": RESNET_SWEEP,
+    "egr-sweep": EGR_SWEEP,
+}
 """Arms by experiment and profile."""
 
-ABOUT = {"mlp-sweep": "Section 6, learning rates, widths and batch sizes of an MLP"}
+ABOUT = {
+    "mlp-sweep": "Section 6, learning rates, widths and batch sizes of an MLP",
+    "resnet-sweep": "Figures A.7 and A.8, learning rates of a ResNet-18",
+    "egr-sweep": "Section 4 and Figure 3c, explicit gradient regularization",
+}
 """What each experiment is, in a line."""

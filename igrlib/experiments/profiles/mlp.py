@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
 
-__all__ = ["MLP_SWEEP"]
+__all__ = ["DIGITS", "MLP_SWEEP"]
 
-_DIGITS = Arm(
+DIGITS = Arm(
     "gd",
     dataset="digits",
     widths=(32,),
@@ -32,9 +32,9 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter: full batch, the theorem's only literal case.
     # Then batches, which live in the record only.
     "digits": (
-        _DIGITS,
+        DIGITS,
         replace(
-            _DIGITS,
+            DIGITS,
             name="sgd",
             batch_sizes=(32,),
             num_train=1_300,

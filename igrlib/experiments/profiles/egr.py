@@ -1,0 +1,137 @@
+"""The profiles of explicit gradient regularization: digits and MNIST, ResNet-18 on CIFAR-10.
+
+Two kinds of arm. Those that are `matched` train at one small step h_s with the regularizer
+μ = (h − h_s)/4 of larger steps h, for the same physical time, beside these steps themselves. The
+others vary μ at given learning rates, as Figure 3c does.
+
+Source: Section 4 and Figure 3c; chapter 9, *Explicit regularization*.
+"""
+
+from dataclasses import replace
+
+from igrlib.experiments.arm import Arm
+from igrlib.experiments.profiles.mlp import DIGITS
+from igrlib.experiments.profiles.resnet import CIFAR
+
+__all__ = ["EGR_SWEEP"]
+
+_MATCHED = replace(
+    DIGITS,
+    learning_rates=(0.4, 0.2, 0.1),
+    matched=True,
+    max_steps=800,
+    points=("validation",),
+)
+
+_STEPS = 8_000
+
+EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
+    # Small enough to run in the chapter. Full batches of a smooth loss first: the theorem's case.
+    "digits": (
+        replace(_MATCHED, name="tanh", activation="tanh"),
+        replace(_MATCHED, name="relu"),
+        # With batches the regularizer is that of each batch, as the implicit one is.
+        replace(
+            _MATCHED,
+            name="sgd",
+            batch_sizes=(32,),
+            num_train=1_300,
+            learning_rates=(0.2, 0.1, 0.05),
+            physical_time=100.0,
+            min_steps=500,
+            max_steps=2_000,
+        ),
+        # Figure 3c on digits, with learning rates to compare with.
+        replace(
+            _MATCHED,
+            name="mu",
+            matched=False,
+            batch_sizes=(32,),
+            num_train=1_300,
+            learning_rates=(0.2, 0.1, 0.05),
+            mus=(0.0, 0.005, 0.01, 0.02, 0.03, 0.05),
+            min_steps=1_000,
+            max_steps=1_000,
+            score_every=20,
+        ),
+    ),
+    "cpu": (
+        Arm(
+            "gd",
+            widths=(50,),
+            batch_sizes=(None,),
+            num_train=1_000,
+            seeds_per_unit=(4,),
+            learning_rates=(0.2, 0.1, 0.05),
+            matched=True,
+            min_steps=500,
+            max_steps=2_000,
+            physical_time=100.0,
+            score_every=100,
+            num_gradients=20,
+            gradient_every=None,
+        ),
+        Arm(
+            "sgd",
+            widths=(50,),
+            seeds_per_unit=(4,),
+            learning_rates=(0.1, 0.05, 0.025),
+            matched=True,
+            min_steps=5_000,
+            max_steps=20_000,
+            physical_time=500.0,
+            gradient_every=2_500,
+        ),
+        # Figure 3c. The paper does not say at which learning rate: at a small one, where steps
+        # regularize least, and for as long as `resnet-sweep`, with which it is compared.
+        replace(
+            CIFAR,
+            name="resnet",
+            learning_rates=(0.01,),
+            mus=(0.0, 0.01, 0.02, 0.03, 0.05),
+        ),
+    ),
+    # The published ResNet-18 on one GPU; times are estimates until they are recorded.
+    "paper": (
+        Arm(
+            "resnet",
+            dataset="cifar10",
+            model="resnet18",
+            widths=(64,),
+            learning_rates=(0.01,),
+            batch_sizes=(512,),
+            mus=(0.0, 0.01, 0.02, 0.03, 0.04, 0.05),
+            num_seeds=(3,),
+            seeds_per_unit=(1,),
+            num_train=45_056,
+            num_validation=4_944,
+            min_steps=_STEPS,
+            max_steps=_STEPS,
+            score_every=176,
+            gradient_every=2_000,
+            levels=(1.0, 1e-1),
+            noise_draws=20,
+        ),
+        # The regularizer of a step of 0.2, 0.1 without it, for T = 200.
+        Arm(
+            "matched",
+            dataset="cifar10",
+            model="resnet18",
+            widths=(64,),
+            learning_rates=(0.2, 0.1, 0.05),
+            batch_sizes=(512,),
+            matched=True,
+            num_seeds=(3,),
+            seeds_per_unit=(1,),
+            num_train=45_056,
+            num_validation=4_944,
+            min_steps=1_000,
+            max_steps=4_000,
+            physical_time=200.0,
+            score_every=88,
+            gradient_every=1_000,
+            levels=(1.0, 1e-1),
+            noise_draws=20,
+        ),
+    ),
+}

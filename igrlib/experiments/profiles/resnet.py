@@ -1,0 +1,82 @@
+"""The profiles of the ResNet-18 sweep: digits, CIFAR-10 on two cores, and on one GPU.
+
+Source: Section 6 and Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
+"""
+
+from igrlib.experiments.arm import Arm
+
+__all__ = ["CIFAR", "RESNET_SWEEP"]
+
+CIFAR = Arm(
+    "sgd",
+    dataset="cifar10",
+    model="resnet18",
+    # An eighth of the published width.
+    widths=(8,),
+    learning_rates=(0.2, 0.1, 0.05, 0.01, 0.005),
+    batch_sizes=(512,),
+    num_seeds=(3,),
+    seeds_per_unit=(1,),
+    # 40 whole batches: with batch norm a shorter one would be another loss.
+    num_train=20_480,
+    num_validation=5_000,
+    # Of up to 40,000 steps. As in the paper all learning rates have equally many.
+    min_steps=1_200,
+    max_steps=1_200,
+    score_every=60,
+    num_gradients=8,
+    gradient_every=None,
+    # λ_max and noise take more than the rest together where convolutions do badly in loops.
+    levels=(),
+    points=(),
+)
+"""Real CIFAR-10 on two cores, a narrower network and fewer steps."""
+
+RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
+    "digits": (
+        Arm(
+            "sgd",
+            dataset="digits",
+            model="resnet18",
+            widths=(4,),
+            # The stem for ImageNet would leave one pixel of the 8×8.
+            stem="cifar",
+            learning_rates=(0.2, 0.1, 0.05, 0.02, 0.01),
+            batch_sizes=(100,),
+            num_train=1_300,
+            num_validation=200,
+            min_steps=200,
+            max_steps=1_000,
+            physical_time=10.0,
+            score_every=20,
+            num_gradients=10,
+            gradient_every=None,
+            levels=(),
+            points=(),
+        ),
+    ),
+    "cpu": (CIFAR,),
+    # The published width. Of the paper's 40,000 steps as many as should fit into 24 minutes; the
+    # time is an estimate until it is recorded.
+    "paper": (
+        Arm(
+            "sgd",
+            dataset="cifar10",
+            model="resnet18",
+            widths=(64,),
+            learning_rates=(0.2, 0.1, 0.05, 0.01, 0.005),
+            batch_sizes=(512,),
+            num_seeds=(3,),
+            seeds_per_unit=(1,),
+            # 88 whole batches, and what is left of the 50,000 images.
+            num_train=45_056,
+            num_validation=4_944,
+            min_steps=16_000,
+            max_steps=16_000,
+            score_every=176,
+            gradient_every=4_000,
+            levels=(1.0, 1e-1, 1e-2),
+            noise_draws=20,
+        ),
+    ),
+}
