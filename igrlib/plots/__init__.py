@@ -1,8 +1,8 @@
 """One style for every figure of the book, and the kinds of plot that it draws.
 
-The theory half's plots stand here; the figures of the MNIST experiments are in
-`igrlib.plots.mnist`, imported by itself because it reads records. `import igrlib` does not load
-matplotlib.
+The theory half's plots stand here; the figures of the experiments are in `igrlib.plots.mnist`,
+`igrlib.plots.resnet` and `igrlib.plots.explicit`, imported by themselves because they read records.
+`import igrlib` does not load matplotlib.
 """
 
 from igrlib.plots.order import order_plot

@@ -1,0 +1,128 @@
+"""The figures of explicit gradient regularization: Figure 3c, and the regularizer alone.
+
+Source: Section 4 and Figure 3c; chapter 9, *Explicit regularization*.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from igrlib.blocks import Blocks, area_under, blocks
+from igrlib.plots._marks import legend_above, rate_axis, seed_lines
+from igrlib.plots._tables import chosen
+from igrlib.plots.style import COLORS
+from igrlib.records import Record
+
+__all__ = ["figure_3c", "regularizer_alone"]
+
+_EFFECTIVE = "effective rate $h + 4\\mu$"
+
+
+def figure_3c(
+    record: Record,
+    arm: str = "resnet",
+    *,
+    plain: tuple[Record, str] | None = None,
+    selection: str = "validation",
+) -> Figure:
+    """Test accuracy at the chosen point against μ, and against h + 4μ beside plain learning rates.
+
+    Of models of the smallest learning rate h. To first order h + 4μ is the step whose implicit
+    regularizer is as strong as both together. `plain` is a record and arm with the plain models;
+    None takes those of the same arm. A line for each seed; the number of those that diverged is in
+    the legend.
+
+    Raises `ValueError` for an arm or selection that was not recorded.
+
+    Source: Figure 3c; chapter 9, *Explicit regularization*.
+    """
+    table = blocks(record, arm)
+    explicit = table.at_rate(table.learning_rate.min())
+    source, name = plain or (record, arm)
+    others = blocks(source, name).plain()
+    accuracy = 100 * chosen(explicit, "test_accuracy", selection)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
+    seed_lines(left, explicit.mu, accuracy, color=COLORS["explicit"], marker="o")
+    left.set(xlabel="explicit regularization rate $\\mu$", ylabel="test accuracy (%)", title="(c)")
+    _both(right, others, explicit, 100 * chosen(others, "test_accuracy", selection), accuracy)
+    right.set(title="as if of a larger step", ylabel="test accuracy (%)")
+    legend_above(figure, _handles(others, explicit))
+    return figure
+
+
+def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
+    """What learning rates do, and what the regularizer of these does without their steps.
+
+    ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
+    accuracy against noise at the point chosen by validation: of plain models against h, and of
+    those of the smallest rate against h + 4μ. A line for each seed; what was not measured is said.
+
+    Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
+
+    Source: Section 4; chapter 9, *Explicit regularization*.
+    """
+    if not (np.isfinite(level) and level > 0):
+        raise ValueError(f"level must be a positive training loss, got {level}")
+    table = blocks(record, arm)
+    plain, explicit = table.plain(), table.at_rate(table.learning_rate.min())
+    figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
+    quantities = (_quantities(plain, level), _quantities(explicit, level))
+    titles = (
+        rf"$\Vert\nabla E\Vert^2$ at $E = {level:g}$",
+        rf"$\lambda_{{\max}}$ at $E = {level:g}$",
+        "test accuracy (%)",
+        "area under accuracy against noise (%)",
+    )
+    for k, (ax, title) in enumerate(zip(grid.flat, titles, strict=True)):
+        one, other = (q[k] for q in quantities)
+        _both(ax, plain, explicit, one, other)
+        ax.set_title(title)
+        if k < 2:
+            ax.set_yscale("log")
+        if not np.isfinite(one).any():
+            ax.set_axis_off()
+            ax.set_title(f"{title}: not measured")
+    legend_above(figure, _handles(plain, explicit))
+    return figure
+
+
+def _quantities(table: Blocks, level: float) -> tuple[np.ndarray, ...]:
+    """What `regularizer_alone` draws, panel by panel."""
+    noisy = table.chosen("noise_accuracy", "validation")
+    area = np.full(table.finished.shape, np.nan)
+    if noisy.ndim == 3:
+        area = 100 * area_under(noisy, table.shared["noise_sigma"])
+    return (
+        np.exp(table.log_squared_gradient(level)),
+        table.lambda_max_at(level),
+        100 * table.chosen("test_accuracy", "validation"),
+        area,
+    )
+
+
+def _both(ax: Axes, plain: Blocks, explicit: Blocks, one: np.ndarray, other: np.ndarray) -> None:
+    """Plain models and regularized ones on one axis of effective rates."""
+    for table, values, color, marker in (
+        (plain, one, COLORS["gradient descent"], "s"),
+        (explicit, other, COLORS["explicit"], "o"),
+    ):
+        seed_lines(ax, table.effective_rate, values, color=color, marker=marker)
+    rate_axis(ax, np.unique(np.concatenate([plain.effective_rate, explicit.effective_rate])))
+    ax.tick_params(axis="x", labelrotation=60)
+    ax.set_xlabel(_EFFECTIVE)
+
+
+def _handles(plain: Blocks, explicit: Blocks) -> list[Line2D]:
+    small = explicit.learning_rate.min()
+    told = {
+        "plain, $\\mu = 0$": (plain, COLORS["gradient descent"], "s"),
+        f"with $\\mu$, $h = {small:g}$": (explicit, COLORS["explicit"], "o"),
+    }
+    found: list[Line2D] = []
+    for label, (table, color, marker) in told.items():
+        gone = int(table.marks["diverged"].sum())
+        label += f" ({gone} diverged)" if gone else ""
+        found.append(Line2D([], [], color=color, marker=marker, label=label))
+    return found
