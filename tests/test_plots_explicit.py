@@ -154,4 +154,4 @@ def test_the_regularizer_alone_is_drawn_beside_the_step():
     last = regularizer_alone(record(one), "sgd", level=1e-2).axes[3]
     assert last.get_title().endswith("not measured")
     with pytest.raises(ValueError, match="level must be a positive training loss, got -1"):
-        regularizer_alone(record(one), "sgd", level=-1)
+        regularizer_alone(record(one), "sgd", level=-1.0)
