@@ -279,6 +279,31 @@ def test_a_broken_shard_costs_no_other_unit(folder):
     assert sorted(records.open_record(folder).units) == ["a", "b"]
 
 
+def test_arms_of_one_record_may_differ_in_data_set_and_config(folder):
+    """What they share is told once, the rest with each unit; a data set is always the same."""
+    mlp, resnet = ({"unit_config": {"name": name}} for name in ("mlp", "resnet"))
+    wide = {"config": {"width": 9}}
+    add(folder, "a", **mlp)
+    add(folder, "b", **resnet, **wide)
+    told = manifest(folder)
+    assert told["dataset"] == META["dataset"]
+    assert "config" not in told
+    assert {n: u["config"] for n, u in told["units"].items()} == {
+        "a": META["config"],
+        "b": wide["config"],
+    }
+    assert sorted(records.open_record(folder).units) == ["a", "b"]
+    altered = {**META["dataset"], "fingerprint": "cd"}
+    with pytest.raises(records.RecordError, match=r"differ in config\['width'\] \(9 and 8\)"):
+        add(folder, "c", **resnet, config={"width": 8})
+    with pytest.raises(records.RecordError, match=r"differ in dataset\['fingerprint'\]"):
+        add(folder, "c", unit_config={"name": "third"}, dataset=altered)
+    other = {"name": "other", "fingerprint": "ef", "sizes": {}}
+    add(folder, "c", unit_config={"name": "third"}, dataset=other)
+    assert "dataset" not in manifest(folder)
+    assert manifest(folder)["units"]["c"]["dataset"] == other
+
+
 def test_a_manifest_that_disagrees_is_told(folder):
     add(folder, "a", 1.0)
     add(folder, "b")

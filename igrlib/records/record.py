@@ -71,9 +71,10 @@ def add_unit(
 
     Raises `TypeError` or `ValueError` for other metadata, an absolute path in it, or a shard
     over `SHARD_LIMIT` bytes; `RecordError` where a shard of the record was made with another
-    experiment, profile, data set or config, where the unit is there with other contents
-    (unless `replace`), or, the shard being safe by then, where another shard cannot be read;
-    `OSError` naming the file where it cannot be written. Nothing that was there is lost.
+    experiment or profile, or one of the same arm (the `name` in its unit_config) with another data
+    set or config, where the unit is there with other contents (unless `replace`), or, the shard
+    being safe by then, where another shard cannot be read; `OSError` naming the file where it
+    cannot be written. Nothing that was there is lost.
     """
     folder = Path(directory)
     arrays, meta = checked_arrays(arrays), checked_meta(unit, meta)
@@ -113,7 +114,7 @@ def rebuild_manifest(
     keeps the names that the manifest has already. The same shards give the same bytes.
 
     Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
-    in experiment, profile, data set or config; the old manifest then stays.
+    in experiment or profile, or two of an arm in data set or config; the old manifest then stays.
     """
     folder = Path(directory)
     if not _shards(folder):
