@@ -66,6 +66,7 @@ LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
         (Arm("default"), 5_000),
         (dataclasses.replace(LONG, gradient_every=3_000), 3_000),
         (dataclasses.replace(LONG, gradient_every=None), 20_000),
+        (dataclasses.replace(LONG, first_gradient=20, gradient_every=None), 20_000),
         (changed(min_steps=1, max_steps=1), 1),
     ],
 )
@@ -82,7 +83,7 @@ def test_when_an_arm_is_measured(arm, dense):
     assert set(schedule.gradients) == {0, *stops, *early} | evenly
     if dense > 1_000:
         # One ratio from step to step, up to rounding.
-        wanted = (dense / 100) ** (1 / (arm.num_gradients - 1))
+        wanted = (dense / arm.first_gradient) ** (1 / (arm.num_gradients - 1))
         np.testing.assert_allclose(np.array(early[1:]) / early[:-1], wanted, rtol=0.02)
 
 

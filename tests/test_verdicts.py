@@ -108,13 +108,15 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
 
 def test_thresholds_are_those_of_the_experiment_and_data_set():
     """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
-    assert thresholds_of("mlp-sweep", "mnist") == Thresholds()
+    assert thresholds_of("mlp-sweep", "mnist", "cpu") == Thresholds()
     made = sweep(effects={"squared_gradient": -0.5})
     short = Record(made.directory, "egr-sweep", "test", made.units)
     assert judge(short)[0].sentence.count("at training loss 0.1") == 1
     for each in made.units.values():
         each.meta["unit_config"]["dataset"] = "cifar10"
-    assert "at training loss 1:" in judge(made)[0].sentence
+    assert "at training loss 1.6:" in judge(made)[0].sentence
+    longer = Record(made.directory, "resnet-sweep", "paper", made.units)
+    assert "at training loss 0.1:" in judge(longer)[0].sentence
 
 
 def test_an_effect_at_one_width_only_holds_in_part():

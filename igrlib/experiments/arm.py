@@ -53,8 +53,9 @@ class Arm:
     score_every: int = 1_000
     """Steps between measurements of the accuracies."""
     num_gradients: int = 10
-    """Measurements of whole-split gradients, evenly spread in log t over the first
-    `gradient_every` steps, or over all of them where that is None."""
+    """Measurements of whole-split gradients, evenly spread in log t from `first_gradient` over the
+    first `gradient_every` steps, or over all of them where that is None."""
+    first_gradient: int = 100
     gradient_every: int | None = 5_000
     """Steps between later measurements of gradients."""
     levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -104,7 +105,9 @@ def schedule_of(arm: Arm) -> Schedule:
     stops = stops_of(arm)
     last = max(stops)
     dense = min(arm.gradient_every or last, last)
-    grid = np.round(np.geomspace(min(100, dense), dense, arm.num_gradients)).astype(int)
+    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients)).astype(
+        int
+    )
     gradients = {0, *(int(t) for t in grid), *stops}
     if arm.gradient_every is not None:
         gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
@@ -163,6 +166,7 @@ def _check_lengths(arm: Arm) -> None:
         "max_steps",
         "score_every",
         "num_gradients",
+        "first_gradient",
         "num_matvecs",
         "noise_draws",
         "slope_draws",

@@ -77,7 +77,7 @@ def judge(
         return _untold(claims, "There is no record.")
     if arm not in arms(record):
         return _untold(claims, f"No unit of the arm {arm!r} is recorded.")
-    limits = thresholds or thresholds_of(record.experiment, dataset_of(record, arm))
+    limits = thresholds or thresholds_of(record.experiment, dataset_of(record, arm), record.profile)
     try:
         table = blocks(record, arm)
     except ValueError as error:

@@ -24,7 +24,9 @@ CIFAR = Arm(
     min_steps=1_200,
     max_steps=1_200,
     score_every=60,
-    num_gradients=8,
+    # The largest rate passes the level of the verdicts within some dozens of steps.
+    num_gradients=9,
+    first_gradient=20,
     gradient_every=None,
     # λ_max and noise take more than the rest together where convolutions do badly in loops.
     levels=(),
