@@ -47,7 +47,8 @@ def compiled_steps(
 
     The steps are of one epoch, whose orders of the examples, (seeds, n), are given; full batches
     look at none. The state is donated. `num_groups` groups of `layout.group` models lie on each
-    device. Without `layout.loop` the program takes the one step `first` and contains no loop.
+    device. Without `layout.loop` only the step `first` is done, and a program is one step of one
+    group, whatever their number.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     one = partial(_step, model, regularized)
@@ -88,22 +89,40 @@ def compiled_steps(
                 first, end, lambda t, s: step(t, s, given, orders, data), state
             )
 
-        if layout.loop:
-            done = jax.lax.map(steps, groups)
-            return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
-        each_group = [jax.tree.map(lambda a, k=k: a[k], groups) for k in range(num_groups)]
-        parts = [step(first, s, g, orders, data) for s, g in each_group]
-        return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+        done = jax.lax.map(steps, groups)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
+
+    def one_group(
+        state: State, given: Given, orders: Array, images: Array, labels: Array, t: Array, k: Array
+    ) -> State:
+        at, size = k * layout.group, layout.group
+        some, its = jax.tree.map(
+            lambda a: jax.lax.dynamic_slice_in_dim(a, at, size), (state, given)
+        )
+        moved = step(t, some, its, orders, (images, labels))
+        return jax.tree.map(
+            lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), state, moved
+        )
 
     each, same = P(layout.mesh.axis_names[0]), P()
     laid = jax.shard_map(
-        on_device,
+        on_device if layout.loop else one_group,
         mesh=layout.mesh,
         in_specs=(each, each, same, same, same, same, same),
         out_specs=each,
         check_vma=False,
     )
-    return jax.jit(laid, donate_argnums=0)
+    compiled = jax.jit(laid, donate_argnums=0)
+    if layout.loop:
+        return compiled
+
+    def each_group(state: State, *rest: Any) -> State:
+        *same, first, _ = rest
+        for k in range(num_groups):
+            state = compiled(state, *same, first, k)
+        return state
+
+    return each_group
 
 
 def _step(
