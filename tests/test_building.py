@@ -13,7 +13,7 @@ from test_mlp import forward_numpy, layers_of
 from igrlib import data
 from igrlib.experiments.arm import schedule_of, stops_of
 from igrlib.experiments.building import build
-from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.units import units_of
 from igrlib.measures import scores
 from igrlib.models.mlp import mlp
@@ -39,9 +39,12 @@ def test_units_are_every_combination_once():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("profile", MLP_SWEEP)
-def test_units_of_the_profiles(profile):
-    units = [unit for arm in MLP_SWEEP[profile] for unit in units_of(arm)]
+@pytest.mark.parametrize(
+    ("experiment", "profile"), [(e, p) for e, profiles in EXPERIMENTS.items() for p in profiles]
+)
+def test_units_of_the_profiles(experiment, profile):
+    arms = EXPERIMENTS[experiment][profile]
+    units = [unit for arm in arms for unit in units_of(arm)]
     names = [unit.name for unit in units]
     assert len(set(names)) == len(names) > 0
     for unit in units:
@@ -51,8 +54,8 @@ def test_units_of_the_profiles(profile):
         assert config["seeds"] == list(unit.seeds)
         assert list(config["steps"].values()) == stops_of(unit.arm)
         assert set(unit.arm.points) <= {"validation", "test", "final"}
-    for arm in MLP_SWEEP[profile]:
-        sizes = {"digits": 1_500, "mnist": 60_000}
+    for arm in arms:
+        sizes = {"digits": 1_500, "mnist": 60_000, "cifar10": 50_000}
         assert arm.num_train + arm.num_validation <= sizes[arm.dataset]
         # Every model is measured at its end.
         assert set(stops_of(arm)) <= set(schedule_of(arm).gradients)

@@ -15,11 +15,12 @@ import igrlib.cli.console as console
 from igrlib import cli, data, records
 from igrlib.cli import parser
 from igrlib.experiments import costs, preflight, runner
-from igrlib.experiments.arm import Arm
+from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.folder import Folder
+from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
-from igrlib.verdicts import judge
+from igrlib.verdicts import judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
 
@@ -194,15 +195,16 @@ def test_a_changed_profile_has_a_name_of_its_own():
 
 
 def test_no_two_units_of_a_profile_have_one_name():
-    for profile, arms in MLP_SWEEP.items():
-        names = [unit.name for unit in runner.units(arms)]
-        assert len(set(names)) == len(names), profile
+    for experiment, profiles in EXPERIMENTS.items():
+        for profile, arms in profiles.items():
+            names = [unit.name for unit in runner.units(arms)]
+            assert len(set(names)) == len(names), (experiment, profile)
 
 
-def shard(out, profile, unit, seconds=100.0, arrays=None, **config):
+def shard(out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", **config):
     """A finished unit, as the runner leaves it."""
     meta = {
-        "experiment": "mlp-sweep",
+        "experiment": experiment,
         "profile": profile,
         "unit": unit.name,
         "dataset": {"name": unit.arm.dataset, "fingerprint": "0", "sizes": {}},
@@ -219,8 +221,10 @@ def shard(out, profile, unit, seconds=100.0, arrays=None, **config):
         "diverged": [],
         "marks": {},
     }
-    arrays = {"x": np.zeros(2)} if arrays is None else arrays
-    return records.add_unit(Folder(out, "mlp-sweep", profile).path, unit.name, arrays, meta)
+    if arrays is None:
+        steps = list(unit.config()["steps"].values())
+        arrays = {"stop": np.repeat(steps, len(unit.seeds))}
+    return records.add_unit(Folder(out, experiment, profile).path, unit.name, arrays, meta)
 
 
 def rows(out):
@@ -236,7 +240,7 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     waiting = Folder(tmp_path, "mlp-sweep", "cpu").checkpoint(units[1])
     waiting.parent.mkdir()
     waiting.touch()
-    status, out, err = igr("list", "--profile", "cpu")
+    status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
     told = {row[1]: row for row in rows(out)}
     assert list(told) == [unit.name for unit in units]
@@ -253,6 +257,7 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
     _, everything, _ = igr("list")
     assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
+    assert all(f"{experiment}: " in everything for experiment in EXPERIMENTS)
 
 
 def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
@@ -260,7 +265,7 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     shard(tmp_path, "digits", first, max_steps=7)
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
-    _, out, _ = igr("list", "--profile", "digits")
+    _, out, _ = igr("list", "mlp-sweep", "--profile", "digits")
     told = {row[1]: row[5] for row in rows(out)}
     assert "recorded with max_steps = 7" in told[first.name]
     assert "cut short" in told[second.name]
@@ -355,6 +360,26 @@ def test_verdicts_are_read_from_the_record(igr, tmp_path):
     assert f"{100 * np.expm1(-0.3):+.2f}".replace("-", "−") in out
     _, out, _ = igr("verdicts")
     assert "No unit of the arm 'gd' is recorded" in out
+
+
+def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tmp_path):
+    """By h, by μ at the smallest h, and for an arm that varies μ against the best plain rate."""
+    arms = {arm.name: arm for arm in EXPERIMENTS["egr-sweep"]["digits"]}
+    for name in ("sgd", "mu"):
+        (unit,) = runner.units([arms[name]])
+        mus = sorted({mu for *_, mu, _ in combinations(unit.arm)})
+        made = synthetic_sweep.unit(32, unit.seeds, rates=unit.arm.learning_rates, mus=mus)
+        path = shard(tmp_path, "digits", unit, experiment="egr-sweep", arrays=made.arrays)
+    record = records.open_record(path.parent)
+    _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
+    plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
+    told = ["by learning rate:", *(v.sentence for v in plain)]
+    told += ["by μ, at learning rate 0.05:", *(v.sentence for v in alone)]
+    assert [line for line in out.splitlines() if line[0] != " "] == told
+    assert plain[0].sentence != alone[0].sentence
+    _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
+    last = out.partition("against the best learning rate:\n")[2]
+    assert last.startswith(judge_boost(record, "mu").sentence)
 
 
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):

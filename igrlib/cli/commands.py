@@ -93,7 +93,8 @@ def verdicts(args: argparse.Namespace) -> int:
         title = f"by μ, at learning rate {min(arm.learning_rates):g}"
         judged[title] = judge(record, arm.name, explicit=True)
     if any(arm.mus):
-        judged["against the best learning rate"] = (judge_boost(record, arm.name),)
+        plain = _plain(folder) if arm.model == "resnet18" else None
+        judged["against the best learning rate"] = (judge_boost(record, arm.name, plain=plain),)
     for title, several in judged.items():
         if len(judged) > 1:
             print(f"{title}:")
@@ -102,6 +103,18 @@ def verdicts(args: argparse.Namespace) -> int:
             for note in verdict.notes:
                 print(f"    {note}")
     return 0
+
+
+def _plain(folder: Any) -> tuple[Any, str] | None:
+    """The record of plain ResNets under the same profile, and its arm, where there is one."""
+    from igrlib import records
+    from igrlib.experiments.folder import Folder
+
+    other = Folder(folder.out, "resnet-sweep", folder.profile)
+    try:
+        return records.open_record(other.path), "sgd"
+    except records.RecordError:
+        return None
 
 
 def prepare(args: argparse.Namespace) -> int:

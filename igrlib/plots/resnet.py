@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from igrlib.blocks import squared_gradient_at
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
@@ -128,7 +129,7 @@ def three_gradients(
         ax.set(title=title, yscale="log")
     axes[0].set_ylabel("times that at the smallest $h$")
     handles = [
-        plt.Line2D([], [], color=shade, label=f"$E = {level:g}$")
+        Line2D([], [], color=shade, label=f"$E = {level:g}$")
         for level, shade in zip(ranks, shades, strict=True)
     ]
     legend_above(figure, handles)

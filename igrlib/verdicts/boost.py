@@ -155,13 +155,13 @@ def _best(
     table: Blocks, rows: list[int], columns: np.ndarray, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Test accuracy, in per cent, and column of the best model by validation up to step `last`."""
+    if not np.isfinite(table.value("validation_accuracy")).any():
+        raise ValueError("both must have a validation split to choose on")
     early = table.shared["score_step"] <= last
     validation, test = (
         table.value(f"{split}_accuracy")[rows][:, columns][..., early]
         for split in ("validation", "test")
     )
-    if not np.isfinite(validation).any():
-        raise ValueError("both must have a validation split to choose on")
     flat = np.where(np.isfinite(validation), validation, -1.0).reshape(len(rows), -1)
     best = np.argmax(flat, axis=1)
     chosen = np.take_along_axis(test.reshape(len(rows), -1), best[:, None], 1)[:, 0]
