@@ -135,7 +135,7 @@ def gradient_regularized_value_and_grad(
     The product of the Hessian ∇²E with the gradient is had by
 
     - "forward_over_reverse": the derivative of the gradient along itself;
-    - "reverse_over_reverse": the gradient of E_μ, as `jax.grad` takes it, with the most memory;
+    - "reverse_over_reverse": the gradient of E_μ, as `jax.grad` takes it;
     - "finite_difference": two gradients a `distance` apart in θ, along the gradient. By default
       √ε(1 + ‖θ‖), ε that of the dtype: half of the digits are right where ∇E is smooth, and across
       a kink it is the average slope between the two points and not a derivative.

@@ -1,13 +1,37 @@
 """The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
 
+import importlib.util
 import os
+import time
 
 import jax
 import numpy as np
 import pytest
-from benchmarks import kernel, peak, peers, rounds, trainer, workers
+from benchmarks import (
+    kernel,
+    memory,
+    peak,
+    peers,
+    problems,
+    pytorch,
+    regularized,
+    residual,
+    rounds,
+    trainer,
+    workers,
+)
+from benchmarks.problems import Problem
 from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
+
+from igrlib.experiments.sizes import resnet18_size
+
+MLP, RESNET = Problem("mlp", 4, 8, 3), Problem("resnet18", 2, 4, 8)
+
+# PyTorch is outside of the lock. Where it is missing these say so and cannot pass.
+with_torch = pytest.mark.xfail(
+    importlib.util.find_spec("torch") is None, raises=ModuleNotFoundError, reason="no PyTorch"
+)
 
 
 def test_a_summary_is_the_median_and_the_range():
@@ -75,6 +99,21 @@ def test_competitors_take_turns_in_processes_of_their_own():
     assert 0.01 <= min(turns.times["ten at once"]) < 0.1
     assert 0.1 <= min(turns.times["told"]) < 1
     assert FLAG not in os.environ
+
+
+def test_a_paced_job_fills_a_turn():
+    done = []
+
+    def repeat(times):
+        done.append(times)
+        time.sleep(0.02 * times)
+
+    job = workers.paced(repeat, 0.2)
+    # Sleeping takes at least as long as it says.
+    assert 1 <= job.units <= 10
+    job.work()
+    assert done == [1, 1, 1, 1, job.units]
+    assert workers.paced(repeat, 1e-3).units == 1
 
 
 def test_a_competitor_that_fails_is_named():
@@ -161,3 +200,128 @@ def test_a_kernel_that_does_not_fit_is_skipped(capsys):
     kernel.compare([1_000], 1, available=10**6)
     printed = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in printed[1:]] == ["SKIPPED", "SKIPPED"]
+
+
+def test_the_report_of_explicit_regularization():
+    torch, double = f"{regularized.TORCH}, 2 threads", f"{regularized.DOUBLE}, 2 threads"
+    times = {
+        regularized.PLAIN: [1.0, 1.1],
+        "forward_over_reverse": [3.0, 2.2],
+        "finite_difference": [2.0, 2.2],
+        "reverse_over_reverse": [4.0, 4.4],
+        torch: [2.0, 2.0],
+        double: [8.0, 8.4],
+    }
+    quiet = {name: [0.0, 0.0] for name in times}
+    lines = regularized.report(Problem("mlp", 200, 32, 28), workers.Turns(times, quiet))
+    assert lines[0] == "MLP, width 200, batch 32, images 28×28×1"
+    assert lines[7:] == [
+        "  2.50 (2.00 to 3.00) times a plain step: forward_over_reverse; aim at most 3.2",
+        "  2.00 (2.00 to 2.00) times a plain step: finite_difference; aim at most 2.3",
+        "  4.00 (4.00 to 4.00) times a plain step: reverse_over_reverse",
+        f"  4.10 (4.00 to 4.20) times PyTorch's plain step: {double}",
+        "  NOISY: the slowest round took up to 1.36 times the fastest (forward_over_reverse)",
+    ]
+
+
+def test_the_report_of_memory():
+    needed = {regularized.PLAIN: 2**20, "forward_over_reverse": 3 * 2**19}
+    needed |= {"finite_difference": 2**20, "reverse_over_reverse": 2**22}
+    assert memory.report(RESNET, needed) == [
+        "ResNet-18, width 2, batch 4, images 8×8×3",
+        "  1.00 MiB for a plain gradient",
+        "  1.50 times as much: forward_over_reverse",
+        "  1.00 times as much: finite_difference",
+        "  4.00 times as much: reverse_over_reverse",
+    ]
+
+
+def test_the_report_of_the_residual_network():
+    times = {residual.IGRLIB: [1.0, 1.0], "PyTorch, 1 thread": [1.0, 1.2]}
+    turns = workers.Turns(times, {name: [None, None] for name in times})
+    lines = residual.report(RESNET, turns)
+    assert lines[-1] == "  1.10 (1.00 to 1.20) times as fast as PyTorch, 1 thread"
+
+
+@pytest.mark.parametrize(("gpu", "why"), [(False, "not installed"), (True, "on the CPU only")])
+def test_without_pytorch_igrlib_runs_alone(monkeypatch, gpu, why):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert why in pytorch.missing(gpu)
+    ways = [racer.name for racer in regularized.competitors(MLP, gpu)]
+    assert ways == [regularized.PLAIN, *regularized.METHODS]
+    assert [racer.name for racer in residual.competitors(RESNET, gpu)] == [residual.IGRLIB]
+
+
+@pytest.mark.usefixtures("quick_compiling")
+@pytest.mark.parametrize("way", regularized.METHODS)
+def test_every_method_is_of_the_regularized_loss(way):
+    model = problems.model_of(MLP)
+    variables, batch = model.start(jax.random.key(0)), problems.images_of(MLP, MLP.batch_size)
+    found = [
+        jax.jit(regularized.value_and_grad(model, each))(*variables, *batch)
+        for each in (regularized.PLAIN, way)
+    ]
+    ((plain, _), gradient), ((value, _), _) = found
+    square = sum(float(np.sum(np.asarray(leaf) ** 2)) for leaf in jax.tree.leaves(gradient))
+    np.testing.assert_allclose(value - plain, regularized.MU * square, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_steps_are_taken_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(regularized, "TURN", 1e-9)
+    for way in (regularized.PLAIN, "forward_over_reverse"):
+        job = regularized.step(MLP, way)
+        job.work()
+        assert job.units == 1
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_the_sweep_takes_an_epoch_of_steps_of_the_residual_network():
+    job = residual.sweep(RESNET, 10)
+    job.work()
+    assert job.units == 2
+
+
+def test_the_compiler_counts_the_memory_of_a_gradient():
+    plain, forward = (memory.temporary_bytes(MLP, way) for way in ("plain", "forward_over_reverse"))
+    assert 0 < plain < forward
+
+
+@with_torch
+@pytest.mark.parametrize("width", [1, 6])
+def test_the_residual_network_of_pytorch_has_as_many_parameters(width):
+    net = pytorch.resnet18(width, 3)
+    assert sum(p.numel() for p in net.parameters()) == resnet18_size("cifar10", width)
+
+
+@with_torch
+@pytest.mark.usefixtures("quick_compiling")
+def test_the_residual_network_of_pytorch_is_that_of_igrlib():
+    import torch
+
+    # The sides that are halved are odd, 33, 17, 9, 5 and 3, so that both pad alike.
+    problem = Problem("resnet18", 2, 4, 33)
+    net, data, _ = pytorch.start(problem, problem.batch_size, 1)
+    model, (images, _) = problems.model_of(problem), problems.images_of(problem, 4)
+    rng, start = np.random.default_rng(0), model.start(jax.random.key(0))
+
+    def shared(path, leaf):
+        *module, name = (key.key for key in path)
+        value = rng.uniform(-0.5, 1.0, leaf.shape).astype(np.float32)
+        theirs = net.get_parameter(".".join([*module, "bias" if name == "bias" else "weight"]))
+        theirs.data = torch.from_numpy(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T)
+        return value
+
+    params = jax.tree.map_with_path(shared, start.params)
+    logits, _ = jax.jit(model.train)(params, start.stats, images)
+    np.testing.assert_allclose(net(data).detach().numpy(), logits, rtol=1e-4, atol=1e-4)
+
+
+@with_torch
+def test_pytorch_takes_the_same_steps(monkeypatch):
+    monkeypatch.setattr(pytorch, "TURN", 1e-9)
+    for problem in (MLP, RESNET):
+        jobs = [pytorch.loop(problem, 20, 1), *(pytorch.step(problem, mu, 1) for mu in (0.0, 0.1))]
+        for job in jobs:
+            job.work()
+        assert [job.units for job in jobs] == [20 // problem.batch_size, 1, 1]

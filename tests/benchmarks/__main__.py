@@ -4,19 +4,30 @@ import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-from . import kernel, trainer
+from . import kernel, memory, regularized, residual, trainer
 from .machine import this_machine
+from .problems import Problem
+
+COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--only", choices=("trainer", "kernel"), help="one comparison instead of both")
+    add("--only", choices=COMPARISONS, help="one comparison instead of all")
     add("--rounds", type=int, default=5)
     add("--widths", type=int, nargs="+", default=[50, 100, 200, 400])
     add("--models", type=int, help="models in the ensemble (8 on a CPU, 40 on a GPU)")
     add("--images", type=int, default=55_000)
     add("--examples", type=int, nargs="+", default=[100, 300, 1_000, 3_000])
+    add("--mlp", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[200, 32])
+    add(
+        "--resnet",
+        type=int,
+        nargs=3,
+        metavar=("WIDTH", "BATCH", "SIDE"),
+        help="of ResNet-18 (16 128 32 on a CPU, 64 128 32 on a GPU)",
+    )
     args = parser.parse_args()
     # This process leaves JAX alone, so that the processes that race can choose how it starts.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -24,12 +35,21 @@ def main() -> None:
     for what, found in machine.items():
         print(f"{what}: {found}")
     gpu = machine["platform"] == "gpu"
-    if args.only != "kernel":
+    chosen = (args.only,) if args.only else COMPARISONS
+    mlp = Problem("mlp", *args.mlp, 28)
+    resnet18 = Problem("resnet18", *(args.resnet or (64 if gpu else 16, 128, 32)))
+    if "trainer" in chosen:
         models = args.models or (40 if gpu else 8)
         sizes = trainer.Sizes(models=models, num_images=args.images, gpu=gpu)
         trainer.compare(args.widths, sizes, args.rounds)
-    if args.only != "trainer":
+    if "kernel" in chosen:
         kernel.compare(args.examples, args.rounds, machine["bytes free"])
+    if "egr" in chosen:
+        regularized.compare([mlp, resnet18], args.rounds, gpu)
+    if "memory" in chosen:
+        memory.compare([mlp, resnet18])
+    if "resnet" in chosen:
+        residual.compare(resnet18, args.rounds, gpu)
 
 
 if __name__ == "__main__":

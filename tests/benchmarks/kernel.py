@@ -3,13 +3,12 @@
 Source: Appendix A.3, Proposition A.11; chapter 5, *The neural tangent kernel*.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from .rounds import complaints, ratios, say, summary
-from .workers import Competitor, Job, Turns, take_turns
+from .workers import Competitor, Job, Turns, paced, take_turns
 
 FORMED, FORM, REGULARIZER = "the kernel, formed", "ntk_quadratic_form", "R_IG"
 WIDTH, INPUTS = 20, 64
@@ -83,18 +82,12 @@ def evaluate(num_examples: int, outputs: int, name: str) -> Job:
     import jax
 
     once = ways(num_examples, outputs)[name]
-    seconds = []
-    while not seconds or (len(seconds) < 3 and sum(seconds) < 1):  # The first one compiles.
-        began = time.perf_counter()
-        jax.block_until_ready(once())
-        seconds.append(time.perf_counter() - began)
-    repeats = max(1, round(TURN / min(seconds)))
 
-    def work() -> None:
-        for _ in range(repeats):
+    def repeat(times: int) -> None:
+        for _ in range(times):
             jax.block_until_ready(once())
 
-    return Job(work, repeats)
+    return paced(repeat, TURN)
 
 
 def bytes_needed(num_examples: int, outputs: int) -> int:

@@ -3,16 +3,18 @@
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-import importlib.util
 import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from . import peak, peers
+from . import peak, peers, pytorch
 from .machine import cores
+from .problems import RATE, Problem, synthetic
 from .rounds import Summary, complaints, ratios, say, summary
 from .workers import Competitor, Job, Turns, take_turns
 
@@ -45,7 +47,6 @@ def ensemble(width: int, sizes: Sizes) -> Job:
 
 
 def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
-    import jax
     from jax.sharding import Mesh
 
     from igrlib.training import Classifier, Ensemble, Layout, Members
@@ -54,14 +55,18 @@ def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
     count = sizes.models
     # A CPU takes one model after another on each core, a GPU all of its models at once.
     layout = Layout(mesh, group=-(-count // mesh.size) if sizes.gpu else 1)
-    members = Members(
-        (peers.RATE,) * count, tuple(range(count)), (2**31 - 1,) * count, (0.0,) * count
-    )
-    images, labels = peers.synthetic(sizes.num_images, sizes.side)
+    members = Members((RATE,) * count, tuple(range(count)), (2**31 - 1,) * count, (0.0,) * count)
+    images, labels = synthetic(sizes.num_images, sizes.side)
     classifier = Classifier(*peers.network(width, sizes.side))
-    trainer = Ensemble(
-        classifier, members, images, labels, batch_size=sizes.batch_size, layout=layout
+    return epochs(
+        Ensemble(classifier, members, images, labels, batch_size=sizes.batch_size, layout=layout)
     )
+
+
+def epochs(trainer: Any) -> Job:
+    """An epoch of all models of an `igrlib.training.Ensemble`."""
+    import jax
+
     steps = trainer.steps_per_epoch
     state = trainer.advance(trainer.init(), 0, min(steps, 10))
     epoch = 0
@@ -72,7 +77,7 @@ def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
         epoch += 1
         state = jax.block_until_ready(trainer.advance(state, epoch * steps, (epoch + 1) * steps))
 
-    return Job(work, steps * count)
+    return Job(work, steps * len(trainer.members))
 
 
 def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competitor]:
@@ -83,7 +88,7 @@ def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competito
     env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     found = [Competitor(ENSEMBLE, ensemble, (width, sizes), {**env, "XLA_FLAGS": flags})]
     if threads is not None:
-        found.append(pytorch(width, sizes, threads))
+        found.append(in_pytorch(width, sizes, threads))
     found.append(Competitor(JAX_LOOP, peers.jax_loop, data, env))
     if not sizes.gpu:
         found.append(Competitor(PRODUCTS[0], peak.numpy_product, (2048,)))
@@ -91,21 +96,18 @@ def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competito
     return found
 
 
-def pytorch(width: int, sizes: Sizes, threads: int) -> Competitor:
+def in_pytorch(width: int, sizes: Sizes, threads: int) -> Competitor:
     """The PyTorch loop with so many threads."""
-    name = f"{TORCH}, {threads} thread{'s' * (threads > 1)}"
-    data = (width, sizes.batch_size, sizes.num_images, sizes.side, threads)
-    return Competitor(name, peers.pytorch_loop, data, {"OMP_NUM_THREADS": str(threads)})
+    problem = Problem("mlp", width, sizes.batch_size, sizes.side)
+    return pytorch.competitor(TORCH, pytorch.loop, (problem, sizes.num_images), threads)
 
 
 def best_threads(width: int, sizes: Sizes) -> int | None:
     """PyTorch's best number of threads, tried for a moment; None where it is not compared."""
-    if sizes.gpu or importlib.util.find_spec("torch") is None:
+    if pytorch.missing(sizes.gpu) is not None:
         return None
     short = replace(sizes, num_images=min(sizes.num_images, 100 * sizes.batch_size))
-    tried = {n: pytorch(width, short, n) for n in sorted({1, 2, cores()}) if n <= cores()}
-    times = take_turns(list(tried.values()), 3).times
-    return min(tried, key=lambda n: statistics.median(times[tried[n].name]))
+    return pytorch.best_threads(partial(in_pytorch, width, short))
 
 
 def report(width: int, sizes: Sizes, turns: Turns) -> list[str]:
@@ -142,10 +144,8 @@ def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> None:
         f"Trainer on the {'GPU' if sizes.gpu else 'CPU'}: {sizes.models} models, batch "
         f"{sizes.batch_size}, {sizes.num_images:,} images; {rounds} rounds; median (range)"
     )
-    if sizes.gpu:
-        say("SKIPPED: PyTorch, which is compared on the CPU only")
-    elif importlib.util.find_spec("torch") is None:
-        say("SKIPPED: PyTorch, which is not installed (the extra `bench` has it)")
+    if lacking := pytorch.missing(sizes.gpu):
+        say(f"SKIPPED: {lacking}")
     for width in widths:
         turns = take_turns(competitors(width, sizes, best_threads(width, sizes)), rounds)
         for line in report(width, sizes, turns):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,18 @@ class Job(NamedTuple):
 
     work: Callable[[], Any]
     units: float = 1
+
+
+def paced(repeat: Callable[[int], Any], turn: float) -> Job:
+    """`repeat(n)`, n units of work, with as many as fill a turn of so many seconds."""
+    repeat(1)  # The first one compiles.
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < 3 and sum(seconds) < 1):
+        began = time.perf_counter()
+        repeat(1)
+        seconds.append(time.perf_counter() - began)
+    units = max(1, round(turn / min(seconds)))
+    return Job(partial(repeat, units), units)
 
 
 @dataclass(frozen=True)

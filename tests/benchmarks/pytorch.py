@@ -1,0 +1,147 @@
+"""The same in PyTorch on a CPU: networks, a training loop, and a step by double backward.
+
+Source: He et al., "Deep residual learning", CVPR 2016, for ResNet-18; chapter 8, *ResNet-18*.
+"""
+
+import importlib.util
+import statistics
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+from .machine import cores
+from .problems import RATE, TURN, Problem, images_of
+from .workers import Competitor, Job, paced, take_turns
+
+
+def missing(gpu: bool) -> str | None:
+    """Why PyTorch is not compared; None where it is."""
+    if gpu:
+        return "PyTorch, which is compared on the CPU only"
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch, which is not installed (the extra `bench` has it)"
+    return None
+
+
+def competitor(name: str, make: Callable[..., Job], args: tuple[Any, ...], num: int) -> Competitor:
+    """`make(*args, num)` with so many threads, which its name tells."""
+    name = f"{name}, {num} thread{'s' * (num > 1)}"
+    return Competitor(name, make, (*args, num), {"OMP_NUM_THREADS": str(num)})
+
+
+def best_threads(racer: Callable[[int], Competitor]) -> int:
+    """The number of threads with which a competitor does best, tried for a moment."""
+    tried = {n: racer(n) for n in sorted({1, 2, cores()}) if n <= cores()}
+    times = take_turns(list(tried.values()), 3).times
+    return min(tried, key=lambda n: statistics.median(times[tried[n].name]))
+
+
+def mlp(width: int, inputs: int) -> Any:
+    """The MLP of the paper, of images that are flat."""
+    from torch import nn
+
+    sizes = [inputs, *[width] * 5]
+    hidden = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(width, 10))
+
+
+def resnet18(width: int, channels: int) -> Any:
+    """`igrlib.models.resnet.resnet18`, its parts named alike, of images (n, channels, side, side).
+
+    Differs from it: images of even sides are padded on both sides alike, as in torchvision.
+    """
+    import torch
+    from torch import nn
+
+    def conv(inputs: int, outputs: int, size: int, stride: int) -> Any:
+        return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+            super().__init__()
+            self.conv0, self.norm0 = conv(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs)
+            self.conv1, self.norm1 = conv(outputs, outputs, 3, 1), nn.BatchNorm2d(outputs)
+            self.projects = stride != 1
+            if self.projects:
+                self.shortcut = conv(inputs, outputs, 1, stride)
+                self.shortcut_norm = nn.BatchNorm2d(outputs)
+
+        def forward(self, x: Any) -> Any:
+            shortcut = self.shortcut_norm(self.shortcut(x)) if self.projects else x
+            x = torch.relu(self.norm0(self.conv0(x)))
+            return torch.relu(self.norm1(self.conv1(x)) + shortcut)
+
+    parts = OrderedDict(
+        stem=conv(channels, width, 7, 2),
+        stem_norm=nn.BatchNorm2d(width),
+        relu=nn.ReLU(),
+        pool=nn.MaxPool2d(3, 2, 1),
+    )
+    inputs = width
+    for group, (times, stride) in enumerate(((1, 1), (2, 2), (4, 2), (8, 2))):
+        for place in range(2):
+            outputs = times * width
+            block = Block(inputs, outputs, 1 if place else stride)
+            parts[f"group{group}_block{place}"], inputs = block, outputs
+    parts |= {"mean": nn.AdaptiveAvgPool2d(1), "flat": nn.Flatten()}
+    return nn.Sequential(parts | {"logits": nn.Linear(inputs, 10)})
+
+
+def start(problem: Problem, num_images: int, threads: int) -> tuple[Any, Any, Any]:
+    """The network of a problem in training mode, its images and labels."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    images, labels = images_of(problem, num_images)
+    # Floats once and for all, where the trainers convert bytes at every step: PyTorch's best.
+    data = torch.from_numpy(images).float() / 255
+    wanted = torch.from_numpy(labels).long()
+    if problem.network == "mlp":
+        return mlp(problem.width, data[0].numel()), data.flatten(1), wanted
+    # So is the order in memory: with the channels last a step is about a tenth faster.
+    net = resnet18(problem.width, problem.channels).to(memory_format=torch.channels_last)
+    return net, data.permute(0, 3, 1, 2), wanted
+
+
+def loop(problem: Problem, num_images: int, threads: int) -> Job:
+    """An epoch of one model, its images floats in memory beforehand; a unit of work is a step."""
+    import torch
+
+    net, data, wanted = start(problem, num_images, threads)
+    loss = torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
+    steps = num_images // problem.batch_size
+
+    def train(num_steps: int) -> None:
+        order = torch.randperm(num_images)
+        for at in order.split(problem.batch_size)[:num_steps]:
+            optimizer.zero_grad()
+            loss(net(data[at]), wanted[at]).backward()
+            optimizer.step()
+
+    train(min(steps, 50))
+    return Job(partial(train, steps), steps)
+
+
+def step(problem: Problem, mu: float, threads: int) -> Job:
+    """A step on E + μ‖∇E‖² of one batch by double backward; on E alone where `mu` is 0."""
+    import torch
+
+    net, data, wanted = start(problem, problem.batch_size, threads)
+    params, loss = list(net.parameters()), torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(params, lr=RATE)
+
+    def train(num_steps: int) -> None:
+        for _ in range(num_steps):
+            optimizer.zero_grad()
+            value = loss(net(data), wanted)
+            if mu:
+                gradient = torch.autograd.grad(value, params, create_graph=True)
+                value = value + mu * sum(g.square().sum() for g in gradient)
+            value.backward()
+            optimizer.step()
+
+    return paced(train, TURN)
