@@ -3,6 +3,8 @@
 Source: Section 4 and Figure 3c; chapter 9, *Explicit regularization*.
 """
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -109,7 +111,11 @@ def _both(ax: Axes, plain: Blocks, explicit: Blocks, one: np.ndarray, other: np.
         (explicit, other, COLORS["explicit"], "o"),
     ):
         seed_lines(ax, table.effective_rate, values, color=color, marker=marker)
-    rate_axis(ax, np.unique(np.concatenate([plain.effective_rate, explicit.effective_rate])))
+    rates = np.unique(np.concatenate([plain.effective_rate, explicit.effective_rate]))
+    rate_axis(ax, rates)
+    # Labels that would lie on one another are left out.
+    kept = [h for before, h in pairwise([0.0, *rates]) if h > 1.15 * before]
+    ax.set_xticks(kept, [f"{h:g}" for h in kept])
     ax.tick_params(axis="x", labelrotation=60)
     ax.set_xlabel(_EFFECTIVE)
 

@@ -51,7 +51,9 @@ RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
             max_steps=1_000,
             physical_time=10.0,
             score_every=20,
-            num_gradients=10,
+            # The largest rate has fitted nearly everything after some dozens of steps.
+            num_gradients=14,
+            first_gradient=4,
             gradient_every=None,
             levels=(),
             points=(),
