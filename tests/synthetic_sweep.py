@@ -26,11 +26,13 @@ def unit(
     steps=STEPS,
     mus=(0.0,),
     mu_effects=None,
+    validated=True,
 ):
     """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
 
     ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
-    logarithms is exact. Of each quantity, μ adds `mu_effects` times μ.
+    logarithms is exact. Of each quantity, μ adds `mu_effects` times μ. `validated`: whether there
+    was a validation split to choose by.
     """
     effects, mu_effects = {**PARAMS, **(effects or {})}, {**PARAMS, **(mu_effects or {})}
     members = list(itertools.product(seeds, rates, mus))
@@ -54,7 +56,7 @@ def unit(
     accuracy = 0.97 + 0.002 * of_block + noisy("accuracy") / 100
     kept = 0.6 + 0.02 * of_block + noisy("area") / 100
 
-    def at_points(values, where=(0, 1, 2)):
+    def at_points(values, where=(0, 1, 2)[not validated :]):
         full = np.full((len(members), 3, *values.shape[1:]), np.nan)
         for k in where:
             full[:, k] = values

@@ -24,7 +24,10 @@ THEORY = (
     "igrlib.models.two_parameter",
 )
 PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
-FIGURES = tuple(f"igrlib.plots.{name}" for name in ("chosen", "curves", "factors", "matched"))
+FIGURES = tuple(
+    f"igrlib.plots.{name}"
+    for name in ("chosen", "curves", "explicit", "factors", "matched", "resnet")
+)
 PUBLIC = (
     *THEORY,
     *PLOTS,

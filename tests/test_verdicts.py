@@ -208,7 +208,7 @@ def test_censored_runs_are_left_out_by_the_point_of_choice():
     # The first seed is left with 3 rates.
     assert all(v.controls[name].cells == 2 * 38 for v in judge(record(*made)))
     for each in made:
-        each.meta["unit_config"]["points"] = ["test"]
+        each.arrays["chosen_test_accuracy"][:, 0] = np.nan  # no validation split
     # The first seed is left with 2 and does not count.
     cells = [v.controls[name].cells for v in judge(record(*made))]
     assert cells[2] == 2 * 34
@@ -285,12 +285,14 @@ def test_test_selection_stands_beside_validation_selection():
 
 
 def test_without_a_validation_split_the_test_split_chose():
-    made = sweep(effects=LARGE, points=("test",))
-    for each in made.units.values():
-        each.arrays["chosen_test_accuracy"][:, 0] = np.nan
+    made = sweep(effects=LARGE, points=("test",), validated=False)
     verdicts = judge(made)
     assert [v.word for v in verdicts] == 4 * ["holds"]
     assert all("chosen by test accuracy" in v.sentence for v in verdicts[1:])
+    # With one, accuracies are judged there also where nothing costly was measured.
+    words = [v.word for v in judge(sweep(effects=LARGE, points=()))]
+    assert words == ["holds", "cannot tell", "holds", "cannot tell"]
+    assert "chosen by validation accuracy" in judge(sweep(points=()))[2].sentence
 
 
 @pytest.mark.parametrize("lost", ["crossing_lambda_max", "level", "chosen_noise_accuracy", "noise"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from igrlib.blocks.table import Blocks
-from igrlib.experiments.arrays import ALONG, POINTS
+from igrlib.experiments.arrays import ALONG
 from igrlib.experiments.sizes import size_of
 from igrlib.records import Record, Unit
 
@@ -75,11 +75,8 @@ def blocks(record: Record, arm: str) -> Blocks:
     width, batch_size, seed = (np.array(column) for column in zip(*keys, strict=True))
     sizes = {_block(unit)[0]: size_of(unit.meta["unit_config"]) for unit in units}
     m = np.array([sizes[n] for n in width.tolist()])
-    points = tuple(units[0].meta["unit_config"].get("points", POINTS[:1]))
-    mu, rate = columns.T
-    return Blocks(
-        arm, width, batch_size, seed, m, rate, mu, finished, marks, values, shared, points
-    )
+    mu, h = columns.T
+    return Blocks(arm, width, batch_size, seed, m, h, mu, finished, marks, values, shared)
 
 
 def dataset_of(record: Record, arm: str) -> str:

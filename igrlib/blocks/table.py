@@ -23,8 +23,7 @@ class Blocks:
     width, batch_size, seed, num_params: (B,); learning_rate, mu: (R,), sorted by μ, then by h;
     finished: (B, R), whether there is such a model; marks: name to (B, R), "diverged" among them;
     values: name to (B, R, …), NaN where nothing was measured or the model diverged; shared: what
-    all models have in common, and the steps of all measurements together; points: where the models
-    were looked at most closely.
+    all models have in common, and the steps of all measurements together.
     """
 
     arm: str
@@ -38,7 +37,6 @@ class Blocks:
     marks: dict[str, np.ndarray]
     values: dict[str, np.ndarray]
     shared: dict[str, np.ndarray]
-    points: tuple[str, ...]
 
     @property
     def effective_rate(self) -> Float[np.ndarray, " r"]:

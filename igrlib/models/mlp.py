@@ -18,8 +18,7 @@ __all__ = ["MLP", "mlp"]
 
 
 class MLP(nn.Module):
-    """`depth` hidden layers of `width` ReLU or tanh units and a linear layer of `num_classes`
-    logits.
+    """`depth` hidden layers of `width` ReLU or tanh units, and `num_classes` logits.
 
     Takes images of shape (n, ...), flattened, and returns logits of shape (n, num_classes).
 
