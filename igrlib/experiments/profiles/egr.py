@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.profiles.mlp import DIGITS
-from igrlib.experiments.profiles.resnet import CIFAR
+from igrlib.experiments.profiles.resnet import CIFAR, PUBLISHED
 
 __all__ = ["EGR_SWEEP"]
 
@@ -22,8 +22,6 @@ _MATCHED = replace(
     max_steps=800,
     points=("validation",),
 )
-
-_STEPS = 8_000
 
 EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter. Full batches of a smooth loss first: the theorem's case.
@@ -93,45 +91,28 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
     ),
     # The published ResNet-18 on one GPU; times are estimates until they are recorded.
     "paper": (
-        Arm(
-            "resnet",
-            dataset="cifar10",
-            model="resnet18",
-            widths=(64,),
+        replace(
+            PUBLISHED,
+            name="resnet",
             learning_rates=(0.01,),
-            batch_sizes=(512,),
             mus=(0.0, 0.01, 0.02, 0.03, 0.04, 0.05),
-            num_seeds=(3,),
-            seeds_per_unit=(1,),
-            num_train=45_056,
-            num_validation=4_944,
-            min_steps=_STEPS,
-            max_steps=_STEPS,
-            score_every=176,
+            min_steps=8_000,
+            max_steps=8_000,
             gradient_every=2_000,
             levels=(1.0, 1e-1),
-            noise_draws=20,
         ),
         # The regularizer of a step of 0.2, 0.1 without it, for T = 200.
-        Arm(
-            "matched",
-            dataset="cifar10",
-            model="resnet18",
-            widths=(64,),
+        replace(
+            PUBLISHED,
+            name="matched",
             learning_rates=(0.2, 0.1, 0.05),
-            batch_sizes=(512,),
             matched=True,
-            num_seeds=(3,),
-            seeds_per_unit=(1,),
-            num_train=45_056,
-            num_validation=4_944,
             min_steps=1_000,
             max_steps=4_000,
             physical_time=200.0,
             score_every=88,
             gradient_every=1_000,
             levels=(1.0, 1e-1),
-            noise_draws=20,
         ),
     ),
 }
