@@ -150,12 +150,12 @@ def test_columns_are_pairs_of_a_mu_and_a_rate():
     nan = np.nan
     expected = np.array([[3, 1, nan, 2, 0], [7, 5, nan, 6, 4], [8, nan, 9, nan, nan]])
     np.testing.assert_array_equal(table.value("tag"), expected)
-    plain, one = table.plain(), table.at_rate(0.2)
+    plain, one = table.plain(), table.explicit()
     np.testing.assert_array_equal(plain.value("tag"), expected[:, :3])
     np.testing.assert_array_equal(plain.marks["fitted"], np.isfinite(expected[:, :3]))
     assert plain.learning_rate.tolist() == [0.1, 0.2, 0.4]
-    np.testing.assert_array_equal(one.value("tag"), expected[:, [1, 4]])
-    np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [1, 4]]))
+    np.testing.assert_array_equal(one.value("tag"), expected[:, [0, 3]])
+    np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [0, 3]]))
     assert one.mu.tolist() == [0, 0.5]
 
 

@@ -1,5 +1,6 @@
 """igrlib.plots.mnist: the drawn numbers against those of a record made up here, model by model."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib as mpl
@@ -214,6 +215,22 @@ def test_figure_2_shows_every_model_once(selection, column):
     assert ("open: best in last tenth" in text) == (selection == "validation")
     assert "ringed: fitted all images" in text
     assert {f"$h = {h}$" for h in RATES} <= set(text)
+
+
+@pytest.mark.parametrize("widths", [(50,), (50, 100)])
+def test_the_numbers_below_figure_2_do_not_cover_each_other(widths):
+    """With one width λ spans one decade, of which Matplotlib would label all nine parts."""
+    units = [unit for unit in ARM if unit[1] in widths]
+    figure = mnist.figure_2(made_up(units))
+    figure.canvas.draw()
+    for ax in figure.axes:
+        low, high = ax.get_xlim()
+        axis = ax.xaxis
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        shown = [t.label1 for t in ticks if t.label1.get_text() and low <= t.get_loc() <= high]
+        boxes = sorted(label.get_window_extent().extents[[0, 2]].tolist() for label in shown)
+        assert len(boxes) >= 2
+        assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
 def test_figure_2_draws_pure_noise_beside_what_was_measured():

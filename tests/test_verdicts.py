@@ -102,7 +102,7 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     # The step is still the small one: h·λ_max does not grow with μ.
     assert "at h + 4μ = 0.09" in verdicts[1].notes[1]
     table = blocks(made, "sgd")
-    np.testing.assert_allclose(np.unique(table.at_rate(0.01).effective_rate), [0.01, 0.05, 0.09])
+    np.testing.assert_allclose(np.unique(table.explicit().effective_rate), [0.01, 0.05, 0.09])
     assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["does not hold"]
 
 

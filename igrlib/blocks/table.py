@@ -57,6 +57,13 @@ class Blocks:
             return np.full(self.finished.shape, np.nan)
         return self.values[f"chosen_{name}"][:, :, POINTS.index(point)]
 
+    def area_under_noise(self, point: str) -> Float[np.ndarray, "b r"]:
+        """The mean accuracy over the recorded σ, in [0, 1], at one of `POINTS`; else NaN."""
+        sigma, accuracy = self.shared.get("noise_sigma"), self.chosen("noise_accuracy", point)
+        if sigma is None or len(sigma) < 2 or accuracy.ndim < 3:
+            return np.full(self.finished.shape, np.nan)
+        return area_under(accuracy, sigma)
+
     def log_squared_gradient(self, level: float) -> Float[np.ndarray, "b r"]:
         """log ‖∇E‖² as training loss first falls below `level`; see `squared_gradient_at`."""
         loss, squared = self.values.get("train_loss"), self.values.get("train_squared_gradient")
@@ -84,9 +91,9 @@ class Blocks:
         """The models without explicit regularization: a column for each learning rate."""
         return self._columns(self.mu == 0)
 
-    def at_rate(self, learning_rate: float) -> "Blocks":
-        """The models of one learning rate: a column for each μ."""
-        return self._columns(self.learning_rate == learning_rate)
+    def explicit(self) -> "Blocks":
+        """The models of the smallest learning rate: a column for each μ, 0 among them."""
+        return self._columns(self.learning_rate == self.learning_rate.min())
 
     def of_width(self, width: int) -> "Blocks":
         """The blocks of one width, with the steps at which any of them was measured."""

@@ -6,12 +6,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from igrlib.blocks import Blocks
 from igrlib.plots._tables import Palette
 
-__all__ = ["MANY", "legend_above", "legend_handles", "models", "rate_axis", "seed_lines"]
+__all__ = [
+    "MANY",
+    "decade_axis",
+    "legend_above",
+    "legend_handles",
+    "models",
+    "rate_axis",
+    "seed_lines",
+]
 
 MANY = 8
 """From so many seeds on their median is drawn over them; fewer are only shown."""
@@ -73,6 +81,20 @@ def rate_axis(ax: Axes, rates: np.ndarray) -> None:
     ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
+
+
+def decade_axis(ax: Axes) -> None:
+    """A logarithmic x axis; over less than two decades 1, 2 and 5 of each have a plain tick.
+
+    Matplotlib labels all nine of them as powers of ten there, one over the other. To be called
+    when everything is drawn.
+    """
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    if high < 100 * low:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_locator(NullLocator())
 
 
 def legend_above(figure: Figure, handles: list[Line2D]) -> None:

@@ -8,7 +8,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.plots._marks import (
+    decade_axis,
+    legend_above,
+    legend_handles,
+    models,
+    rate_axis,
+    seed_lines,
+)
 from igrlib.plots._tables import chosen, one_width, palette, plain
 from igrlib.records import Record
 
@@ -53,7 +60,8 @@ def figure_2(
         grid[1, 1].legend(handles=handles, loc="center")
     for ax, title, y in panels:
         models(ax, rate, y, table, colors, by="rate", selection=selection)
-        ax.set(title=title, xlabel=r"$\lambda = hm/4$", xscale="log")
+        ax.set(title=title, xlabel=r"$\lambda = hm/4$")
+        decade_axis(ax)
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
         ax.set(ylabel=label, yscale="linear" if y is accuracy else "log")
     return figure

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.blocks import Blocks, area_under, blocks
+from igrlib.blocks import Blocks, blocks
 from igrlib.plots._marks import legend_above, rate_axis, seed_lines
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS
@@ -41,7 +41,7 @@ def figure_3c(
     Source: Figure 3c; chapter 9, *Explicit regularization*.
     """
     table = blocks(record, arm)
-    explicit = table.at_rate(table.learning_rate.min())
+    explicit = table.explicit()
     source, name = plain or (record, arm)
     others = blocks(source, name).plain()
     accuracy = 100 * chosen(explicit, "test_accuracy", selection)
@@ -68,7 +68,7 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
     if not (np.isfinite(level) and level > 0):
         raise ValueError(f"level must be a positive training loss, got {level}")
     table = blocks(record, arm)
-    plain, explicit = table.plain(), table.at_rate(table.learning_rate.min())
+    plain, explicit = table.plain(), table.explicit()
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
     quantities = (_quantities(plain, level), _quantities(explicit, level))
     titles = (
@@ -92,15 +92,11 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
 def _quantities(table: Blocks, level: float) -> tuple[np.ndarray, ...]:
     """What `regularizer_alone` draws, panel by panel."""
-    noisy = table.chosen("noise_accuracy", "validation")
-    area = np.full(table.finished.shape, np.nan)
-    if noisy.ndim == 3:
-        area = 100 * area_under(noisy, table.shared["noise_sigma"])
     return (
         np.exp(table.log_squared_gradient(level)),
         table.lambda_max_at(level),
         100 * table.chosen("test_accuracy", "validation"),
-        area,
+        100 * table.area_under_noise("validation"),
     )
 
 

@@ -82,7 +82,7 @@ def judge(
         table = blocks(record, arm)
     except ValueError as error:
         return _untold(claims, f"The record cannot be used: {error}.")
-    table = table.at_rate(table.learning_rate.min()) if explicit else table.plain()
+    table = table.explicit() if explicit else table.plain()
     missing = missing_units(record, arm)
     asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
     if explicit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from igrlib.blocks import Blocks, area_under
+from igrlib.blocks import Blocks
 
 __all__ = ["CAUSES", "CLAIMS", "Question", "questions"]
 
@@ -82,12 +82,6 @@ def questions(
     ]
     sigmas = table.shared.get("slope_sigma", np.zeros(0))
     slopes = _with_last_axis(table.chosen("noise_slope", point), len(sigmas))
-    noise = table.shared.get("noise_sigma", np.zeros(0))
-    areas = np.full(table.finished.shape, np.nan)
-    if len(noise) > 1:
-        areas = 100 * area_under(
-            _with_last_axis(table.chosen("noise_accuracy", point), len(noise)), noise
-        )
     return [
         Question(
             "2.1",
@@ -146,7 +140,7 @@ def questions(
             falls=False,
             relative=False,
             least=least["2.4"],
-            primary=areas,
+            primary=100 * table.area_under_noise(point),
             edge=chosen_edge,
             controls=controls,
         ),
