@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from benchmarks import (
     kernel,
+    laid,
     memory,
     peak,
     peers,
@@ -273,6 +274,26 @@ def test_steps_are_taken_one_at_a_time(monkeypatch):
         job = regularized.step(MLP, way)
         job.work()
         assert job.units == 1
+
+
+def test_the_report_of_layouts():
+    times = {"together": [4e-3, 4e-3], "one by one": [2e-3, 1e-3]}
+    turns = workers.Turns(times, {name: [None, None] for name in times})
+    lines = laid.report(RESNET, turns)
+    assert lines[1].startswith("  one by one")
+    assert lines[1].endswith("1.50 (1.00 to 2.00) milliseconds for a step of a model")
+    assert lines[3] == "  3.00 (2.00 to 4.00) times as long as that: together"
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_all_models_of_a_layout_take_their_steps(monkeypatch):
+    monkeypatch.setattr(laid, "TURN", 1e-9)
+    assert [(c.args, c.make.args[1:]) for c in laid.competitors(RESNET)] == [
+        ((), (group, loop)) for group in (1, 4) for loop in (True, False)
+    ]
+    job = laid.way(RESNET, 1, loop=False)
+    job.work()
+    assert job.units == laid.MODELS
 
 
 @pytest.mark.usefixtures("quick_compiling")

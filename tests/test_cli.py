@@ -322,30 +322,6 @@ def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     assert costs.seconds(runner.units([arm()])[0], [done]) is None
 
 
-@pytest.mark.parametrize(
-    ("platform", "count", "size", "group"),
-    [("cpu", 2, 2, 1), ("cpu", 64, 5, 1), ("gpu", 1, 1, 5), ("gpu", 2, 2, 3)],
-)
-def test_a_unit_is_laid_over_the_devices(monkeypatch, platform, count, size, group):
-    class Device:
-        def __init__(self, number):
-            self.platform, self.id = platform, number
-
-    class Mesh:
-        def __init__(self, devices, names):
-            self.devices, self.axis_names, self.size = devices, names, devices.size
-
-    monkeypatch.setattr(runner, "Mesh", Mesh)
-    (unit,) = runner.units([arm()])
-    assert costs.models(unit) == 5
-    layout = runner.layout_of(unit, [Device(k) for k in range(count)])
-    assert (layout.mesh.size, layout.group, layout.loop) == (size, group, True)
-    # On a CPU convolutions do badly inside of a loop.
-    (resnet,) = runner.units([arm(model="resnet18")])
-    layout = runner.layout_of(resnet, [Device(k) for k in range(count)])
-    assert layout.loop is (platform != "cpu")
-
-
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
     unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
     arrays = synthetic_sweep.unit(32, unit.seeds, effects={"squared_gradient": -0.3}).arrays

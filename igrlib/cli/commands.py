@@ -44,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
 
         elsewhere: list[str] = []
         for number, unit in enumerate(missing):
-            layout = runner.layout_of(unit)
             progress = Progress(f"{unit.name}, {_count(unit)} models")
             try:
                 if asked_to_stop():
@@ -52,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
                 with _record_errors():
                     shard = runner.run_unit(
                         unit,
-                        layout,
                         folder,
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
                         progress=progress,
+                        say=_say,
                     )
             except Claimed:
                 elsewhere.append(unit.name)
@@ -144,8 +143,8 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
 def _check_units(units: Sequence[Any]) -> None:
     """Everything that can be known to be wrong, before the first unit takes its hours."""
     from igrlib import data
+    from igrlib.experiments.layouts import layout_of
     from igrlib.experiments.preflight import check_unit
-    from igrlib.experiments.runner import layout_of
 
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
@@ -189,6 +188,10 @@ def _one_device_a_core() -> None:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError as error:  # Somebody has used JAX in this process before.
         print(f"igr: the devices stay as they are: {error}", file=sys.stderr)
+
+
+def _say(text: str) -> None:
+    print(f"igr: {text}", file=sys.stderr, flush=True)
 
 
 def _count(unit: Any) -> int:

@@ -14,7 +14,7 @@ from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 from igrlib.training import Ensemble, Layout, Members
 
-__all__ = ["build", "check_splits"]
+__all__ = ["build", "check_splits", "ensemble_of"]
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:
@@ -27,17 +27,13 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
         )
 
 
-def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
-    """The sweep of a unit, its data on the devices.
-
-    Raises `ValueError` where the splits asked for are larger than the data set.
-    """
+def ensemble_of(unit: Unit, dataset: Dataset, layout: Layout) -> Ensemble:
+    """The models of a unit, seed by seed, and the training split on the devices."""
     arm = unit.arm
-    check_splits(arm, dataset)
     each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
     members = Members(*zip(*each, strict=True))
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
-    ensemble = Ensemble(
+    return Ensemble(
         model_of(unit, dataset),
         members,
         images[: arm.num_train],
@@ -45,6 +41,17 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         batch_size=unit.batch_size,
         layout=layout,
     )
+
+
+def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
+    """The sweep of a unit, its data on the devices.
+
+    Raises `ValueError` where the splits asked for are larger than the data set.
+    """
+    arm = unit.arm
+    check_splits(arm, dataset)
+    ensemble = ensemble_of(unit, dataset, layout)
+    images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     held = slice(len(labels) - arm.num_validation, len(labels))
     place = ensemble.replicate
     splits = Splits(

@@ -10,20 +10,18 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from igrlib import data, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
 from igrlib.experiments.claim import claimed
-from igrlib.experiments.costs import models
 from igrlib.experiments.folder import Folder
+from igrlib.experiments.layouts import chosen_layout
 from igrlib.experiments.units import Unit, units_of
 from igrlib.training.members import Layout
 
-__all__ = ["layout_of", "run_unit", "units"]
+__all__ = ["run_unit", "units"]
 
 
 def units(arms: Iterable[Arm]) -> list[Unit]:
@@ -32,42 +30,34 @@ def units(arms: Iterable[Arm]) -> list[Unit]:
     return sorted(found, key=lambda unit: unit.seeds[0])
 
 
-def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
-    """How a unit lies on `devices`, by default all: no more of them than models.
-
-    A CPU does best with one model at a time, and with convolutions outside of loops; anything else
-    with all of its models together.
-    """
-    found = list(jax.devices() if devices is None else devices)[: models(unit)]
-    cpu = found[0].platform == "cpu"
-    group = 1 if cpu else -(-models(unit) // len(found))
-    loop = not (cpu and unit.arm.model == "resnet18")
-    return Layout(Mesh(np.array(found), ("models",)), group=group, loop=loop)
-
-
 def run_unit(
     unit: Unit,
-    layout: Layout,
     folder: Folder,
     *,
+    layout: Layout | None = None,
     expected: Sequence[str] | None = None,
     every: float = 300.0,
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Unit, int, int, str], None] = lambda unit, done, total, what: None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Path:
     """Train and measure a unit, write its shard and say where; a unit that is done stays.
 
-    `every` is the number of seconds between two checkpoints; `progress(unit, done, total, what)`
-    hears of steps of single models. Raises `igrlib.experiments.sweep.Stopped` when `asked_to_stop`,
-    its checkpoint written, `RecordError` for a checkpoint that cannot be gone on from,
-    `igrlib.experiments.claim.Claimed` where another process runs it, and `OSError` naming the file
-    that cannot be written.
+    Where `layout` is None it is chosen, by trial where it is not known which is best; `say` hears
+    of that. `every` is the number of seconds between two checkpoints; `progress(unit, done, total,
+    what)` hears of steps of single models. Raises `igrlib.experiments.sweep.Stopped` when
+    `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint that cannot be gone on
+    from, `igrlib.experiments.claim.Claimed` where another process runs it, `MemoryError` where it
+    fits in no layout, and `OSError` naming the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
     with claimed(waiting.with_name(f".{unit.name}.lock"), unit.name):
         # Another process may have finished it since it was found to be missing.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
+            tried: dict[str, float | None] = {}
+            if layout is None:
+                layout, tried = chosen_layout(unit, dataset, waiting.parent, say=say)
             sweep = build(unit, dataset, layout)
             provenance = records.provenance()
             laid = {"devices": layout.mesh.size, "group": layout.group, "loop": layout.loop}
@@ -91,7 +81,7 @@ def run_unit(
                 "unit": unit.name,
                 "dataset": _told(dataset),
                 "config": {"model": _told_model(unit.arm), "loss": "cross entropy"},
-                "unit_config": unit.config() | laid,
+                "unit_config": unit.config() | laid | ({"layout_seconds": tried} if tried else {}),
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,

@@ -4,11 +4,11 @@ import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-from . import kernel, memory, regularized, residual, trainer
+from . import kernel, laid, memory, regularized, residual, trainer
 from .machine import this_machine
 from .problems import Problem
 
-COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet")
+COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet", "layouts")
 
 
 def main() -> None:
@@ -50,6 +50,8 @@ def main() -> None:
         memory.compare([mlp, resnet18])
     if "resnet" in chosen:
         residual.compare(resnet18, args.rounds, gpu)
+    if "layouts" in chosen:
+        laid.compare(resnet18, args.rounds)
 
 
 if __name__ == "__main__":
