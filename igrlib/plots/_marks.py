@@ -1,6 +1,6 @@
 """How models are drawn: every seed, what was censored, what fitted, what diverged."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -83,18 +83,19 @@ def rate_axis(ax: Axes, rates: np.ndarray) -> None:
     ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
 
 
-def decade_axis(ax: Axes) -> None:
-    """A logarithmic x axis; over less than two decades 1, 2 and 5 of each have a plain tick.
+def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
+    """A logarithmic axis; over less than two decades its ticks are plain numbers, and few.
 
-    Matplotlib labels all nine of them as powers of ten there, one over the other. To be called
-    when everything is drawn.
+    Matplotlib labels all nine parts of a decade as powers of ten there, one over the other. To be
+    called when everything is drawn.
     """
-    ax.set_xscale("log")
-    low, high = ax.get_xlim()
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    low, high = axis.get_view_interval()
     if high < 100 * low:
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.xaxis.set_minor_locator(NullLocator())
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else range(1, 10)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
 
 
 def legend_above(figure: Figure, handles: list[Line2D]) -> None:

@@ -61,7 +61,7 @@ def figure_2(
     for ax, title, y in panels:
         models(ax, rate, y, table, colors, by="rate", selection=selection)
         ax.set(title=title, xlabel=r"$\lambda = hm/4$")
-        decade_axis(ax)
+        decade_axis(ax, "x")
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
         ax.set(ylabel=label, yscale="linear" if y is accuracy else "log")
     return figure

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from igrlib.blocks import Blocks, blocks
-from igrlib.plots._marks import legend_above, rate_axis, seed_lines
+from igrlib.plots._marks import decade_axis, legend_above, rate_axis, seed_lines
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS
 from igrlib.records import Record
@@ -47,7 +47,11 @@ def figure_3c(
     accuracy = 100 * chosen(explicit, "test_accuracy", selection)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
     seed_lines(left, explicit.mu, accuracy, color=COLORS["explicit"], marker="o")
-    left.set(xlabel="explicit regularization rate $\\mu$", ylabel="test accuracy (%)", title="(c)")
+    left.set(
+        xlabel="explicit regularization rate $\\mu$",
+        ylabel="test accuracy (%)",
+        title=r"against $\mu$",
+    )
     _both(right, others, explicit, 100 * chosen(others, "test_accuracy", selection), accuracy)
     right.set(title="as if of a larger step", ylabel="test accuracy (%)")
     legend_above(figure, _handles(others, explicit))
@@ -82,7 +86,7 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
         _both(ax, plain, explicit, one, other)
         ax.set_title(title)
         if k < 2:
-            ax.set_yscale("log")
+            decade_axis(ax, "y")
         if not np.isfinite(one).any():
             ax.set_axis_off()
             ax.set_title(f"{title}: not measured")

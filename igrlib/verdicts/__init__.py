@@ -5,7 +5,7 @@ Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 10.
 
 from igrlib.verdicts.boost import Boost, BoostThresholds, boost, judge_boost
 from igrlib.verdicts.judgement import Verdict, judge
-from igrlib.verdicts.rules import Thresholds, Word
+from igrlib.verdicts.rules import Thresholds, Word, thresholds_of
 
 __all__ = [
     "Boost",
@@ -16,4 +16,5 @@ __all__ = [
     "boost",
     "judge",
     "judge_boost",
+    "thresholds_of",
 ]
