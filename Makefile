@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data bench unit notebooks html html-test links record lock clean
+.PHONY: help book test setup lint types schemas data bench rehearse unit notebooks html html-test links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -95,6 +95,16 @@ links: $(STAMP) ## look up every link of the book (needs a network)
 bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX
 	$(call heading,Benchmarks)
 	JAX_PLATFORMS= $(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Every unit at its own width, batch and number of models, but few images and a handful of steps.
+CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \
+       first_gradient=1 num_train=1024 num_validation=0 points=test noise_draws=2 slope_draws=1 \
+       num_matvecs=2 levels=1.0
+rehearse: $(STAMP) ## every unit of the profiles for a GPU, cut down, on this machine
+	$(call heading,Rehearsal)
+	for sweep in mlp-sweep resnet-sweep egr-sweep; do \
+	  $(BIN)/igr run $$sweep --profile paper --out _build/rehearsal $(CUT:%=--set %) $(ARGS) || exit; \
+	done
 
 record: $(STAMP) ## for authors: format, execute and normalise chapters in place (CHAPTERS=...)
 	$(BIN)/ruff format $(CHAPTERS)
