@@ -86,7 +86,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             CIFAR,
             name="resnet",
             learning_rates=(0.01,),
-            mus=(0.0, 0.01, 0.02, 0.03, 0.05),
+            mus=(0.0, 0.01, 0.03, 0.05),
         ),
     ),
     # The published ResNet-18 on one GPU; times are estimates until they are recorded.
