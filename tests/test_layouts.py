@@ -2,35 +2,20 @@
 
 import json
 import math
-from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
+from test_arm import changed
 
 from igrlib import data
 from igrlib.experiments import layouts, runner
-from igrlib.experiments.arm import Arm
 from igrlib.experiments.folder import Folder
 from igrlib.training import Layout
 
-SMALL = Arm(
-    "small",
-    dataset="digits",
-    widths=(8,),
-    learning_rates=(0.1, 0.05, 0.02, 0.01, 0.005),
-    num_seeds=(1,),
-    seeds_per_unit=(1,),
-    num_train=64,
-    num_validation=16,
-    min_steps=30,
-    max_steps=30,
-    score_every=10,
-    gradient_every=10,
-    levels=(),
-    points=(),
-)
+ONE_SEED = {"num_seeds": (1,), "min_steps": 30, "max_steps": 30}
+RATES = (0.1, 0.05, 0.02, 0.01, 0.005)
 
 
 class Device:
@@ -50,7 +35,7 @@ def mesh(monkeypatch, without_type_hook):
 
 
 def one_unit(**changes):
-    (unit,) = runner.units([replace(SMALL, **changes)])
+    (unit,) = runner.units([changed(**ONE_SEED | {"learning_rates": RATES} | changes)])
     return unit
 
 
