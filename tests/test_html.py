@@ -73,6 +73,13 @@ def test_what_it_loads_is_there(path):
     assert [a for a in local if not a.startswith("data:") and not (path.parent / a).exists()] == []
 
 
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_no_role_is_left_as_text(path):
+    """As one inside of a formula is: nobody but a reader would notice."""
+    text = "".join(Page(path.read_text(encoding="utf-8")).text)
+    assert re.findall(r"\{[\w:-]+\}`", text) == []
+
+
 def test_style_sheets_load_nothing_remote():
     sheets = list(HTML.rglob("*.css"))
     assert sheets
