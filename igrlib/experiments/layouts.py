@@ -1,7 +1,7 @@
 """How the models of a unit lie on the devices: what is known, and what a trial of each way finds.
 
-A CPU does best with one model at a time, and with convolutions outside of loops; dense layers on
-anything else do best all together. For convolutions elsewhere nothing is known beforehand.
+A CPU does best with one model at a time, and with convolutions outside of loops. Dense layers are
+taken all together elsewhere; for convolutions nothing is known there beforehand.
 
 Source: Section 6 and Appendix A.5; chapter 8, *ResNet-18*.
 """
