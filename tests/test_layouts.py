@@ -115,6 +115,26 @@ def test_the_quickest_that_fits_is_chosen_once_for_all_seeds(tmp_path):
     assert len(tried) == 16
 
 
+def test_what_would_not_fit_later_is_not_tried(tmp_path, monkeypatch):
+    """Measuring takes more memory than a step: what `igr run` would refuse is no candidate."""
+    unit, tried = one_unit(), []
+
+    def check(unit, dataset, layout):
+        if layout.group > 1:
+            raise MemoryError("too large")
+
+    def seconds(unit, dataset, layout):
+        tried.append(layout.group)
+        return 1.0 / layout.group
+
+    monkeypatch.setattr(layouts, "check_unit", check)
+    layout, found = layouts.chosen_layout(
+        unit, data.load("digits"), tmp_path, layouts=four(unit), seconds=seconds
+    )
+    assert (layout.group, tried) == (1, [1, 1])
+    assert found["2 True"] is found["2 False"] is None
+
+
 def test_where_nothing_fits_that_is_said_and_other_errors_pass(tmp_path):
     unit, digits = one_unit(), data.load("digits")
 

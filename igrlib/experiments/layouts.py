@@ -23,6 +23,7 @@ from igrlib.data import Dataset
 from igrlib.experiments.arm import combinations
 from igrlib.experiments.building import ensemble_of
 from igrlib.experiments.costs import models
+from igrlib.experiments.preflight import check_unit
 from igrlib.experiments.units import Unit
 from igrlib.storage.files import atomic_write
 from igrlib.training import Layout
@@ -148,6 +149,8 @@ def _tried(
     seconds: Callable[[Unit, Dataset, Layout], float], unit: Unit, dataset: Dataset, layout: Layout
 ) -> float | None:
     try:
+        # A step may fit where λ_max, or the chosen copies, do not.
+        check_unit(unit, dataset, layout)
         return seconds(unit, dataset, layout)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
