@@ -1,0 +1,14 @@
+"""Figures to take hold of: a step, the phase plane and a sweep, as scripts in a page.
+
+An `Explorer` shows itself in a notebook and in the built book. It needs no server, no network and
+no library: its script and its data are in its own HTML. Everything that a script computes is
+computed by `igrlib` too, and the tests compare the two. `igrlib.explorers.sweep` reads records, and
+is imported by itself: the others need neither Flax nor data.
+
+Source: chapters 2, 3 and 7.
+"""
+
+from igrlib.explorers.page import Explorer, script
+from igrlib.explorers.shown import phase_explorer, step_explorer
+
+__all__ = ["Explorer", "phase_explorer", "script", "step_explorer"]

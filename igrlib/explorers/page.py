@@ -1,0 +1,73 @@
+"""An explorer as HTML: its box, its data and its scripts."""
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+__all__ = ["Explorer", "script"]
+
+SCRIPTS = {
+    "step": ("numbers", "stage", "step"),
+    "phase": ("numbers", "stage", "phase"),
+    "sweep": ("numbers", "stage", "sweep"),
+}
+"""The files that each explorer runs, in order."""
+
+
+def script(name: str) -> str:
+    """The JavaScript of the explorer `name`, "step", "phase" or "sweep", as one text.
+
+    It defines `globalThis.IGR` and touches no page until `IGR.stage.mount()` is called, so that
+    Node can run it.
+
+    Raises `ValueError` for another name.
+
+    Source: chapters 2, 3 and 7.
+    """
+    if name not in SCRIPTS:
+        raise ValueError(f"name must be one of {', '.join(SCRIPTS)}, got {name!r}")
+    lines = "\n".join(_file(f"{part}.js") for part in SCRIPTS[name]).splitlines()
+    # Comments and indentation are for those who read the files, not for those who load the page.
+    return "\n".join(s for s in map(str.strip, lines) if s and not s.startswith("//"))
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """A figure that a reader moves, shown by Jupyter and by the book.
+
+    `title` stands over it; `figure` is the label of a still figure of the chapter, which a reader
+    without scripts is sent to; `data` is what its script reads, anything that JSON can hold.
+
+    Raises `ValueError` for a `name` of which there is no script.
+
+    Source: chapters 2, 3 and 7.
+    """
+
+    name: str
+    title: str
+    figure: str = field(repr=False)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        script(self.name)
+
+    def _repr_html_(self) -> str:
+        # A closing tag inside of the data would end its element.
+        data = json.dumps(self.data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        still = f'<a href="#{html.escape(self.figure)}">The figure in the text</a>'
+        return (
+            f"<style>{_file('style.css')}</style>\n"
+            f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
+            f' aria-label="{html.escape(self.title)}">\n'
+            f'<p class="igr-title">{html.escape(self.title)}</p>\n'
+            f"<noscript><p>Scripts are off. {still} shows one setting of this one.</p></noscript>\n"
+            f'<script type="application/json">{data}</script>\n</section>\n'
+            f"<script>\n{script(self.name)}\nIGR.stage.mount();\n</script>"
+        )
+
+
+def _file(name: str) -> str:
+    return resources.files("igrlib.explorers").joinpath("scripts", name).read_text("utf-8")

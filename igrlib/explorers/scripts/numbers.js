@@ -1,0 +1,72 @@
+// The numbers behind the explorers. Nothing here knows of a page; the tests run it in Node.
+(function (IGR) {
+  "use strict";
+
+  // Dormand and Prince's method of order 5(4): nodes are not needed, the fields do not know time.
+  const STAGES = [
+    [1 / 5],
+    [3 / 40, 9 / 40],
+    [44 / 45, -56 / 15, 32 / 9],
+    [19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729],
+    [9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656],
+    [35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84],
+  ];
+  const ERROR = [71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40];
+
+  const along = (theta, weights, slopes, h) =>
+    theta.map((value, i) => value + h * weights.reduce((s, w, j) => s + w * slopes[j][i], 0));
+
+  // The points of the flow of `field` from `start`, at every step the method takes to time `end`.
+  function flow(field, start, end, tolerance = 1e-12) {
+    const points = [start];
+    let theta = start, t = 0, slope = field(theta), h = Math.min(end, 1e-3 / Math.hypot(...slope));
+    for (let tries = 0; t < end && tries < 100000; tries++) {
+      h = Math.min(h, end - t);
+      const slopes = [slope];
+      let next = theta;
+      for (const weights of STAGES) slopes.push(field((next = along(theta, weights, slopes, h))));
+      const wrong = along([0, 0], ERROR, slopes, h);
+      const size = Math.max(
+        ...wrong.map((e, i) => Math.abs(e) / (tolerance * (0.01 + Math.abs(next[i]))))
+      );
+      if (size <= 1) {
+        t = end - t <= h ? end : t + h;
+        theta = next;
+        slope = slopes[6];
+        points.push(theta);
+      }
+      h *= size > 0 ? Math.min(5, Math.max(0.2, 0.9 * size ** -0.2)) : 5;
+      if (!(size < Infinity)) h = Math.min(h, end) * 0.1;
+    }
+    return points;
+  }
+
+  const last = (list) => list[list.length - 1];
+  const distance = (p, q) => Math.hypot(p[0] - q[0], p[1] - q[1]);
+  const range = (n, f) => Array.from({ length: n }, (_, i) => f(i));
+  const geometric = (low, high, n) => range(n, (i) => low * (high / low) ** (i / (n - 1)));
+
+  // Pieces [[x0, y0], [x1, y1]] of the lines f = level, by marching squares on n × n cells.
+  function contours(f, [x0, x1], [y0, y1], levels, n = 56) {
+    const x = (i) => x0 + ((x1 - x0) * i) / n, y = (j) => y0 + ((y1 - y0) * j) / n;
+    const values = range(n + 1, (i) => range(n + 1, (j) => f([x(i), y(j)])));
+    const pieces = [];
+    for (const level of levels)
+      for (let i = 0; i < n; i++)
+        for (let j = 0; j < n; j++) {
+          const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+          const cuts = [];
+          corners.forEach(([k, l], c) => {
+            const [m, o] = corners[(c + 1) % 4];
+            const from = values[k][l] - level, to = values[m][o] - level;
+            if (from > 0 === to > 0) return;
+            const s = from / (from - to);
+            cuts.push([x(k + s * (m - k)), y(l + s * (o - l))]);
+          });
+          for (let c = 0; c + 1 < cuts.length; c += 2) pieces.push([cuts[c], cuts[c + 1]]);
+        }
+    return pieces;
+  }
+
+  Object.assign(IGR, { flow, last, distance, range, geometric, contours });
+})((globalThis.IGR ??= {}));

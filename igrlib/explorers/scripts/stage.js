@@ -1,0 +1,221 @@
+// What an explorer is drawn with: plots as SVG, handles, sliders and a sentence that is read out.
+(function (IGR) {
+  "use strict";
+
+  const SVG = "http://www.w3.org/2000/svg";
+  const MARGIN = { left: 46, right: 10, top: 8, bottom: 38 };
+  let count = 0;
+
+  function add(parent, name, attributes = {}, text) {
+    const svg = parent.namespaceURI === SVG || name === "svg";
+    const node = svg ? document.createElementNS(SVG, name) : document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return parent.appendChild(node);
+  }
+
+  // A number in at most three digits, with a true minus and powers of ten.
+  function number(value) {
+    if (!Number.isFinite(value)) return Number.isNaN(value) ? "–" : "∞";
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    if (size >= 1e-3 && size < 1e5) return String(+value.toPrecision(3)).replace("-", "−");
+    const [digits, power] = value.toExponential(1).split("e");
+    const raised = [...power.replace("+", "")].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+    return `${digits.replace("-", "−").replace(/\.0$/, "")}·10${raised}`.replace(/^1·/, "");
+  }
+
+  // One of a scale's colours; the style sheet makes it lighter on a dark page.
+  function tint(node, color) {
+    node.classList.add("igr-tinted");
+    node.style.setProperty("--tint", color);
+    return node;
+  }
+
+  function ticks(low, high, log) {
+    if (!log) {
+      const rough = (high - low) / 5, ten = 10 ** Math.floor(Math.log10(rough));
+      const by = ten * [1, 2, 5, 10].find((s) => s * ten >= rough);
+      const first = Math.ceil(low / by - 1e-9);
+      return IGR.range(Math.floor(high / by + 1e-9) - first + 1, (i) => +((first + i) * by).toPrecision(12));
+    }
+    const from = Math.ceil(Math.log10(low) - 1e-9), to = Math.floor(Math.log10(high) + 1e-9);
+    const every = Math.ceil((to - from + 1) / 6);
+    return IGR.range(Math.max(0, Math.floor((to - from) / every) + 1), (i) => 10 ** (from + i * every));
+  }
+
+  // A plot that fills its box; `ratio` is its height by its width. Whoever owns it draws in onresize.
+  function plot(parent, label, xlabel, ylabel, ratio = 0.62) {
+    const box = add(parent, "div", { class: "igr-plot" });
+    const svg = add(box, "svg", { role: "group", "aria-label": label });
+    const id = `igr-clip-${count++}`;
+    const clip = add(add(add(svg, "defs"), "clipPath", { id }), "rect");
+    const axes = add(svg, "g", { class: "igr-axes", "aria-hidden": "true" });
+    const inside = add(svg, "g", { "clip-path": `url(#${id})`, "aria-hidden": "true" });
+    const above = add(svg, "g");
+    const self = { svg, above, x: [0, 1], y: [0, 1], log: [false, false], onresize: [] };
+    const at = (v, [low, high], log, a, b) =>
+      a + (b - a) * (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
+    const back = (p, [low, high], log, a, b) => {
+      const s = (p - a) / (b - a);
+      return log ? low * (high / low) ** s : low + s * (high - low);
+    };
+    const span = () => [MARGIN.left, self.width - MARGIN.right];
+    const rise = () => [self.height - MARGIN.bottom, MARGIN.top];
+    self.X = (v) => at(v, self.x, self.log[0], ...span());
+    self.Y = (v) => at(v, self.y, self.log[1], ...rise());
+    self.inverse = (p, q) => [back(p, self.x, self.log[0], ...span()), back(q, self.y, self.log[1], ...rise())];
+    const place = ([u, v]) => `${self.X(u).toFixed(1)} ${self.Y(v).toFixed(1)}`;
+
+    self.limits = (x, y, log = self.log) => {
+      Object.assign(self, { x, y, log: Array.isArray(log) ? log : [log, log] });
+      frame();
+    };
+    self.clear = () => inside.replaceChildren();
+    self.line = (kind, points) =>
+      points.length && add(inside, "path", { class: `igr-line igr-${kind}`, d: `M${points.map(place).join("L")}` });
+    self.pieces = (kind, pieces) =>
+      add(inside, "path", { class: `igr-line igr-${kind}`, d: pieces.map(([p, q]) => `M${place(p)}L${place(q)}`).join("") });
+    self.dot = (kind, [u, v], r = 4.5) =>
+      add(inside, "circle", { class: `igr-dot igr-${kind}`, cx: self.X(u).toFixed(1), cy: self.Y(v).toFixed(1), r });
+
+    self.cross = ([u, v]) =>
+      add(inside, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
+
+    function frame() {
+      self.width = Math.max(240, box.clientWidth);
+      self.height = Math.round(self.width * ratio);
+      svg.setAttribute("viewBox", `0 0 ${self.width} ${self.height}`);
+      svg.setAttribute("height", self.height);
+      const [[left, right], [bottom, top]] = [span(), rise()];
+      const area = { x: left, y: top, width: right - left, height: bottom - top };
+      for (const [key, value] of Object.entries(area)) clip.setAttribute(key, value);
+      axes.replaceChildren();
+      add(axes, "rect", area);
+      for (const v of ticks(...self.x, self.log[0])) {
+        add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
+        add(axes, "text", { x: self.X(v), y: bottom + 17, "text-anchor": "middle" }, number(v));
+      }
+      for (const v of ticks(...self.y, self.log[1])) {
+        add(axes, "path", { d: `M${left} ${self.Y(v)}h-4` });
+        add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
+      }
+      add(axes, "text", { x: (left + right) / 2, y: bottom + 33, "text-anchor": "middle" }, xlabel);
+      add(axes, "text", { x: 4, y: top + 10 }, ylabel);
+    }
+    new ResizeObserver(() => {
+      if (Math.abs(box.clientWidth - self.width) < 2 || !box.clientWidth) return;
+      frame();
+      self.onresize.forEach((draw) => draw());
+    }).observe(box);
+    frame();
+    return self;
+  }
+
+  // A point to be moved by mouse, touch or arrow keys (with Shift, ten times as far).
+  function handle(plot, label, moved) {
+    const node = add(plot.above, "g", { class: "igr-handle", tabindex: 0, role: "slider", "aria-label": label });
+    const ring = [add(node, "circle", { r: 16, class: "igr-touch" }), add(node, "circle", { r: 7 })];
+    let now = [0, 0];
+    const inside = (v, [low, high]) => Math.min(high, Math.max(low, v));
+    const move = ([u, v]) => moved([inside(u, plot.x), inside(v, plot.y)]);
+    const under = (event) => {
+      const box = plot.svg.getBoundingClientRect(), scale = plot.width / box.width;
+      move(plot.inverse((event.clientX - box.left) * scale, (event.clientY - box.top) * scale));
+    };
+    node.addEventListener("pointerdown", (event) => {
+      node.setPointerCapture(event.pointerId);
+      node.focus();
+      event.preventDefault();
+    });
+    node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && under(event));
+    node.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      const far = (event.shiftKey ? 0.1 : 0.01);
+      move(now.map((v, i) => v + by[i] * far * (i ? plot.y[1] - plot.y[0] : plot.x[1] - plot.x[0])));
+    });
+    const place = (point) => {
+      now = point;
+      const text = `a = ${number(now[0])}, b = ${number(now[1])}`;
+      // A point out of sight has its handle at the edge.
+      const [u, v] = [inside(now[0], plot.x), inside(now[1], plot.y)];
+      ring.forEach((c) => (c.setAttribute("cx", plot.X(u)), c.setAttribute("cy", plot.Y(v))));
+      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: now[0], valuetext: text };
+      for (const [key, value] of Object.entries(state)) node.setAttribute(`aria-${key}`, value);
+    };
+    return { node, place };
+  }
+
+  function labelled(parent, label, name, attributes) {
+    const id = `igr-control-${count++}`;
+    const box = add(parent, "div", { class: "igr-control" });
+    add(box, "label", { for: id }, label);
+    return [add(box, name, { id, ...attributes }), box];
+  }
+
+  // A slider over powers: a thousand places from the least value to the greatest.
+  function slider(parent, label, moved) {
+    const [input, box] = labelled(parent, label, "input", { type: "range", min: 0, max: 1000, step: 1 });
+    // Hidden from those who listen: the slider itself says its value.
+    const output = add(box, "span", { class: "igr-value", "aria-hidden": "true" });
+    const self = { input, low: 1, high: 10 };
+    self.limits = (low, high) => Object.assign(self, { low, high });
+    self.show = (value) => {
+      const place = Math.round((1000 * Math.log(value / self.low)) / Math.log(self.high / self.low));
+      if (+input.value !== place) input.value = place;
+      output.textContent = number(value);
+      input.setAttribute("aria-valuetext", number(value));
+    };
+    input.addEventListener("input", () => moved(self.low * (self.high / self.low) ** (input.value / 1000)));
+    return self;
+  }
+
+  function choice(parent, label, options, value, chosen) {
+    const [input] = labelled(parent, label, "select", {});
+    for (const [name, text] of options) add(input, "option", { value: name }, text);
+    input.value = value;
+    input.addEventListener("change", () => chosen(input.value));
+    return input;
+  }
+
+  const controls = (root) => add(root, "div", { class: "igr-controls" });
+  const row = (root) => add(root, "div", { class: "igr-row" });
+
+  function legend(root, entries) {
+    const list = add(root, "ul", { class: "igr-legend" });
+    for (const [kind, text] of entries) {
+      const item = add(list, "li");
+      const key = add(item, "span", { class: `igr-key igr-${kind}`, "aria-hidden": "true" });
+      if (kind.startsWith("#")) tint(key, kind);
+      add(item, "span", {}, text);
+    }
+  }
+
+  // The sentence that says what is shown; read out when the reader has stopped moving things.
+  function words(root) {
+    const seen = add(root, "p", { class: "igr-words" });
+    const heard = add(root, "p", { class: "igr-heard", role: "status" });
+    let timer;
+    const say = (text) => {
+      seen.textContent = text;
+      clearTimeout(timer);
+      timer = setTimeout(() => (heard.textContent = text), 600);
+    };
+    return { say };
+  }
+
+  // Give every box on the page that has none yet its explorer.
+  function mount() {
+    for (const root of document.querySelectorAll("[data-igr-explorer]:not([data-igr-ready])")) {
+      const start = IGR.explorers?.[root.dataset.igrExplorer];
+      if (!start) continue;
+      root.dataset.igrReady = "";
+      const data = root.querySelector("script[type='application/json']");
+      start(root, data && JSON.parse(data.textContent));
+    }
+  }
+
+  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, choice, controls, row, legend, words, mount };
+})((globalThis.IGR ??= {}));

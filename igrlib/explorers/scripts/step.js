@@ -1,0 +1,131 @@
+// Chapter 2: one step of gradient descent beside the flows of E and of Ẽ = E + (h/4)|∇E|².
+(function (IGR) {
+  "use strict";
+
+  const sigmoid = (z) => 1 / (1 + Math.exp(-z));
+  const DATA = [[1, 2], [1, -1]]; // two examples that a line separates
+
+  // Each loss with its gradient and the product of its Hessian with a vector (u, v).
+  const losses = {
+    bent: {
+      label: "this chapter's, (1 − a)²/2 + 2(b − a²)²",
+      x: [-1.2, 1.3], y: [-0.5, 2], start: [-0.6, 0.9], h: [1e-3, 0.3], first: 0.1,
+      value: ([a, b]) => (1 - a) ** 2 / 2 + 2 * (b - a * a) ** 2,
+      gradient: ([a, b]) => [a - 1 - 8 * a * (b - a * a), 4 * (b - a * a)],
+      product: ([a, b], [u, v]) => [(1 - 8 * b + 24 * a * a) * u - 8 * a * v, -8 * a * u + 4 * v],
+    },
+    bowl: {
+      label: "a bowl, (a² + 4b²)/2",
+      x: [-2, 2], y: [-2, 2], start: [1.5, 1.1], h: [1e-3, 0.5], first: 0.2,
+      value: ([a, b]) => (a * a + 4 * b * b) / 2,
+      gradient: ([a, b]) => [a, 4 * b],
+      product: (_, [u, v]) => [u, 4 * v],
+    },
+    valley: {
+      label: "two parameters, (0.6 − ab)²/2",
+      x: [0, 3], y: [0, 3], start: [1.1, 2.4], h: [1e-3, 0.3], first: 0.1,
+      value: ([a, b]) => (0.6 - a * b) ** 2 / 2,
+      gradient: ([a, b]) => [-b * (0.6 - a * b), -a * (0.6 - a * b)],
+      product: ([a, b], [u, v]) => {
+        const mixed = 2 * a * b - 0.6;
+        return [b * b * u + mixed * v, mixed * u + a * a * v];
+      },
+    },
+    logistic: {
+      label: "two examples told apart: no minimum",
+      x: [-2, 4], y: [-3, 3], start: [-1, 1.5], h: [1e-2, 3], first: 1,
+      value: (p) => DATA.reduce((s, z) => s + Math.log1p(Math.exp(-(p[0] * z[0] + p[1] * z[1]))), 0),
+      gradient: (p) => sum((z) => -sigmoid(-(p[0] * z[0] + p[1] * z[1]))),
+      product: (p, w) => sum((z) => {
+        const s = sigmoid(p[0] * z[0] + p[1] * z[1]);
+        return s * (1 - s) * (w[0] * z[0] + w[1] * z[1]);
+      }),
+    },
+  };
+  const sum = (weight) => DATA.reduce(([s, t], z) => [s + weight(z) * z[0], t + weight(z) * z[1]], [0, 0]);
+
+  // The step of size h from `start`, both flows after the time h, and how far the step is from them.
+  function step(loss, start, h) {
+    const { gradient, product } = losses[loss];
+    const slope = gradient(start);
+    const end = start.map((value, i) => value - h * slope[i]);
+    const flow = IGR.flow((p) => gradient(p).map((g) => -g), start, h);
+    const modified = IGR.flow((p) => {
+      const g = gradient(p), Hg = product(p, g);
+      return g.map((value, i) => -value - (h / 2) * Hg[i]);
+    }, start, h);
+    const gap = [flow, modified].map((path) => IGR.distance(IGR.last(path), end));
+    return { end, flow, modified, gap };
+  }
+
+  // The gaps of `n` step sizes, and by what each shrinks where the step is halved.
+  function gaps(loss, start, n = 25) {
+    const sizes = IGR.geometric(...losses[loss].h, n);
+    return sizes.map((h) => [h, ...step(loss, start, h).gap]);
+  }
+  function halving(loss, start, h) {
+    const now = step(loss, start, h).gap, half = step(loss, start, h / 2).gap;
+    return now.map((gap, i) => gap / half[i]);
+  }
+
+  IGR.step = { losses, step, gaps, halving };
+
+  IGR.explorers ??= {};
+  IGR.explorers.step = function (root) {
+    const stage = IGR.stage;
+    const state = { loss: "bent", start: [], h: 0 };
+    const controls = stage.controls(root);
+    const names = Object.entries(losses).map(([name, { label }]) => [name, label]);
+    const choice = stage.choice(controls, "Loss", names, state.loss, choose);
+    const size = stage.slider(controls, "Learning rate h", (h) => draw({ h }));
+    const plots = stage.row(root);
+    const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
+    const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 1);
+    const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
+    stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h"],
+      ["modified", "flow of Ẽ, for a time h"]]);
+    const words = stage.words(root);
+
+    function choose(loss) {
+      const { x, y, start, h, first, value } = losses[loss];
+      plane.limits(x, y);
+      const corner = Math.max(value([x[0], y[0]]), value([x[0], y[1]]), value([x[1], y[1]]), value([x[1], y[0]]));
+      plane.background = IGR.contours(value, x, y, IGR.geometric(corner / 800, corner, 9));
+      size.limits(...h);
+      draw({ loss, start, h: first });
+    }
+
+    function draw(change) {
+      Object.assign(state, change);
+      const { loss, start, h } = state;
+      const { end, flow, modified, gap } = step(loss, start, h);
+      plane.clear();
+      plane.pieces("level", plane.background);
+      plane.line("flow", flow);
+      plane.line("modified", modified);
+      plane.line("descent", [start, end]);
+      plane.dot("flow", IGR.last(flow), 3.5);
+      plane.dot("modified", IGR.last(modified), 3.5);
+      plane.dot("descent", end, 3.5);
+      handle.place(start);
+      size.show(h);
+
+      const table = gaps(loss, start);
+      const finite = table.flatMap((row) => row.slice(1)).filter((value) => value > 1e-13);
+      chart.limits(losses[loss].h, [Math.min(...finite, 1e-3) / 2, Math.max(...finite, 1e-3) * 2], true);
+      chart.clear();
+      chart.line("guide", [[h, chart.y[0]], [h, chart.y[1]]]);
+      ["flow", "modified"].forEach((name, i) => {
+        chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > 1e-13));
+        chart.dot(name, [h, gap[i]]);
+      });
+      const [two, three] = halving(loss, start, h);
+      words.say(
+        `From (${start.map(stage.number).join(", ")}) a step of h = ${stage.number(h)} ends ${stage.number(gap[0])} from the flow of E and ` +
+        `${stage.number(gap[1])} from the flow of Ẽ. With half the step the first gap is ` +
+        `${stage.number(two)} times smaller (order 2 says 4), the second ${stage.number(three)} times (order 3 says 8).`);
+    }
+    for (const drawn of [plane, chart]) drawn.onresize.push(() => draw({}));
+    choose(choice.value);
+  };
+})((globalThis.IGR ??= {}));

@@ -1,0 +1,47 @@
+"""The explorers of the chapters, each with the data that its script needs.
+
+Source: chapters 2, 3 and 7.
+"""
+
+from igrlib.explorers.page import Explorer
+from igrlib.models import two_parameter as tp
+
+__all__ = ["phase_explorer", "step_explorer"]
+
+
+def step_explorer(figure: str) -> Explorer:
+    """One step of gradient descent beside the flows of E and of Ẽ, on a loss that the reader picks.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: Section 3; chapter 2, *The theorem*.
+    """
+    title = "One step and the two flows: move the start, the learning rate, change the loss"
+    return Explorer("step", title, figure)
+
+
+def phase_explorer(figure: str) -> Explorer:
+    """Four ways down in the phase plane of f(x; a, b) = abx, with every setting of Table A.1.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: Section 5, Figures 1 and A.1, Table A.1; chapter 3, *Two parameters*.
+    """
+    presets = [
+        {"label": f"point {name}, {size} = {h:g}", "start": [float(v) for v in setting.start]}
+        | {"h": h, "mu": setting.mu}
+        for name, setting in (("I", tp.POINT_I), ("II", tp.POINT_II))
+        for size, h in _steps(setting)
+    ]
+    # First what Figure 1a shows of point I.
+    presets.sort(key=lambda preset: "h_M" not in preset["label"])
+    x, y = tp.POINT_I.x, tp.POINT_I.y
+    data = {"x": x, "y": y, "presets": presets, "h": [1e-6, 0.3], "mu": [1e-3, 2.0]}
+    data["flattest"] = [float(value) for value in tp.flattest_minimum(x, y)]
+    title = "Four ways down: move the start, the learning rate and the explicit rate"
+    return Explorer("phase", title, figure, data)
+
+
+def _steps(setting: tp.Setting) -> list[tuple[str, float]]:
+    steps = [("h_S", setting.h_small), ("h_M", setting.h_moderate)]
+    return steps if setting.h_large is None else [*steps, ("h_L", setting.h_large)]

@@ -1,0 +1,88 @@
+"""A recorded sweep as data for its explorer: every model's chosen points and curves.
+
+Source: Section 6, Figure 2; chapter 7, *MNIST*.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_hex
+
+from igrlib.blocks import Blocks, blocks
+from igrlib.explorers.page import Explorer
+from igrlib.plots import learning_rate_colors
+from igrlib.records import Record
+
+__all__ = ["sweep_explorer"]
+
+MOST_POINTS = 60
+"""Of a curve; more could not be told apart."""
+
+_SELECTIONS = ("validation", "test")
+_CURVES = {
+    "loss": ("gradient_step", "train_loss"),
+    "squared_gradient": ("gradient_step", "train_squared_gradient"),
+    "accuracy": ("score_step", "test_accuracy"),
+}
+_CHOSEN = {
+    "step": "step",
+    "loss": "train_loss",
+    "squared_gradient": "train_squared_gradient",
+    "accuracy": "test_accuracy",
+}
+
+
+def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
+    """The models of Figure 2, one by one: where each stands, and how it came there.
+
+    Shows the models of `arm` that finished without explicit regularization, R_IG, ‖∇E‖², R_IG/E or
+    test accuracy against λ = hm/4 at the point chosen on validation or on test images. `figure` is
+    the label of the still figure that a reader without scripts is sent to.
+
+    Raises `ValueError` for an arm that was not recorded.
+
+    Source: Section 6, Figure 2; chapter 7, *MNIST*.
+    """
+    table = blocks(record, arm).plain()
+    rates = [float(h) for h in table.learning_rate]
+    data = {
+        "rates": rates,
+        "colors": [to_hex(c) for c in learning_rate_colors([0.0, *rates])[1:]],
+        "models": [_model(table, i, j) for i, j in np.argwhere(_shown(table)).tolist()],
+    }
+    title = "Every model of the sweep: choose one, and see how it came there"
+    return Explorer("sweep", title, figure, data)
+
+
+def _shown(table: Blocks) -> np.ndarray:
+    return table.finished & ~table.marks["diverged"]
+
+
+def _model(table: Blocks, i: int, j: int) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "width": int(table.width[i]),
+        "seed": int(table.seed[i]),
+        "rate": j,
+        "m": int(table.num_params[i]),
+    }
+    for selection in _SELECTIONS:
+        values = {key: table.chosen(name, selection)[i, j] for key, name in _CHOSEN.items()}
+        model[selection] = {key: _rounded(value) for key, value in values.items()}
+        model[selection]["censored"] = bool(table.marks[f"censored_{selection}"][i, j])
+    model["curves"] = {
+        key: _thinned(table.shared[steps], table.value(name)[i, j])
+        for key, (steps, name) in _CURVES.items()
+    }
+    return model
+
+
+def _thinned(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
+    there = np.flatnonzero(np.isfinite(values))
+    if len(there) > MOST_POINTS:
+        there = there[np.unique(np.linspace(0, len(there) - 1, MOST_POINTS).round().astype(int))]
+    return [(int(steps[k]), _rounded(values[k])) for k in there]
+
+
+def _rounded(value: Any) -> float:
+    # A screen shows no more, and 95 models with all digits would weigh as much as a chapter.
+    return float(f"{value:.4g}")
