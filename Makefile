@@ -87,7 +87,7 @@ html: $(STAMP) ## build the HTML strictly from the stored outputs
 
 html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 	$(call heading,Built HTML)
-	$(BIN)/pytest -q -rs -n 2 -m html tests/test_html.py
+	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html tests/test_html.py tests/test_browser.py
 
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck

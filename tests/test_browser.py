@@ -1,0 +1,225 @@
+"""The built book in a real browser, without a network: what a reader would see and could not."""
+
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+pytestmark = pytest.mark.html
+
+HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
+PAGES = sorted((HTML / "book").glob("*.html"))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1280, "height": 900}
+
+SET = """() => document.fonts.ready.then(() => globalThis.MathJax?.startup?.promise)
+  .then(() => new Promise((done) => setTimeout(done, 300)))"""
+MISSING_PICTURES = """() => [...document.images].filter((image) => {
+  image.loading = "eager";
+  return image.complete && !image.naturalWidth;
+}).map((image) => image.src)"""
+UNNAMED_PICTURES = """() => [...document.images].filter((image) => !image.alt.trim() &&
+  image.getAttribute("role") !== "presentation").map((image) => image.src)"""
+WIDER = """() => [...document.querySelectorAll("body *")].filter((node) =>
+  node.getBoundingClientRect().right > document.documentElement.clientWidth + 1 &&
+  getComputedStyle(node).position !== "fixed").slice(-5).map((n) => n.outerHTML.slice(0, 120))"""
+
+# The levels A and AA of the guidelines. Style sheets are read as they stand, not asked for again.
+AXE = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
+    "resultTypes": ["violations"],
+    "preload": False,
+}
+
+
+@dataclass
+class Visit:
+    """A page, and what went wrong while it was open."""
+
+    page: object
+    path: Path
+    errors: list[str] = field(default_factory=list)
+    remote: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser found, looked for {', '.join(BROWSERS)}")
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+def visit(browser, path, query="", **options):
+    """The page when its mathematics is set, with a record of errors and requests."""
+    context = browser.new_context(viewport=DESKTOP, **options)
+    context.set_default_timeout(60_000)
+    seen = Visit(context.new_page(), path)
+    page = seen.page
+    page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: seen.errors.append(str(error)))
+    page.on("requestfailed", lambda r: seen.failed.append(r.url))
+    local = ("file:", "data:", "blob:")
+    page.on("request", lambda r: None if r.url.startswith(local) else seen.remote.append(r.url))
+    page.goto(path.as_uri() + query)
+    page.evaluate(SET)
+    return seen
+
+
+def each_page(paths):
+    """One group for each page, so that one process opens it, once."""
+    return [pytest.param(p, id=p.stem, marks=pytest.mark.xdist_group(p.stem)) for p in paths]
+
+
+@pytest.fixture(scope="module", params=each_page(PAGES))
+def opened(chromium, request):
+    seen = visit(chromium, request.param)
+    yield seen
+    seen.page.context.close()
+
+
+def test_no_error_and_no_request_to_anywhere(opened):
+    assert opened.errors == []
+    assert opened.failed == []
+    assert opened.remote == []
+
+
+def test_mathematics_is_set(opened):
+    source = opened.path.read_text(encoding="utf-8")
+    formulas = len(re.findall(r"<(?:span|div) class=\"[^\"]*\bmath\b", source))
+    page = opened.page
+    assert page.locator("[data-mjx-error], mjx-merror, [data-mml-node=merror]").count() == 0
+    assert page.locator("mjx-container").count() >= formulas
+    text = page.evaluate("""() => {
+      const copy = document.querySelector("article").cloneNode(true);
+      copy.querySelectorAll("pre, code, script, style, mjx-container").forEach((n) => n.remove());
+      return copy.textContent;
+    }""")
+    assert not re.search(r"\\[(\[]|\\begin\{|\$\$", text), "TeX left unset"
+
+
+def test_pictures_are_there_and_named(opened):
+    assert opened.page.evaluate(MISSING_PICTURES) == []
+    assert opened.page.evaluate(UNNAMED_PICTURES) == []
+
+
+def test_no_sideways_scroll_on_a_phone(opened):
+    opened.page.set_viewport_size(PHONE)
+    try:
+        width = opened.page.evaluate("() => document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], opened.page.evaluate(WIDER)
+    finally:
+        opened.page.set_viewport_size(DESKTOP)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_and_labels(opened, scheme):
+    opened.page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
+    # What is dark differs from what is light in its colours alone.
+    rules = AXE if scheme == "light" else AXE | {"runOnly": ["color-contrast"]}
+    found = Axe().run(opened.page, options=rules).response["violations"]
+    told = [f"{v['id']}: {n['html'][:150]}" for v in found for n in v["nodes"][:4]]
+    assert told == []
+
+
+def test_search_finds_a_theorem_by_name(chromium):
+    seen = visit(chromium, HTML / "search.html", "?q=one+step+of+Euler")
+    links = seen.page.locator("#search-results a")
+    links.first.wait_for()
+    assert any("theorem.html" in links.nth(i).get_attribute("href") for i in range(links.count()))
+    seen.page.context.close()
+
+
+# The explorers. Each is moved by mouse, by touch and by keyboard, and must say something new.
+
+EXPLORERS = {"step": "theorem", "phase": "two_parameters", "sweep": "mnist"}
+
+
+@pytest.fixture(scope="module", params=EXPLORERS)
+def explorer(chromium, request):
+    name = request.param
+    seen = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html", has_touch=True)
+    box = seen.page.locator(f"[data-igr-explorer={name}]")
+    box.scroll_into_view_if_needed()
+    yield name, box
+    assert seen.errors == []
+    seen.page.context.close()
+
+
+def said(box):
+    return box.locator(".igr-words").inner_text()
+
+
+def middle(node):
+    box = node.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_explorer_by_mouse(explorer):
+    name, box = explorer
+    mouse, before = box.page.mouse, said(box)
+    # A handle is dragged; a model, of which the last is not the one chosen first, pointed at.
+    models = box.locator(".igr-plot").first.locator(".igr-model")
+    held = models.last if name == "sweep" else box.locator(".igr-handle").first
+    x, y = middle(held)
+    mouse.move(x, y)
+    if name != "sweep":
+        mouse.down()
+        mouse.move(x - 30, y + 20, steps=5)
+        mouse.up()
+    assert said(box) != before
+
+
+def test_explorer_by_touch(explorer):
+    name, box = explorer
+    before = said(box)
+    models = box.locator(".igr-plot").first.locator(".igr-model")
+    held = models.nth(40) if name == "sweep" else box.locator(".igr-handle").first
+    x, y = middle(held)
+    send = box.page.context.new_cdp_session(box.page).send
+    touch = lambda kind, *points: send(  # noqa: E731
+        "Input.dispatchTouchEvent",
+        {"type": kind, "touchPoints": [{"x": u, "y": v} for u, v in points]},
+    )
+    touch("touchStart", (x, y))
+    for k in range(1, 6):
+        touch("touchMove", (x + 4 * k, y - 2 * k))
+    touch("touchEnd")
+    assert said(box) != before
+
+
+def test_explorer_by_keyboard(explorer):
+    """Every control of it is reached by Tab and changes what is said."""
+    name, box = explorer
+    controls = box.locator("select, input, .igr-handle")
+    controls.first.focus()
+    for k in range(controls.count()):
+        control = controls.nth(k)
+        assert control.evaluate("node => node === document.activeElement"), f"control {k}"
+        assert control.evaluate("node => node.ariaLabel || node.labels?.[0]?.textContent")
+        before = said(box)
+        # A curve is of the picture alone.
+        of_words = control.evaluate("node => node.labels?.[0]?.textContent !== 'Curve'")
+        key = "ArrowDown" if control.evaluate("node => node.matches('select')") else "ArrowLeft"
+        box.page.keyboard.press("ArrowUp" if control.get_attribute("type") == "number" else key)
+        if control.get_attribute("type") == "number":
+            box.page.keyboard.press("Enter")
+        if of_words:
+            assert said(box) != before, f"control {k} of {name}"
+        box.page.keyboard.press("Tab")
+
+
+def test_what_an_explorer_says_is_read_out(explorer):
+    _, box = explorer
+    box.page.wait_for_timeout(1000)
+    assert box.get_by_role("status").inner_text() == said(box)
