@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 pytestmark = pytest.mark.html
 
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
-PAGES = sorted((HTML / "book").glob("*.html"))
+PAGES = sorted((HTML / "book").rglob("*.html"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}

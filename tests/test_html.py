@@ -3,13 +3,15 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 pytestmark = pytest.mark.html
 
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
-PAGES = sorted((HTML / "book").glob("*.html"))
+PAGES = sorted((HTML / "book").rglob("*.html"))
+CHAPTERS = [path for path in PAGES if (HTML / "_sources/book" / f"{path.stem}.ipynb").exists()]
 ASSETS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 # <link> elements that describe the page and load nothing.
 DESCRIPTIONS = {"canonical", "author", "license", "search", "next", "prev", "index"}
@@ -68,6 +70,24 @@ def test_what_it_loads_is_there(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_inside_of_the_book_lead_somewhere(path):
+    found = re.findall(r'href="([^"#:]*)#([^"]+)"', path.read_text(encoding="utf-8"))
+    for page in {page for page, _ in found}:
+        target = (path.parent / page) if page else path
+        ids = set(re.findall(r'\bid="([^"]+)"', target.read_text(encoding="utf-8")))
+        assert {unquote(anchor) for other, anchor in found if other == page} - ids == set(), page
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_the_first_use_of_a_name_leads_to_its_reference(path):
+    text = path.read_text(encoding="utf-8")
+    linked = re.findall(r'class="igrlib-name" href="([^"]+)"', text)
+    assert linked
+    assert len(linked) == len(set(linked)), "more than the first use"
+    assert all(address.startswith("api/") for address in linked)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
 def test_no_role_is_left_as_text(path):
     """As one inside of a formula is: nobody but a reader would notice."""
     text = "".join(Page(path.read_text(encoding="utf-8")).text)
@@ -85,4 +105,4 @@ def test_style_sheets_load_nothing_remote():
 
 
 def test_is_small_enough_to_hand_round():
-    assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 60e6
+    assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 30e6
