@@ -98,7 +98,7 @@ bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') a
 
 # Every unit at its own width, batch and number of models, but few images and a handful of steps.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \
-       first_gradient=1 num_train=1024 num_validation=0 points=test noise_draws=2 slope_draws=1 \
+       first_gradient=1 num_train=1024 num_validation=0 points=test noise_draws=1 slope_draws=1 \
        num_matvecs=2 levels=1.0
 rehearse: $(STAMP) ## every unit of the profiles for a GPU, cut down, on this machine
 	$(call heading,Rehearsal)
