@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data bench rehearse unit notebooks html html-test links record lock clean
+.PHONY: help book test setup lint types schemas data bench rehearse unit notebooks html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -88,6 +88,13 @@ html: $(STAMP) ## build the HTML strictly from the stored outputs
 html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 	$(call heading,Built HTML)
 	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html tests/test_html.py tests/test_browser.py
+
+pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chromium)
+	$(call heading,One PDF)
+	@rm -rf _build/singlehtml
+	IGR_EXECUTE=off $(BUILD) --quiet --builder custom --custom-builder singlehtml
+	@mv _build/singlehtml/book/index.html _build/singlehtml/book.html  # its links begin there
+	$(BIN)/python book/_tools/pdf.py _build/singlehtml/book.html _build/book.pdf
 
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck

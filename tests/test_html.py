@@ -106,3 +106,12 @@ def test_style_sheets_load_nothing_remote():
 
 def test_is_small_enough_to_hand_round():
     assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 30e6
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_is_light(path):
+    """Itself and its pictures; what all pages share is loaded once."""
+    text = path.read_text(encoding="utf-8")
+    pictures = set(re.findall(r'src="((?:\.\./)+_images/[^"]+)"', text))
+    weight = len(text.encode()) + sum((path.parent / p).stat().st_size for p in pictures)
+    assert weight < 1e6

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import nbformat.v4 as nbf
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -144,3 +146,41 @@ def test_form_is_refused_after_a_change(tmp_path):
     assert tool.problems(path) == []
     path.write_text(path.read_text().replace('"execution_count": 1', '"execution_count": 7'))
     assert tool.problems(path) == [f"{path}: not in normal form"]
+
+
+def test_the_cell_that_fetches_the_book_follows_its_address():
+    cells = [nbf.new_markdown_cell("# Title"), nbf.new_code_cell("1 + 1")]
+    found = nbf.new_notebook(cells=list(cells))
+    tool.fetched_from(found, "https://example.org/a/b")
+    assert [cell.cell_type for cell in found.cells] == ["markdown", "code", "code"]
+    assert "git clone --quiet --depth 1 https://example.org/a/b " in found.cells[1].source
+    assert "remove-cell" in found.cells[1].metadata["tags"]
+    found.cells[1].execution_count = 7
+    tool.fetched_from(found, "https://example.org/a/b")
+    assert found.cells[1].execution_count == 7
+    assert len(found.cells) == 3
+    tool.fetched_from(found, "https://example.org/c/d")
+    assert "c/d" in found.cells[1].source
+    assert found.cells[1].execution_count is None
+    tool.fetched_from(found, "")
+    assert found.cells == cells
+
+
+def test_the_cell_that_fetches_the_book_does_nothing_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shell = InteractiveShell.instance()
+    result = shell.run_cell(tool.FETCH.format(url="https://example.invalid/a/b"))
+    assert result.success
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "edit", "colab"),
+    [("", False, False), ("https://github.com/a/b", True, True), ("https://x.org/a", True, False)],
+)
+def test_buttons_that_need_an_address(url, edit, colab):
+    config = SimpleNamespace(html_theme_options={"repository_url": url})
+    load(BOOK / "_ext" / "repository_buttons.py").switch_buttons(None, config)
+    options = config.html_theme_options
+    assert options["use_edit_page_button"] is edit
+    assert ("colab_url" in options.get("launch_buttons", {})) is colab

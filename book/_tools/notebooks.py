@@ -4,7 +4,7 @@
     python book/_tools/notebooks.py --check book/*.ipynb   refuse what is not in normal form
 
 In normal form the counts run 1..N, cell ids are cell-1 .. cell-M, no timestamps or versions are
-kept, and images carry no metadata and 256 colours, a third of the bytes: executing again gives an
+kept, and images carry no metadata and 128 colours, a third of the bytes: executing again gives an
 empty diff.
 """
 
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import yaml
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -25,6 +26,17 @@ VOLATILE_CELL = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled
 # The README shows the figure of this name, kept as a file beside the book.
 README_FIGURE = "fig-introduction-reveal"
 README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
+COLOURS = 128
+CONFIG = Path(__file__).resolve().parents[2] / "_config.yml"
+FETCH_TAG = "fetch-book"
+FETCH = """\
+# Where this notebook stands alone, as on Colab, the book and its package are fetched first.
+import importlib.util
+
+if importlib.util.find_spec("igrlib") is None:
+    !git clone --quiet --depth 1 {url} the-book
+    %pip install --quiet "./the-book[notebooks]"
+    %cd the-book/book"""
 PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 
 
@@ -41,14 +53,33 @@ def strip_png(data):
 
 
 def few_colours(data):
-    """An opaque PNG with a palette of 256 colours; one with a palette stays as it is."""
+    """An opaque PNG with a palette of few colours; one with a palette stays as it is."""
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
-        found = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        found = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
     stream = io.BytesIO()
     found.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def address():
+    """Where the book's source lives, as _config.yml has it; empty if it does not say."""
+    return yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def fetched_from(notebook, url):
+    """Give a notebook, in place, the cell that fetches the book; without an address, none."""
+    cells = [c for c in notebook.cells if FETCH_TAG not in c.metadata.get("tags", [])]
+    if url:
+        tags = [FETCH_TAG, "remove-cell"]
+        cell = nbformat.v4.new_code_cell(FETCH.format(url=url), metadata={"tags": tags})
+        old = [c for c in notebook.cells if c not in cells]
+        if old and old[0].source == cell.source:
+            cell = old[0]
+        cells.insert(1, cell)
+    notebook.cells = cells
+    return notebook
 
 
 def normalise(notebook):
@@ -95,7 +126,7 @@ def problems(path):
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr":
                 found.append(f"{path}: cell {number} writes to stderr: {output.text.strip()!r}")
-    if dumps(normalise(notebook)) != text:
+    if dumps(normalise(fetched_from(notebook, address()))) != text:
         found.append(f"{path}: not in normal form")
     return found
 
@@ -111,7 +142,7 @@ def figure(notebook, name):
 
 
 def record(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = fetched_from(nbformat.read(path, as_version=4), address())
     client = NotebookClient(
         notebook,
         timeout=600,

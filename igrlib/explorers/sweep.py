@@ -15,7 +15,7 @@ from igrlib.records import Record
 
 __all__ = ["sweep_explorer"]
 
-MOST_POINTS = 60
+MOST_POINTS = 40
 """Of a curve; more could not be told apart."""
 
 _SELECTIONS = ("validation", "test")
@@ -48,6 +48,10 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     data = {
         "rates": rates,
         "colors": [to_hex(c) for c in learning_rate_colors([0.0, *rates])[1:]],
+        "steps": {
+            key: table.shared[grid][_kept(table, grid)].tolist()
+            for key, (grid, _) in _CURVES.items()
+        },
         "models": [_model(table, i, j) for i, j in np.argwhere(_shown(table)).tolist()],
     }
     title = "Every model of the sweep: choose one, and see how it came there"
@@ -70,19 +74,25 @@ def _model(table: Blocks, i: int, j: int) -> dict[str, Any]:
         model[selection] = {key: _rounded(value) for key, value in values.items()}
         model[selection]["censored"] = bool(table.marks[f"censored_{selection}"][i, j])
     model["curves"] = {
-        key: _thinned(table.shared[steps], table.value(name)[i, j])
-        for key, (steps, name) in _CURVES.items()
+        key: _curve(table.value(name)[i, j][_kept(table, grid)])
+        for key, (grid, name) in _CURVES.items()
     }
     return model
 
 
-def _thinned(steps: np.ndarray, values: np.ndarray) -> list[tuple[int, float]]:
-    there = np.flatnonzero(np.isfinite(values))
-    if len(there) > MOST_POINTS:
-        there = there[np.unique(np.linspace(0, len(there) - 1, MOST_POINTS).round().astype(int))]
-    return [(int(steps[k]), _rounded(values[k])) for k in there]
+def _kept(table: Blocks, grid: str) -> np.ndarray:
+    """Which of the steps of a grid are drawn, the first and the last among them."""
+    count = len(table.shared[grid])
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
 
 
-def _rounded(value: Any) -> float:
+def _curve(values: np.ndarray) -> list[float | None]:
+    """A value for each step, None where it was not measured, up to the last that was."""
+    measured = np.flatnonzero(np.isfinite(values))
+    shown = values[: measured[-1] + 1] if len(measured) else values[:0]
+    return [_rounded(value, 3) if np.isfinite(value) else None for value in shown]
+
+
+def _rounded(value: Any, digits: int = 4) -> float:
     # A screen shows no more, and 95 models with all digits would weigh as much as a chapter.
-    return float(f"{value:.4g}")
+    return float(f"{value:.{digits}g}")

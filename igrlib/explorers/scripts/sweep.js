@@ -46,10 +46,14 @@
     return [low - air, high + air];
   }
 
-  const curve = (model, name) =>
-    model.curves[name].map(([step, v]) => [Math.max(step, 50), name === "accuracy" ? 100 * v : v]);
+  // The curve of a model where it was measured, as points; step 0 stands at 50 on a logarithmic axis.
+  const curve = ({ steps }, model, name) =>
+    model.curves[name]
+      .map((v, i) => [Math.max(steps[name][i], 50), name === "accuracy" ? 100 * v : v, v])
+      .filter(([, , v]) => v !== null)
+      .map(([step, v]) => [step, v]);
 
-  IGR.sweep = { points, correlation };
+  IGR.sweep = { points, correlation, curve };
 
   IGR.explorers ??= {};
   IGR.explorers.sweep = function (root, data) {
@@ -99,11 +103,11 @@
 
       // The models that differ from the chosen one by their learning rate alone, fainter.
       const block = models.filter((m) => m.width === model.width && m.seed === model.seed);
-      const all = block.flatMap((m) => curve(m, state.curve)), steep = CURVES[state.curve][1];
+      const all = block.flatMap((m) => curve(data, m, state.curve)), steep = CURVES[state.curve][1];
       chart.limits(around(all.map((p) => p[0]), true), around(all.map((p) => p[1]), steep), [true, steep]);
       chart.clear();
       for (const m of block)
-        stage.tint(chart.line(m === model ? "model" : "faint", curve(m, state.curve)), colors[m.rate]);
+        stage.tint(chart.line(m === model ? "model" : "faint", curve(data, m, state.curve)), colors[m.rate]);
       const point = model[selection];
       const shown = state.curve === "accuracy" ? 100 * point.accuracy : point[state.curve];
       stage.tint(chart.dot("model", [Math.max(point.step, 50), shown], 6), colors[model.rate]);
