@@ -27,14 +27,21 @@ def phase_explorer(figure: str) -> Explorer:
 
     Source: Section 5, Figures 1 and A.1, Table A.1; chapter 3, *Two parameters*.
     """
-    presets = [
-        {"label": f"point {name}, {size} = {h:g}", "start": [float(v) for v in setting.start]}
-        | {"h": h, "mu": setting.mu}
-        for name, setting in (("I", tp.POINT_I), ("II", tp.POINT_II))
-        for size, h in _steps(setting)
+    settings = [("I", tp.POINT_I), ("II", tp.POINT_II)]
+    named = [
+        (f"point {name}", each, size, h) for name, each in settings for size, h in _steps(each)
     ]
     # First what Figure 1a shows of point I.
-    presets.sort(key=lambda preset: "h_M" not in preset["label"])
+    named.sort(key=lambda item: item[2] != "h_M")
+    presets = [
+        {
+            "label": f"{point}, {size} = {h:g}",
+            "start": [float(value) for value in each.start],
+            "h": h,
+            "mu": each.mu,
+        }
+        for point, each, size, h in named
+    ]
     x, y = tp.POINT_I.x, tp.POINT_I.y
     data = {"x": x, "y": y, "presets": presets, "h": [1e-6, 0.3], "mu": [1e-3, 2.0]}
     data["flattest"] = [float(value) for value in tp.flattest_minimum(x, y)]

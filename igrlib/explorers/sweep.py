@@ -47,7 +47,7 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     rates = [float(h) for h in table.learning_rate]
     data = {
         "rates": rates,
-        "colors": [to_hex(c) for c in learning_rate_colors([0.0, *rates])[1:]],
+        "colors": [to_hex((r, g, b)) for r, g, b, _ in learning_rate_colors([0.0, *rates])[1:]],
         "steps": {
             key: table.shared[grid][_kept(table, grid)].tolist()
             for key, (grid, _) in _CURVES.items()
