@@ -149,7 +149,10 @@ def test_search_finds_a_theorem_by_name(chromium):
 EXPLORERS = {"step": "theorem", "phase": "two_parameters", "sweep": "mnist"}
 
 
-@pytest.fixture(scope="module", params=EXPLORERS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(e, marks=pytest.mark.xdist_group(f"explorer-{e}")) for e in EXPLORERS],
+)
 def explorer(chromium, request):
     name = request.param
     seen = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html", has_touch=True)
@@ -214,7 +217,9 @@ def test_explorer_by_keyboard(explorer):
         before = said(box)
         # A curve is of the picture alone.
         of_words = control.evaluate("node => node.labels?.[0]?.textContent !== 'Curve'")
-        key = "ArrowDown" if control.evaluate("node => node.matches('select')") else "ArrowLeft"
+        # Of a list the last entry has none below it.
+        key = control.evaluate("""node => !node.matches("select") ? "ArrowLeft" :
+          node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"""")
         box.page.keyboard.press("ArrowUp" if control.get_attribute("type") == "number" else key)
         if control.get_attribute("type") == "number":
             box.page.keyboard.press("Enter")
