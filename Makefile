@@ -87,7 +87,7 @@ html: $(STAMP) ## build the HTML strictly from the stored outputs
 
 html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 	$(call heading,Built HTML)
-	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html tests/test_html.py tests/test_browser.py
+	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html tests/test_html.py tests/test_browser.py tests/test_pdf.py
 
 pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chromium)
 	$(call heading,One PDF)

@@ -103,7 +103,9 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("setting", "h"), SETTINGS, ids=lambda v: f"{v:g}" if v is float else None)
+@pytest.mark.parametrize(
+    ("setting", "h"), SETTINGS, ids=lambda v: f"{v:g}" if isinstance(v, float) else None
+)
 def test_the_phase_plane_of_every_setting_of_table_a1(setting, h):
     start = [float(v) for v in setting.start]
     state = {"start": start, "h": h, "mu": setting.mu, "x": X, "y": Y}

@@ -6,41 +6,34 @@ Waits until the mathematics is set, opens what is folded away, and refuses a pag
 """
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 
+import browser
 from playwright.sync_api import sync_playwright
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SET = "() => globalThis.MathJax.startup.promise"
 UNFOLD = """() => {
   document.documentElement.dataset.theme = "light";
   document.querySelectorAll("details").forEach((node) => (node.open = true));
   document.querySelectorAll("img").forEach((image) => (image.loading = "eager"));
   return Promise.all([...document.images].map((image) => image.decode().catch(() => null)));
 }"""
-WRONG = "[data-mjx-error], mjx-merror, [data-mml-node=merror]"
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center">
 <span class="pageNumber"></span></div>"""
 MARGIN = {"top": "18mm", "bottom": "18mm", "left": "17mm", "right": "17mm"}
 TIMEOUT = 600_000
 
 
-def find_browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    return found or sys.exit(f"no browser found, looked for {', '.join(BROWSERS)}")
-
-
-def print_pdf(page_path, target):
+def print_pdf(source, target):
+    executable = browser.find() or sys.exit(browser.NOT_FOUND)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
-        page = browser.new_page()
+        chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        page = chromium.new_page()
         page.set_default_timeout(TIMEOUT)
-        page.goto(page_path.resolve().as_uri())
-        page.evaluate(SET)
-        if wrong := page.locator(WRONG).count():
-            sys.exit(f"{wrong} formulas are wrong")
+        page.goto(source.resolve().as_uri())
+        page.evaluate(browser.MATHEMATICS)
+        if wrong := page.locator(browser.WRONG_FORMULA).count():
+            sys.exit(f"{source}: wrong formulas: {wrong}")
         page.evaluate(UNFOLD)
         target.parent.mkdir(parents=True, exist_ok=True)
         page.pdf(
@@ -53,7 +46,7 @@ def print_pdf(page_path, target):
             header_template="<span></span>",
             footer_template=FOOTER,
         )
-        browser.close()
+        chromium.close()
 
 
 def main():
