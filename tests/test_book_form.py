@@ -7,9 +7,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+NUMBERED = [
+    ROOT / f"{chapter['file']}.ipynb"
+    for part in TOC["parts"]
+    if part.get("numbered")
+    for chapter in part["chapters"]
+]
 
 spec = spec_from_file_location("notebooks_tool", ROOT / "book" / "_tools" / "notebooks.py")
 tool = module_from_spec(spec)
@@ -88,11 +96,31 @@ def test_exercises_have_solutions_that_run(chapter):
     assert all(solutions.values()), solutions
 
 
+def prose_of(chapter):
+    return "\n\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
+
+
+def headings(prose):
+    return re.findall(r"^##\s+(.+?)\s*$", prose, re.M)
+
+
 def test_ends_with_references(chapter):
-    prose = "\n\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
-    headings = re.findall(r"^##\s+(.+?)\s*$", prose, re.M)
-    assert headings[-1] == "References"
+    prose = prose_of(chapter)
+    assert headings(prose)[-1] == "References"
     assert "{cite" in prose.rpartition("## References")[2]
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+def test_has_the_parts_that_readers_are_told_of(path):
+    """As *How to read this book* and *How to add a chapter* say."""
+    prose = prose_of(nbformat.read(path, as_version=4))
+    parts = ["What we found", "Exercises", "Where to go next", "References"]
+    assert [heading for heading in headings(prose) if heading in parts] == parts
+    assert re.search(r"^:{3,}\{admonition\} Prediction$", prose, re.M)
+    assert re.search(r"\bby hand\b", prose, re.I)
+    titles = re.findall(r"^```\{exercise-start\} (.+)$", prose, re.M)
+    assert titles[0].startswith("Check your reading: ")
+    assert titles[-1].startswith("Open question: ")
 
 
 def test_no_path_of_one_machine(chapter):

@@ -1,6 +1,7 @@
 """The explorers: their scripts, run by Node, against igrlib and automatic differentiation."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -22,7 +23,7 @@ DATA = jnp.array([[1.0, 2.0], [1.0, -1.0]])
 # The losses of the explorer of chapter 2, as its menu states them.
 LOSSES = {
     "bowl": lambda p: (p[0] ** 2 + 4 * p[1] ** 2) / 2,
-    "valley": lambda p: (0.6 - p[0] * p[1]) ** 2 / 2,
+    "valley": lambda p: two_parameters(p),
     "bent": lambda p: (1 - p[0]) ** 2 / 2 + 2 * (p[1] - p[0] ** 2) ** 2,
     "logistic": lambda p: -jax.nn.log_sigmoid(DATA @ p).sum(),
 }
@@ -95,30 +96,46 @@ def test_the_gaps_close_at_orders_two_and_three(name):
     assert abs(halved[1] - 8) < 0.6
 
 
-SETTINGS = [
-    (setting, h)
-    for setting in (tp.POINT_I, tp.POINT_II)
-    for h in (setting.h_small, setting.h_moderate, setting.h_large)
-    if h is not None
-]
+def test_the_settings_are_those_of_table_a1():
+    data = explorers.phase_explorer("fig-x").data
+    expected = {
+        (tuple(map(float, setting.start)), h, setting.mu)
+        for setting in (tp.POINT_I, tp.POINT_II)
+        for h in (setting.h_small, setting.h_moderate, setting.h_large)
+        if h is not None
+    }
+    assert {(tuple(p["start"]), p["h"], p["mu"]) for p in data["presets"]} == expected
+    for name in ("h", "mu"):
+        low, high = data[name]
+        assert all(low <= preset[name] <= high for preset in data["presets"])
+    # Of Figure 1a and point I, first.
+    first = data["presets"][0]
+    assert (first["start"], first["h"]) == (list(map(float, tp.POINT_I.start)), 0.025)
+    close(data["flattest"], tp.flattest_minimum(X, Y))
 
 
-@pytest.mark.parametrize(
-    ("setting", "h"), SETTINGS, ids=lambda v: f"{v:g}" if isinstance(v, float) else None
-)
-def test_the_phase_plane_of_every_setting_of_table_a1(setting, h):
-    start = [float(v) for v in setting.start]
-    state = {"start": start, "h": h, "mu": setting.mu, "x": X, "y": Y}
-    expression = "(({ends, steps, outcome}) => ({ends, steps, outcome}))(IGR.phase.compute(state))"
-    found = run("phase", expression, state=state)
+PRESETS = explorers.phase_explorer("fig-x").data["presets"]
+COMPUTED = "(({ends, steps, outcome}) => ({ends, steps, outcome}))(IGR.phase.compute(state))"
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda p: f"{p['point']}-{p['size']}")
+def test_the_phase_plane_of_every_setting_of_table_a1(preset):
+    start, h, mu = preset["start"], preset["h"], preset["mu"]
+    state = {"start": start, "h": h, "mu": mu, "x": X, "y": Y}
+    found = run("phase", COMPUTED, state=state)
+    # To the other minima from so far off, steps of a millionth take longer than anybody waits.
+    stopped = (preset["point"], preset["size"]) == ("II", "small")
+    assert found["outcome"] == ("stopped" if stopped else "arrived")
+    time = h * found["steps"] if stopped else 30.0
     descent = ig.gradient_descent(
         two_parameters, jnp.array(start), h, found["steps"], save_every=found["steps"]
     ).params[-1]
     close(found["ends"]["descent"]["end"], descent)
-    close(found["ends"]["flow"]["end"], tp.minimum_on_flow(setting.start, X, Y))
-    for name, rate in (("modified", h / 2), ("explicit", setting.mu)):
+    if not stopped:
+        close(found["ends"]["flow"]["end"], tp.minimum_on_flow(tp.Params(*start), X, Y))
+    for name, rate in (("flow", 0.0), ("modified", h / 2), ("explicit", mu)):
         regularized = ig.gradient_regularized_loss(two_parameters, rate, normalization="mean")
-        end = flow_end(regularized, jnp.array(start), 30.0)[-1]
+        end = flow_end(regularized, jnp.array(start), time)[-1]
         close(found["ends"][name]["end"], end)
         close(found["ends"][name]["ratio"], X**2 * (end**2).sum())
         close(found["ends"][name]["distance"], jnp.linalg.norm(end - descent))
@@ -132,7 +149,86 @@ def test_the_phase_plane_says_that_a_run_diverges():
     )
     assert found["outcome"] == "diverged"
     assert found["ends"]["descent"]["ratio"] is None  # NaN, as JSON writes it
+    assert {end["distance"] for end in found["ends"].values()} == {None}
     assert size[-1].sum() >= 1e6 > size[-2].sum()
+
+
+SAID = {
+    "nearer to the modified flow than to gradient flow": ([2.8, 3.5], 0.025),
+    "where both flows end": ([2.0, 2.0], 0.1),
+    "as flat as explicit": ([2.0, 2.0], 0.1),
+    "leaps to the other branch": ([2.8, 3.5], 0.18),
+    "diverges after": ([2.8, 3.5], 0.3),
+    "has not arrived after 400000 steps, at the time 0.4": ([2.8, 3.5], 1e-6),
+    "a saddle": ([0.0, 0.0], 0.1),
+}
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_the_phase_plane_says_what_there_is_to_see(words):
+    start, h = SAID[words]
+    state = {"start": start, "h": h, "mu": 0.5, "x": X, "y": Y}
+    expression = "IGR.phase.sentence(state, IGR.phase.compute(state), IGR.stage.number)"
+    said = run("phase", expression, state=state)
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+    assert ("nearer" in said) == words.startswith("nearer")
+
+
+def test_a_flow_from_far_off_ends_when_it_has_arrived():
+    """Where it is stiff a method would go on in small steps for ever."""
+    state = {"start": [100.0, 0.0], "h": 1e-6, "mu": 0.5, "x": X, "y": Y}
+    found = run("phase", "IGR.phase.compute(state).paths", state=state)
+    assert len(found["flow"]) < 2000
+    close(found["flow"][-1], tp.minimum_on_flow(tp.Params(100.0, 0.0), X, Y))
+
+
+def test_a_step_from_where_the_gradient_is_zero():
+    found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
+    assert found["end"] == [0, 0]
+    assert found["gap"] == [0, 0]
+
+
+def test_numbers_are_short_and_true():
+    values = {
+        0: "0",
+        1234.5: "1230",
+        -0.025: "−0.025",
+        5e-5: "5·10⁻⁵",
+        1e-6: "10⁻⁶",
+        2.5e12: "2.5·10¹²",
+    }
+    found = run("step", "values.map(IGR.stage.number)", values=list(values))
+    assert found == list(values.values())
+    ends = run("step", "[NaN, Infinity].map(IGR.stage.number)")
+    assert ends == ["–", "∞"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "expected"),
+    [
+        (0, 4, False, [0, 1, 2, 3, 4]),
+        (-0.3, 0.31, False, [-0.2, 0, 0.2]),
+        (0.5, 2e3, True, [1, 10, 100, 1000]),
+        (1e-9, 10, True, [1e-9, 1e-7, 1e-5, 1e-3, 0.1, 10]),
+    ],
+)
+def test_ticks_are_round_and_few(low, high, log, expected):
+    found = run("step", "IGR.stage.ticks(low, high, log)", low=low, high=high, log=log)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_enlarged_view_holds_all_points():
+    points = [[0.1, 0.2], [0.5, 0.3], [0.2, 0.25]]
+    middle, half = run("step", "IGR.around(points)", points=points)
+    close(middle, [0.3, 0.25])
+    close(half, 0.6 * 0.4)
+
+
+def test_two_explorers_on_a_page_share_no_names():
+    script = explorers.script("step")
+    found = run("phase", "(IGR.count = 7, eval(program), IGR.count)", program=script)
+    assert found == 7
 
 
 def test_regularized_gradient_of_the_phase_plane():
@@ -200,7 +296,8 @@ def test_the_curves_of_a_sweep(sweep):
             zip(table.shared[steps][there], scale * table.value(values)[i, j][there], strict=True)
         )
         assert 2 <= len(curve) <= MOST_POINTS
-        assert curve[0, 0] == 50  # step 0, on a logarithmic axis
+        # On a logarithmic axis step 0 stands at half of the first after it.
+        assert curve[0, 0] == min(step for step in data["steps"][name] if step > 0) / 2
         np.testing.assert_allclose(curve[0, 1], recorded[0], rtol=6e-3)
         np.testing.assert_allclose(
             curve[1:, 1], [recorded[s] for s in curve[1:, 0]], rtol=6e-3, atol=1e-12

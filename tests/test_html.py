@@ -1,11 +1,15 @@
 """The built book as files: nothing remote in it, and nothing missing."""
 
+import importlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote
 
+import nbformat
 import pytest
+from sphinx.util.inventory import InventoryFile
 
 pytestmark = pytest.mark.html
 
@@ -85,6 +89,25 @@ def test_the_first_use_of_a_name_leads_to_its_reference(path):
     assert linked
     assert len(linked) == len(set(linked)), "more than the first use"
     assert all(address.startswith("api/") for address in linked)
+
+
+IMPORTS = re.compile(r"^from (igrlib[\w.]*) import (.+)$", re.M)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_what_a_chapter_imports_is_in_the_reference(path):
+    inventory = InventoryFile.loads((HTML / "objects.inv").read_bytes(), uri="")
+    known = {
+        item for kind, items in inventory.data.items() if kind.startswith("py:") for item in items
+    }
+    source = (HTML / "_sources/book" / f"{path.stem}.ipynb").read_text(encoding="utf-8")
+    cells = [cell.source for cell in nbformat.reads(source, 4).cells if cell.cell_type == "code"]
+    for module, names in IMPORTS.findall("\n".join(cells)):
+        for item in (part.strip().partition(" as ")[0] for part in names.split(",")):
+            found = getattr(importlib.import_module(module), item)
+            full = found.__name__ if isinstance(found, ModuleType) else f"{module}.{item}"
+            origin = f"{getattr(found, '__module__', module)}.{item}"
+            assert {full, origin} & known, full
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

@@ -127,12 +127,21 @@ def test_what_would_not_fit_later_is_not_tried(tmp_path, monkeypatch):
         tried.append(layout.group)
         return 1.0 / layout.group
 
+    def choose():
+        return layouts.chosen_layout(
+            unit, data.load("digits"), tmp_path, layouts=four(unit), seconds=seconds
+        )
+
     monkeypatch.setattr(layouts, "check_unit", check)
-    layout, found = layouts.chosen_layout(
-        unit, data.load("digits"), tmp_path, layouts=four(unit), seconds=seconds
-    )
+    layout, found = choose()
     assert (layout.group, tried) == (1, [1, 1])
     assert found["2 True"] is found["2 False"] is None
+    # What is kept is told again in the same way, and not for ever.
+    assert choose() == (layout, found)
+    assert len(tried) == 2
+    monkeypatch.setattr(layouts, "check_unit", lambda *_: None)
+    assert choose()[0].group == 2
+    assert len(tried) == 6
 
 
 def test_where_nothing_fits_that_is_said_and_other_errors_pass(tmp_path):

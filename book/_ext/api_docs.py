@@ -6,6 +6,7 @@ be markup to Sphinx and is mathematics to the reader, |a| and θ_0, is escaped h
 
 import re
 
+import jax
 from jaxtyping import ArrayLike
 from sphinx.util.typing import stringify_annotation
 
@@ -25,14 +26,24 @@ def escape(app, what, name, obj, options, lines):
         lines[number] = "".join(parts)
 
 
+def leave_out(app, what, name, obj, skip, options):
+    """The fields of a named tuple are in its signature, and its docstring says what they are."""
+    return (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") or None
+
+
 def shorten(app, what, name, obj, options, signature, returned):
-    """Name the alias that the source names, and not all that it stands for."""
-    return signature and signature.replace(SCALAR, "Scalar"), returned
+    """Name what the source names, an alias or an array, and not all that it stands for."""
+    return tuple(text and shortened(text) for text in (signature, returned))
+
+
+def shortened(text):
+    return text.replace(SCALAR, "Scalar").replace(f"{jax.Array.__module__}.Array", "Array")
 
 
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", escape)
+    app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-signature", shorten)
     app.config.default_role = "code"
     app.config.autodoc_member_order = "bysource"

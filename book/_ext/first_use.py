@@ -14,6 +14,7 @@ IMPORT = re.compile(r"^(?:from (igrlib[\w.]*) )?import (.+)$", re.M)
 CALLED = re.compile(r"^(\w+(?:\.\w+)*)(?:\([^)]*\))?$")
 # A dotted name as it stands in highlighted code, names and dots each in their element.
 WORD = r'<span class="n[a-z]*">(\w+)</span>'
+BLOCK = re.compile(r'<div class="highlight-i?python3?.*?</pre>', re.S)
 DOTTED = re.compile(rf'{WORD}(?:<span class="o">\.</span>{WORD})*')
 
 
@@ -78,7 +79,8 @@ def link(app, doctree, page):
 def link_code(app, page, template, context, doctree):
     """And code: the first use of a name inside of the cells."""
     aliases = app.env.metadata.get(page, {}).get("igrlib_aliases")
-    if not aliases or "body" not in context:
+    # On one page the addresses of other pages would have to be rewritten, as Sphinx does for prose.
+    if not aliases or "body" not in context or app.builder.name == "singlehtml":
         return
     known, seen = documented(app), set()
 
@@ -92,8 +94,7 @@ def link_code(app, page, template, context, doctree):
         title = html.escape(f"{dotted} in the reference", quote=True)
         return f'<a class="igrlib-name" href="{uri}" title="{title}">{match[0]}</a>'
 
-    blocks = re.compile(r'(<div class="highlight-i?python3?.*?</pre>)', re.S)
-    context["body"] = blocks.sub(lambda m: DOTTED.sub(linked, m[0]), context["body"])
+    context["body"] = BLOCK.sub(lambda m: DOTTED.sub(linked, m[0]), context["body"])
 
 
 def setup(app):

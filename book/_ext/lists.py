@@ -4,7 +4,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-# The counter that numbers them, and what stands before the number of an item without a kind.
+# The counters that number them.
 COUNTERS = {"theorems": "theorem", "figures": "figure", "exercises": "exercise"}
 
 
@@ -61,7 +61,7 @@ def first_sentence(children):
 
 def kind_of(node, what):
     kinds = [c for c in node.get("classes", []) if c not in ("proof", "exercise")]
-    return kinds[0].capitalize() if what == "theorems" and kinds else what[:-1].capitalize()
+    return (kinds[0] if what == "theorems" and kinds else COUNTERS[what]).capitalize()
 
 
 def fill(app, doctree, page):

@@ -33,9 +33,12 @@ FETCH = """\
 # Where this notebook stands alone, as on Colab, the book and its package are fetched first.
 import importlib.util
 
+from pathlib import Path
+
 if importlib.util.find_spec("igrlib") is None:
     !git clone --quiet --depth 1 {url} the-book
     %pip install --quiet "./the-book[notebooks]"
+if Path("the-book").exists():  # also where the session began anew
     %cd the-book/book"""
 PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 

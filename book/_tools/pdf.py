@@ -2,7 +2,8 @@
 
     python book/_tools/pdf.py _build/singlehtml/book.html _build/book.pdf
 
-Waits until the mathematics is set, opens what is folded away, and refuses a page with an error.
+Waits until the mathematics is set, opens what is folded away, and refuses a page with a wrong
+formula or a missing picture.
 """
 
 import argparse
@@ -16,7 +17,7 @@ UNFOLD = """() => {
   document.documentElement.dataset.theme = "light";
   document.querySelectorAll("details").forEach((node) => (node.open = true));
   document.querySelectorAll("img").forEach((image) => (image.loading = "eager"));
-  return Promise.all([...document.images].map((image) => image.decode().catch(() => null)));
+  return Promise.all([...document.images].map((image) => image.decode()));
 }"""
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center">
 <span class="pageNumber"></span></div>"""

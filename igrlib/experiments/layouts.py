@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,19 +89,23 @@ def chosen_layout(
     about = _about(unit, dataset, next(iter(layouts.values())))
     name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"layout-{name}.json"
-    found = _kept(path, layouts)
+    # Asked every time: how much memory is free may change, how long a step takes does not.
+    fitting = [name for name, layout in layouts.items() if _fits(unit, dataset, layout)]
+    found = _kept(path, fitting)
     if not found:
         for name, layout in layouts.items():
-            found[name] = took = _tried(seconds, unit, dataset, layout)
+            took = _tried(seconds, unit, dataset, layout) if name in fitting else None
+            found[name] = took
             told = f"{1e3 * took:.3g} ms for a step of a model" if took else "does not fit"
             say(f"{models(unit)} models {name}: {told}")
         if not any(found.values()):
             raise MemoryError(f"unit {unit.name} fits the device's memory in no layout")
-        text = json.dumps({"of": about, "seconds": found}, indent=1)
+        kept = {name: found[name] for name in fitting}
+        text = json.dumps({"of": about, "seconds": kept}, indent=1)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(path, lambda file: file.write(text.encode()))
     best = min(found, key=lambda name: found[name] or math.inf)
-    return layouts[best], found
+    return layouts[best], {name: found.get(name) for name in layouts}
 
 
 def seconds_of(unit: Unit, dataset: Dataset, layout: Layout) -> float:
@@ -134,7 +138,7 @@ def _about(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, Any]:
     }
 
 
-def _kept(path: Path, layouts: Mapping[str, Layout]) -> dict[str, float | None]:
+def _kept(path: Path, layouts: Iterable[str]) -> dict[str, float | None]:
     """Seconds by layout that were found before; empty where there are none, or none to be read."""
     try:
         found = json.loads(path.read_bytes())["seconds"]
@@ -149,10 +153,17 @@ def _tried(
     seconds: Callable[[Unit, Dataset, Layout], float], unit: Unit, dataset: Dataset, layout: Layout
 ) -> float | None:
     try:
-        # A step may fit where λ_max, or the chosen copies, do not.
-        check_unit(unit, dataset, layout)
         return seconds(unit, dataset, layout)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
             return None
         raise
+
+
+def _fits(unit: Unit, dataset: Dataset, layout: Layout) -> bool:
+    # A step may fit where λ_max, or the chosen copies, do not.
+    try:
+        check_unit(unit, dataset, layout)
+    except MemoryError:
+        return False
+    return True

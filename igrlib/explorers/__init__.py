@@ -1,8 +1,8 @@
 """Figures to take hold of: a step, the phase plane and a sweep, as scripts in a page.
 
 An `Explorer` shows itself in a notebook and in the built book. It needs no server, no network and
-no library: its script and its data are in its own HTML. Everything that a script computes is
-computed by `igrlib` too, and the tests compare the two. `igrlib.explorers.sweep` reads records, and
+no library: its script and its data are in its own HTML. What a script computes is computed
+in the tests once more, by `igrlib` or in closed form. `igrlib.explorers.sweep` reads records, and
 is imported by itself: the others need neither Flax nor data.
 
 Source: chapters 2, 3 and 7.

@@ -55,8 +55,8 @@ class Explorer:
         script(self.name)
 
     def _repr_html_(self) -> str:
-        # A closing tag inside of the data would end its element.
-        data = json.dumps(self.data, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        # A tag inside of the data would be one of the page.
+        data = json.dumps(self.data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         still = f'<a href="#{html.escape(self.figure)}">The figure in the text</a>'
         return (
             f"<style>{_file('style.css')}</style>\n"

@@ -27,21 +27,21 @@ def phase_explorer(figure: str) -> Explorer:
 
     Source: Section 5, Figures 1 and A.1, Table A.1; chapter 3, *Two parameters*.
     """
-    settings = [("I", tp.POINT_I), ("II", tp.POINT_II)]
-    named = [
-        (f"point {name}", each, size, h) for name, each in settings for size, h in _steps(each)
-    ]
-    # First what Figure 1a shows of point I.
-    named.sort(key=lambda item: item[2] != "h_M")
     presets = [
         {
-            "label": f"{point}, {size} = {h:g}",
+            "point": point,
+            "size": size,
             "start": [float(value) for value in each.start],
             "h": h,
             "mu": each.mu,
+            # A large step leaps to the other branch of minima.
+            "window": [-4.2, 4.2] if size == "large" else [0, 4],
         }
-        for point, each, size, h in named
+        for point, each in (("I", tp.POINT_I), ("II", tp.POINT_II))
+        for size, h in _steps(each)
     ]
+    # First what Figure 1a shows of point I.
+    presets.sort(key=lambda preset: preset["size"] != "moderate")
     x, y = tp.POINT_I.x, tp.POINT_I.y
     data = {"x": x, "y": y, "presets": presets, "h": [1e-6, 0.3], "mu": [1e-3, 2.0]}
     data["flattest"] = [float(value) for value in tp.flattest_minimum(x, y)]
@@ -50,5 +50,5 @@ def phase_explorer(figure: str) -> Explorer:
 
 
 def _steps(setting: tp.Setting) -> list[tuple[str, float]]:
-    steps = [("h_S", setting.h_small), ("h_M", setting.h_moderate)]
-    return steps if setting.h_large is None else [*steps, ("h_L", setting.h_large)]
+    steps = [("small", setting.h_small), ("moderate", setting.h_moderate)]
+    return steps if setting.h_large is None else [*steps, ("large", setting.h_large)]

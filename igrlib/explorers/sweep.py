@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 
 from igrlib.blocks import Blocks, blocks
 from igrlib.explorers.page import Explorer
-from igrlib.plots import learning_rate_colors
+from igrlib.plots._tables import palette
 from igrlib.records import Record
 
 __all__ = ["sweep_explorer"]
@@ -35,9 +35,10 @@ _CHOSEN = {
 def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     """The models of Figure 2, one by one: where each stands, and how it came there.
 
-    Shows the models of `arm` that finished without explicit regularization, R_IG, ‖∇E‖², R_IG/E or
-    test accuracy against λ = hm/4 at the point chosen on validation or on test images. `figure` is
-    the label of the still figure that a reader without scripts is sent to.
+    Shows the models of `arm` that finished, did not diverge and had no explicit regularization:
+    R_IG, ‖∇E‖², R_IG/E, training loss or test accuracy against λ = hm/4, at the point chosen on
+    validation or on test images, in the colours of the chapter's figures. `figure` is the label of
+    the still figure that a reader without scripts is sent to.
 
     Raises `ValueError` for an arm that was not recorded.
 
@@ -45,16 +46,17 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     """
     table = blocks(record, arm).plain()
     rates = [float(h) for h in table.learning_rate]
+    shades = palette(record).rates
     data = {
         "rates": rates,
-        "colors": [to_hex((r, g, b)) for r, g, b, _ in learning_rate_colors([0.0, *rates])[1:]],
+        "colors": [to_hex(shades[h][:3]) for h in rates],
         "steps": {
             key: table.shared[grid][_kept(table, grid)].tolist()
             for key, (grid, _) in _CURVES.items()
         },
         "models": [_model(table, i, j) for i, j in np.argwhere(_shown(table)).tolist()],
     }
-    title = "Every model of the sweep: choose one, and see how it came there"
+    title = "The models of the sweep: point at one, press to keep it, and see how it came there"
     return Explorer("sweep", title, figure, data)
 
 

@@ -16,11 +16,12 @@
   const along = (theta, weights, slopes, h) =>
     theta.map((value, i) => value + h * weights.reduce((s, w, j) => s + w * slopes[j][i], 0));
 
-  // The points of the flow of `field` from `start`, at every step the method takes to time `end`.
-  function flow(field, start, end, tolerance = 1e-12) {
+  // The points of the flow of `field` from `start`, at every step the method takes to time `end`,
+  // or until it has arrived: near a steep minimum it would go on in small steps.
+  function flow(field, start, end, tolerance = 1e-12, arrived = () => false) {
     const points = [start];
     let theta = start, t = 0, slope = field(theta), h = Math.min(end, 1e-3 / Math.hypot(...slope));
-    for (let tries = 0; t < end && tries < 100000; tries++) {
+    for (let tries = 0; t < end && tries < 20000 && !arrived(theta); tries++) {
       h = Math.min(h, end - t);
       const slopes = [slope];
       let next = theta;
@@ -46,6 +47,12 @@
   const range = (n, f) => Array.from({ length: n }, (_, i) => f(i));
   const geometric = (low, high, n) => range(n, (i) => low * (high / low) ** (i / (n - 1)));
 
+  // The middle of the box around points and half of its longer side, with some air.
+  function around(points) {
+    const [low, high] = [Math.min, Math.max].map((f) => [0, 1].map((i) => f(...points.map((p) => p[i]))));
+    return [low.map((v, i) => (v + high[i]) / 2), 0.6 * Math.max(high[0] - low[0], high[1] - low[1], 1e-9)];
+  }
+
   // Pieces [[x0, y0], [x1, y1]] of the lines f = level, by marching squares on n × n cells.
   function contours(f, [x0, x1], [y0, y1], levels, n = 56) {
     const x = (i) => x0 + ((x1 - x0) * i) / n, y = (j) => y0 + ((y1 - y0) * j) / n;
@@ -68,5 +75,5 @@
     return pieces;
   }
 
-  Object.assign(IGR, { flow, last, distance, range, geometric, contours });
+  Object.assign(IGR, { flow, last, distance, range, geometric, around, contours });
 })((globalThis.IGR ??= {}));

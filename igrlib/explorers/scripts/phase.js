@@ -4,6 +4,7 @@
 
   const DIVERGED = 1e6;
   const MOST_STEPS = 400000;
+  const ARRIVED = 30;
 
   const loss = ([a, b], x, y) => (y - a * b * x) ** 2 / 2;
   const length2 = ([a, b]) => a * a + b * b;
@@ -18,10 +19,12 @@
     return p.map((value, i) => stretch * g[i] + central * value);
   };
 
-  // The flow of E + rate·R_IG, to a time when it has arrived.
-  const flow = (rate, start, x, y, end = 30) => {
+  // The flow of E + rate·R_IG.
+  const flow = (rate, start, x, y, end) => {
     const field = regularized(rate, x, y);
-    return IGR.flow((p) => field(p).map((g) => -g), start, end, 1e-11);
+    // Of the curve of minima the distance is to first order |y − abx| / (x|θ|).
+    const arrived = (p) => Math.abs(y - p[0] * p[1] * x) <= 1e-11 * x * Math.hypot(...p);
+    return IGR.flow((p) => field(p).map((g) => -g), start, end, 1e-11, arrived);
   };
 
   // Gradient descent until it stands still, diverges, or has made so many steps.
@@ -31,7 +34,7 @@
     let kept = start;
     while (steps < most) {
       const pull = h * x * (y - a * b * x), u = a + pull * b, v = b + pull * a;
-      const still = Math.abs(u - a) + Math.abs(v - b) < 1e-15 * (Math.abs(u) + Math.abs(v));
+      const still = Math.abs(u - a) + Math.abs(v - b) <= 1e-15 * (Math.abs(u) + Math.abs(v));
       [a, b] = [u, v];
       steps++;
       if (!(Math.abs(a) + Math.abs(b) < DIVERGED)) { outcome = "diverged"; break; }
@@ -39,33 +42,60 @@
       if (steps < 400 || Math.abs(a - kept[0]) + Math.abs(b - kept[1]) > 2e-3) points.push((kept = [a, b]));
       if (still) { outcome = "arrived"; break; }
     }
-    if (IGR.last(points) !== kept || kept[0] !== a) points.push([a, b]);
+    if (kept[0] !== a || kept[1] !== b) points.push([a, b]);
     return { points, steps, outcome };
   }
 
-  // Everything that the explorer shows: four paths, their ends, R_IG/E there, the distances.
+  // Everything that the explorer shows: four paths, their ends, R_IG/E there, the distances. The
+  // flows have time to arrive; if gradient descent was stopped before, as much time as it had.
   function compute({ start, h, mu, x, y }) {
     const descent = descend(h, start, x, y);
+    const time = descent.outcome === "stopped" ? h * descent.steps : ARRIVED;
     const paths = {
       descent: descent.points,
-      flow: flow(0, start, x, y),
-      modified: flow(h / 2, start, x, y),
-      explicit: flow(mu, start, x, y),
+      flow: flow(0, start, x, y, time),
+      modified: flow(h / 2, start, x, y, time),
+      explicit: flow(mu, start, x, y, time),
     };
-    const ends = {};
+    const ends = {}, lost = descent.outcome === "diverged";
     for (const [name, points] of Object.entries(paths)) {
       const end = IGR.last(points);
-      const gone = name === "descent" && descent.outcome === "diverged";
-      ends[name] = { end, ratio: gone ? NaN : x * x * length2(end), distance: gone ? NaN : IGR.distance(end, IGR.last(paths.descent)) };
+      ends[name] = {
+        end,
+        ratio: lost && name === "descent" ? NaN : x * x * length2(end),
+        distance: lost ? NaN : IGR.distance(end, IGR.last(paths.descent)),
+      };
     }
     return { paths, ends, steps: descent.steps, outcome: descent.outcome };
   }
 
-  IGR.phase = { loss, gradient, regularized, flow, descend, compute };
-
   const NAMES = {
     descent: "gradient descent", flow: "gradient flow of E", modified: "modified flow, of Ẽ", explicit: "explicit, E + μR_IG",
   };
+
+  // Which of two numbers is the smaller, as far as that is more than rounding.
+  const compare = (p, q, [less, same, more]) =>
+    Math.abs(p - q) <= 1e-6 * (p + q) + 1e-9 ? same : p < q ? less : more;
+
+  // What is shown, in words; `say` writes a number.
+  function sentence({ start, h, mu, x, y }, { ends, steps, outcome }, say) {
+    const { descent, flow, modified, explicit } = ends;
+    const from = `From (${start.map(say).join(", ")}) gradient descent with h = ${say(h)}`;
+    const gaps = `${say(modified.distance)} against ${say(flow.distance)}`;
+    if (outcome === "diverged") return `${from} diverges after ${steps} steps.`;
+    if (outcome === "stopped")
+      return `${from} has not arrived after ${steps} steps, at the time ${say(h * steps)}. ` +
+        `The flows are shown at the same time: the modified flow and gradient flow are ${gaps} away.`;
+    if (loss(descent.end, x, y) > 1e-6) return `${from} comes to rest at the origin, a saddle: the gradient is 0 there, and nothing moves any more.`;
+    const ratio = `a ratio R_IG/E of ${say(descent.ratio)} where gradient flow has ${say(flow.ratio)}`;
+    const flatter = compare(descent.ratio, explicit.ratio, ["flatter than", "as flat as", "sharper than"]);
+    const rest = `${flatter} explicit regularization with μ = ${say(mu)}, which ends at ${say(explicit.ratio)}.`;
+    if (descent.end[0] * flow.end[0] < 0) return `${from} leaps to the other branch of minima, where neither flow goes, and ends at ${ratio}: ${rest}`;
+    const nearer = compare(modified.distance, flow.distance, ["nearer to the modified flow than to gradient flow", "where both flows end", "nearer to gradient flow than to the modified flow"]);
+    return `${from} ends ${nearer} (${gaps}), at ${ratio}: ${rest}`;
+  }
+
+  IGR.phase = { regularized, compute, sentence };
 
   IGR.explorers ??= {};
   IGR.explorers.phase = function (root, data) {
@@ -73,7 +103,8 @@
     const { x, y, presets, flattest, h: rates, mu: strengths } = data;
     const state = { x, y };
     const controls = stage.controls(root);
-    const choice = stage.choice(controls, "Setting", presets.map((p, i) => [i, p.label]), 0, (i) => choose(presets[i]));
+    const label = ({ point, size, h }) => `point ${point}, ${size} step h = ${stage.number(h)}`;
+    const choice = stage.choice(controls, "Setting", presets.map((p, i) => [i, label(p)]), 0, (i) => choose(presets[i]));
     const rate = stage.slider(controls, "Learning rate h", (h) => draw({ h }));
     const strength = stage.slider(controls, "Explicit rate μ", (mu) => draw({ mu }));
     rate.limits(...rates);
@@ -93,57 +124,49 @@
     const words = stage.words(root);
     const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
 
-    const choose = ({ start, h, mu }) => draw({ start, h, mu });
-    const limits = [0, 4];
-    plane.limits(limits, limits);
-    const levels = IGR.contours((p) => loss(p, x, y), limits, limits, IGR.geometric(0.02, 60, 8));
-    const minima = IGR.geometric(y / x / 4, 4, 80).map((a) => [a, y / x / a]);
+    let levels;
+    function choose({ start, h, mu, window }) {
+      plane.limits(window, window);
+      levels = IGR.contours((p) => loss(p, x, y), window, window, IGR.geometric(0.02, 60, 8));
+      draw({ start, h, mu });
+    }
+    const minima = IGR.geometric(y / x / 4.2, 4.2, 80).map((a) => [a, y / x / a]);
+    const other = (point) => point.map((value) => -value);
 
     function draw(change) {
       Object.assign(state, change);
-      const { paths, ends, steps, outcome } = compute(state);
+      const found = compute(state), { paths, ends } = found;
       plane.clear();
       plane.pieces("level", levels);
       plane.line("guide", minima);
-      for (const name of ["flow", "modified", "explicit", "descent"]) {
+      plane.line("guide", minima.map(other));
+      paths.descent.slice(0, 200).forEach((point) => plane.dot("descent", point, 2.5));
+      for (const name of ["descent", "flow", "explicit", "modified"]) {
         plane.line(name, paths[name]);
         plane.dot(name, IGR.last(paths[name]), 5);
       }
-      paths.descent.slice(0, 200).forEach((point) => plane.dot("descent", point, 2.5));
       plane.cross(flattest);
+      plane.cross(other(flattest));
       handle.place(state.start);
       rate.show(state.h);
       strength.show(state.mu);
       boxes.forEach((input, i) => (input.value = +state.start[i].toPrecision(5)));
       fill(ends);
-      words.say(sentence(ends, steps, outcome));
+      words.say(sentence(state, found, stage.number));
     }
 
     function fill(ends) {
       table.replaceChildren();
       const head = stage.add(stage.add(table, "thead"), "tr");
-      for (const text of ["end of", "at (a, b)", "R_IG/E", "from descent"])
+      for (const text of ["end of", "at (a, b)", "R_IG/E", "distance to descent’s end"])
         stage.add(head, "th", { scope: "col" }, text);
       const body = stage.add(table, "tbody");
       for (const [name, { end, ratio, distance }] of Object.entries(ends)) {
         const line = stage.add(body, "tr");
         stage.add(line, "th", { scope: "row" }, NAMES[name]);
-        const gone = Number.isNaN(ratio) && name === "descent";
-        const cells = [gone ? "diverged" : `(${end.map(stage.number).join(", ")})`, stage.number(ratio), stage.number(distance)];
+        const cells = [Number.isNaN(ratio) ? "diverged" : `(${end.map(stage.number).join(", ")})`, stage.number(ratio), stage.number(distance)];
         for (const text of cells) stage.add(line, "td", {}, text);
       }
-    }
-
-    function sentence(ends, steps, outcome) {
-      const { start, h, mu } = state, say = stage.number;
-      const from = `From (${start.map(say).join(", ")}) gradient descent with h = ${say(h)}`;
-      if (outcome === "diverged") return `${from} diverges after ${steps} steps.`;
-      const { descent, flow, modified, explicit } = ends;
-      const nearer = modified.distance < flow.distance ? "nearer to the modified flow than to gradient flow" : "no nearer to the modified flow than to gradient flow";
-      const flatter = descent.ratio < explicit.ratio ? "flatter" : "sharper";
-      return `${from} ends ${nearer} (${say(modified.distance)} against ${say(flow.distance)}), ` +
-        `at a ratio R_IG/E of ${say(descent.ratio)} where gradient flow has ${say(flow.ratio)}: ${flatter} than explicit regularization with μ = ${say(mu)}, which ends at ${say(explicit.ratio)}.` +
-        (outcome === "stopped" ? ` After ${steps} steps it has not quite arrived.` : "");
     }
 
     plane.onresize.push(() => draw({}));

@@ -4,7 +4,8 @@
 
   const SVG = "http://www.w3.org/2000/svg";
   const MARGIN = { left: 46, right: 10, top: 8, bottom: 38 };
-  let count = 0;
+  // On a page with several explorers this file is run for each.
+  IGR.count ??= 0;
 
   function add(parent, name, attributes = {}, text) {
     const svg = parent.namespaceURI === SVG || name === "svg";
@@ -45,10 +46,11 @@
   }
 
   // A plot that fills its box; `ratio` is its height by its width. Whoever owns it draws in onresize.
-  function plot(parent, label, xlabel, ylabel, ratio = 0.62) {
+  // `bare`: without the numbers on its axes.
+  function plot(parent, label, xlabel, ylabel, ratio = 0.62, bare = false) {
     const box = add(parent, "div", { class: "igr-plot" });
     const svg = add(box, "svg", { role: "group", "aria-label": label });
-    const id = `igr-clip-${count++}`;
+    const id = `igr-clip-${IGR.count++}`;
     const clip = add(add(add(svg, "defs"), "clipPath", { id }), "rect");
     const axes = add(svg, "g", { class: "igr-axes", "aria-hidden": "true" });
     const inside = add(svg, "g", { "clip-path": `url(#${id})`, "aria-hidden": "true" });
@@ -65,6 +67,11 @@
     self.X = (v) => at(v, self.x, self.log[0], ...span());
     self.Y = (v) => at(v, self.y, self.log[1], ...rise());
     self.inverse = (p, q) => [back(p, self.x, self.log[0], ...span()), back(q, self.y, self.log[1], ...rise())];
+    // Where in the plot's own units an event is.
+    self.under = (event) => {
+      const area = svg.getBoundingClientRect(), scale = self.width / area.width;
+      return [(event.clientX - area.left) * scale, (event.clientY - area.top) * scale];
+    };
     const place = ([u, v]) => `${self.X(u).toFixed(1)} ${self.Y(v).toFixed(1)}`;
 
     self.limits = (x, y, log = self.log) => {
@@ -94,11 +101,11 @@
       add(axes, "rect", area);
       for (const v of ticks(...self.x, self.log[0])) {
         add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
-        add(axes, "text", { x: self.X(v), y: bottom + 17, "text-anchor": "middle" }, number(v));
+        if (!bare) add(axes, "text", { x: self.X(v), y: bottom + 17, "text-anchor": "middle" }, number(v));
       }
       for (const v of ticks(...self.y, self.log[1])) {
         add(axes, "path", { d: `M${left} ${self.Y(v)}h-4` });
-        add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
+        if (!bare) add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
       }
       add(axes, "text", { x: (left + right) / 2, y: bottom + 33, "text-anchor": "middle" }, xlabel);
       add(axes, "text", { x: 4, y: top + 10 }, ylabel);
@@ -119,16 +126,13 @@
     let now = [0, 0];
     const inside = (v, [low, high]) => Math.min(high, Math.max(low, v));
     const move = ([u, v]) => moved([inside(u, plot.x), inside(v, plot.y)]);
-    const under = (event) => {
-      const box = plot.svg.getBoundingClientRect(), scale = plot.width / box.width;
-      move(plot.inverse((event.clientX - box.left) * scale, (event.clientY - box.top) * scale));
-    };
     node.addEventListener("pointerdown", (event) => {
+      if (event.button) return;
       node.setPointerCapture(event.pointerId);
       node.focus();
       event.preventDefault();
     });
-    node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && under(event));
+    node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && move(plot.inverse(...plot.under(event))));
     node.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
       if (!by) return;
@@ -142,14 +146,14 @@
       // A point out of sight has its handle at the edge.
       const [u, v] = [inside(now[0], plot.x), inside(now[1], plot.y)];
       ring.forEach((c) => (c.setAttribute("cx", plot.X(u)), c.setAttribute("cy", plot.Y(v))));
-      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: now[0], valuetext: text };
+      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: u, valuetext: text };
       for (const [key, value] of Object.entries(state)) node.setAttribute(`aria-${key}`, value);
     };
-    return { node, place };
+    return { place };
   }
 
   function labelled(parent, label, name, attributes) {
-    const id = `igr-control-${count++}`;
+    const id = `igr-control-${IGR.count++}`;
     const box = add(parent, "div", { class: "igr-control" });
     add(box, "label", { for: id }, label);
     return [add(box, name, { id, ...attributes }), box];
@@ -187,8 +191,9 @@
     const list = add(root, "ul", { class: "igr-legend" });
     for (const [kind, text] of entries) {
       const item = add(list, "li");
-      const key = add(item, "span", { class: `igr-key igr-${kind}`, "aria-hidden": "true" });
+      const key = add(item, "span", { class: "igr-key", "aria-hidden": "true" });
       if (kind.startsWith("#")) tint(key, kind);
+      else key.classList.add(`igr-${kind}`);
       add(item, "span", {}, text);
     }
   }

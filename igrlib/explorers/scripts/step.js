@@ -4,6 +4,7 @@
 
   const sigmoid = (z) => 1 / (1 + Math.exp(-z));
   const DATA = [[1, 2], [1, -1]]; // two examples that a line separates
+  const TARGET = 0.6; // of chapter 3
 
   // Each loss with its gradient and the product of its Hessian with a vector (u, v).
   const losses = {
@@ -22,12 +23,12 @@
       product: (_, [u, v]) => [u, 4 * v],
     },
     valley: {
-      label: "two parameters, (0.6 − ab)²/2",
+      label: `two parameters, (${TARGET} − ab)²/2`,
       x: [0, 3], y: [0, 3], start: [1.1, 2.4], h: [1e-3, 0.3], first: 0.1,
-      value: ([a, b]) => (0.6 - a * b) ** 2 / 2,
-      gradient: ([a, b]) => [-b * (0.6 - a * b), -a * (0.6 - a * b)],
+      value: ([a, b]) => (TARGET - a * b) ** 2 / 2,
+      gradient: ([a, b]) => [-b * (TARGET - a * b), -a * (TARGET - a * b)],
       product: ([a, b], [u, v]) => {
-        const mixed = 2 * a * b - 0.6;
+        const mixed = 2 * a * b - TARGET;
         return [b * b * u + mixed * v, mixed * u + a * a * v];
       },
     },
@@ -80,6 +81,7 @@
     const size = stage.slider(controls, "Learning rate h", (h) => draw({ h }));
     const plots = stage.row(root);
     const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
+    const close = stage.plot(plots, "The step and the two flows, enlarged", "enlarged", "", 1, true);
     const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 1);
     const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
     stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h"],
@@ -101,12 +103,18 @@
       const { end, flow, modified, gap } = step(loss, start, h);
       plane.clear();
       plane.pieces("level", plane.background);
-      plane.line("flow", flow);
-      plane.line("modified", modified);
-      plane.line("descent", [start, end]);
-      plane.dot("flow", IGR.last(flow), 3.5);
-      plane.dot("modified", IGR.last(modified), 3.5);
-      plane.dot("descent", end, 3.5);
+      const shown = [start, end, ...flow, ...modified];
+      const [middle, half] = IGR.around(shown);
+      close.limits(...middle.map((m) => [m - half, m + half]));
+      close.clear();
+      for (const view of [plane, close]) {
+        view.line("flow", flow);
+        view.line("modified", modified);
+        view.line("descent", [start, end]);
+        view.dot("flow", IGR.last(flow), 3.5);
+        view.dot("modified", IGR.last(modified), 3.5);
+        view.dot("descent", end, 3.5);
+      }
       handle.place(start);
       size.show(h);
 
@@ -116,16 +124,21 @@
       chart.clear();
       chart.line("guide", [[h, chart.y[0]], [h, chart.y[1]]]);
       ["flow", "modified"].forEach((name, i) => {
+        if (!(gap[i] > 1e-13)) return;
+        // Dashed: the exact powers 2 and 3 of h, through the gap of this h.
+        chart.line("guide", losses[loss].h.map((size) => [size, gap[i] * (size / h) ** (2 + i)]));
         chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > 1e-13));
         chart.dot(name, [h, gap[i]]);
       });
       const [two, three] = halving(loss, start, h);
+      const from = `From (${start.map(stage.number).join(", ")})`;
+      if (!(gap[0] > 1e-13)) return words.say(`${from} nothing moves: the gradient is 0.`);
       words.say(
-        `From (${start.map(stage.number).join(", ")}) a step of h = ${stage.number(h)} ends ${stage.number(gap[0])} from the flow of E and ` +
+        `${from} a step of h = ${stage.number(h)} ends ${stage.number(gap[0])} from the flow of E and ` +
         `${stage.number(gap[1])} from the flow of Ẽ. With half the step the first gap is ` +
-        `${stage.number(two)} times smaller (order 2 says 4), the second ${stage.number(three)} times (order 3 says 8).`);
+        `${stage.number(two)} times smaller (order 2: near 4 for small h), the second ${stage.number(three)} times (order 3: near 8).`);
     }
-    for (const drawn of [plane, chart]) drawn.onresize.push(() => draw({}));
+    for (const drawn of [plane, close, chart]) drawn.onresize.push(() => draw({}));
     choose(choice.value);
   };
 })((globalThis.IGR ??= {}));

@@ -46,10 +46,13 @@
     return [low - air, high + air];
   }
 
-  // The curve of a model where it was measured, as points; step 0 stands at 50 on a logarithmic axis.
+  // Where step 0 stands on a logarithmic axis: at half of the first step after it.
+  const zero = (steps) => steps.find((step) => step > 0) / 2;
+
+  // The curve of a model where it was measured, as points.
   const curve = ({ steps }, model, name) =>
     model.curves[name]
-      .map((v, i) => [Math.max(steps[name][i], 50), name === "accuracy" ? 100 * v : v, v])
+      .map((v, i) => [steps[name][i] || zero(steps[name]), name === "accuracy" ? 100 * v : v, v])
       .filter(([, , v]) => v !== null)
       .map(([step, v]) => [step, v]);
 
@@ -59,7 +62,7 @@
   IGR.explorers.sweep = function (root, data) {
     const { stage } = IGR;
     const { rates, models, colors } = data;
-    const state = { model: 0, quantity: "regularizer", selection: "validation", curve: "squared_gradient" };
+    const state = { model: 0, kept: false, quantity: "regularizer", selection: "validation", curve: "squared_gradient" };
     const named = (table) => Object.entries(table).map(([name, [label]]) => [name, label]);
     const title = (m) => `width ${m.width}, h = ${rates[m.rate]}, seed ${m.seed}`;
 
@@ -71,20 +74,27 @@
     const list = stage.choice(controls, "Model", models.map((m, i) => [i, title(m)]), 0, (i) => draw({ model: +i }));
     const row = stage.row(root);
     const cloud = stage.plot(row, "Models by λ = hm/4; one is chosen", "λ = hm/4", "", 0.85);
-    const chart = stage.plot(row, "How the chosen model, and its block, came there", "steps", "", 0.85);
+    const chart = stage.plot(row, "How the chosen model, and its block, came there", "steps (0 at the left end)", "", 0.85);
     stage.legend(root, rates.map((h, i) => [colors[i], `h = ${h}`]));
     const words = stage.words(root);
     let at = [];
 
-    // The nearest model under the pointer.
+    // The nearest model under the pointer, or -1.
     const under = (event) => {
-      const box = cloud.svg.getBoundingClientRect();
-      const [p, q] = [event.clientX - box.left, event.clientY - box.top];
-      const away = at.map(([u, v]) => Math.hypot(cloud.X(u) - p, cloud.Y(v) - q));
+      const place = cloud.under(event);
+      const away = at.map(([u, v]) => IGR.distance([cloud.X(u), cloud.Y(v)], place));
       const nearest = away.indexOf(Math.min(...away));
-      if (away[nearest] < 24 && nearest !== state.model) draw({ model: nearest });
+      return away[nearest] < 24 ? nearest : -1;
     };
-    for (const kind of ["pointermove", "pointerdown"]) cloud.svg.addEventListener(kind, under);
+    cloud.svg.addEventListener("pointermove", (event) => {
+      const model = under(event);
+      if (!state.kept && model >= 0 && model !== state.model) draw({ model });
+    });
+    // Pressed, a model stays chosen until another place is.
+    cloud.svg.addEventListener("pointerdown", (event) => {
+      const model = under(event);
+      draw(model < 0 ? { kept: false } : { model, kept: true });
+    });
 
     function draw(change) {
       Object.assign(state, change);
@@ -110,7 +120,7 @@
         stage.tint(chart.line(m === model ? "model" : "faint", curve(data, m, state.curve)), colors[m.rate]);
       const point = model[selection];
       const shown = state.curve === "accuracy" ? 100 * point.accuracy : point[state.curve];
-      stage.tint(chart.dot("model", [Math.max(point.step, 50), shown], 6), colors[model.rate]);
+      stage.tint(chart.dot("model", [point.step || zero(data.steps[state.curve]), shown], 6), colors[model.rate]);
 
       const say = stage.number;
       words.say(
