@@ -7,11 +7,14 @@ formula or a missing picture.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 import browser
 from playwright.sync_api import sync_playwright
+from pypdf import PdfWriter
+from pypdf.generic import NameObject, TextStringObject
 
 UNFOLD = """() => {
   document.documentElement.dataset.theme = "light";
@@ -22,7 +25,10 @@ UNFOLD = """() => {
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center">
 <span class="pageNumber"></span></div>"""
 MARGIN = {"top": "18mm", "bottom": "18mm", "left": "17mm", "right": "17mm"}
+SCALE = 0.8  # so that a line of 100 columns of code fits
 TIMEOUT = 600_000
+# Of a heading that it moves to a new page Chromium writes number and text twice.
+TWICE = re.compile(r"((?:\d+\.)+ )?(?:\1)?(.+)\2")
 
 
 def print_pdf(source, target):
@@ -40,6 +46,7 @@ def print_pdf(source, target):
         page.pdf(
             path=target,
             format="A4",
+            scale=SCALE,
             margin=MARGIN,
             outline=True,
             tagged=True,
@@ -48,6 +55,31 @@ def print_pdf(source, target):
             footer_template=FOOTER,
         )
         chromium.close()
+    mend_outline(target)
+
+
+def once(title):
+    """The title of a heading, of which an outline may have it twice."""
+    found = TWICE.fullmatch(title)
+    return (found[1] or "") + found[2] if found else title
+
+
+def entries(outline):
+    """The entries below one of a PDF's outline, in order."""
+    entry = outline.get("/First")
+    while entry is not None:
+        entry = entry.get_object()
+        yield entry
+        yield from entries(entry)
+        entry = entry.get("/Next")
+
+
+def mend_outline(path):
+    document = PdfWriter(clone_from=path)
+    outline = document.root_object.get("/Outlines")
+    for entry in entries(outline.get_object()) if outline else ():
+        entry[NameObject("/Title")] = TextStringObject(once(entry["/Title"]))
+    document.write(path)
 
 
 def main():

@@ -4,11 +4,11 @@ import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-from . import kernel, laid, memory, regularized, residual, trainer
+from . import kernel, laid, memory, pages, regularized, residual, trainer
 from .machine import this_machine
 from .problems import Problem
 
-COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet", "layouts")
+COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet", "layouts", "pages")
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def main() -> None:
         residual.compare(resnet18, args.rounds, gpu)
     if "layouts" in chosen:
         laid.compare(resnet18, args.rounds)
+    if "pages" in chosen:
+        pages.compare(args.rounds)
 
 
 if __name__ == "__main__":
