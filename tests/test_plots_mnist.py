@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from igrlib import plots
 from igrlib.blocks import blocks
 from igrlib.plots import _tables, mnist
+from igrlib.plots._marks import seed_lines
 from igrlib.records import Record, Unit
 
 mpl.use("Agg")
@@ -317,6 +318,21 @@ def test_the_median_is_drawn_from_eight_seeds_on():
     # A seed that diverged leaves seven, and seven are only shown.
     seven = mnist.figure_a3(made_up(ARM, diverged=[(50, 0.1, 1)]), width=50).axes[0]
     assert len(curves(seven)) == 7 + 9 + 9
+
+
+def test_a_seed_without_a_value_does_not_break_the_median():
+    rows = np.random.default_rng(0).normal(size=(8, 3))
+    rows[2, 1] = np.nan
+    for missing, expected in (([2], np.median(np.delete(rows, 2, 0), 0)), (range(5), None)):
+        ax = plt.figure().add_subplot()
+        shown = rows.copy()
+        shown[list(missing), 1] = np.nan
+        seed_lines(ax, np.arange(3.0), shown)
+        median = ax.lines[-1].get_ydata()
+        if expected is None:  # of five in eight missing, a gap
+            assert np.isnan(median).tolist() == [False, True, False]
+        else:
+            np.testing.assert_allclose(median, expected)
 
 
 def test_figure_a4_is_of_test_data():

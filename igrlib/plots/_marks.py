@@ -29,14 +29,18 @@ def seed_lines(ax: Axes, x: np.ndarray, rows: np.ndarray, **style: Any) -> None:
     """A thin line for each seed; with `MANY` or more, faint, under the line of their median.
 
     `x`: (k,); `rows`: (seeds, k), NaN where nothing was measured, which breaks a line. The median
-    is over the seeds with any value, where all of these have one.
+    is over the seeds that have all values, if these are at least half; else over those with any,
+    where all of these have one.
     """
     rows = rows[np.isfinite(rows).any(axis=1)]
+    whole = rows[np.isfinite(rows).all(axis=1)]
     many = len(rows) >= MANY
     for row in rows:
         ax.plot(x, row, lw=0.8 if many else 1.0, alpha=0.45 if many else 0.9, **style)
     if many:
-        ax.plot(x, np.median(rows, axis=0), lw=2.2, **style)
+        ax.plot(
+            x, np.median(whole if 2 * len(whole) >= len(rows) else rows, axis=0), lw=2.2, **style
+        )
 
 
 def models(

@@ -158,7 +158,7 @@
     function fill(ends) {
       table.replaceChildren();
       const head = stage.add(stage.add(table, "thead"), "tr");
-      for (const text of ["end of", "at (a, b)", "R_IG/E", "distance to descent’s end"])
+      for (const text of ["end of", "at (a, b)", "R_IG/E", "from descent’s end"])
         stage.add(head, "th", { scope: "col" }, text);
       const body = stage.add(table, "tbody");
       for (const [name, { end, ratio, distance }] of Object.entries(ends)) {

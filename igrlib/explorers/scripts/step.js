@@ -82,7 +82,7 @@
     const plots = stage.row(root);
     const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
     const close = stage.plot(plots, "The step and the two flows, enlarged", "enlarged", "", 1, true);
-    const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 1);
+    const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 0.55);
     const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
     stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h"],
       ["modified", "flow of Ẽ, for a time h"]]);

@@ -41,7 +41,10 @@
   // The limits of an axis that shows all values, with some air.
   function around(values, log) {
     const low = Math.min(...values), high = Math.max(...values);
-    if (log) return [low / 1.4, high * 1.4];
+    if (log) {
+      const air = Math.max((high / low) ** 0.06, 1.2);
+      return [low / air, high * air];
+    }
     const air = (high - low || 1) * 0.06;
     return [low - air, high + air];
   }
@@ -62,13 +65,13 @@
   IGR.explorers.sweep = function (root, data) {
     const { stage } = IGR;
     const { rates, models, colors } = data;
-    const state = { model: 0, kept: false, quantity: "regularizer", selection: "validation", curve: "squared_gradient" };
+    const state = { model: 0, kept: false, quantity: "regularizer", selection: "test", curve: "squared_gradient" };
     const named = (table) => Object.entries(table).map(([name, [label]]) => [name, label]);
     const title = (m) => `width ${m.width}, h = ${rates[m.rate]}, seed ${m.seed}`;
 
     const controls = stage.controls(root);
     stage.choice(controls, "Show", named(QUANTITIES), state.quantity, (quantity) => draw({ quantity }));
-    const splits = [["validation", "validation images"], ["test", "test images, as the paper"]];
+    const splits = [["test", "test images, as the paper"], ["validation", "validation images"]];
     stage.choice(controls, "Chosen on", splits, state.selection, (selection) => draw({ selection }));
     stage.choice(controls, "Curve", named(CURVES), state.curve, (curve) => draw({ curve }));
     const list = stage.choice(controls, "Model", models.map((m, i) => [i, title(m)]), 0, (i) => draw({ model: +i }));
