@@ -116,3 +116,4 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
     ),
 }
+"""The arms of `egr-sweep` by profile."""

@@ -156,3 +156,4 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
     ),
 }
+"""The arms of `mlp-sweep` by profile."""

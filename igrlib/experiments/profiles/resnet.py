@@ -84,3 +84,4 @@ RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
     "cpu": (CIFAR,),
     "paper": (PUBLISHED,),
 }
+"""The arms of `resnet-sweep` by profile."""
