@@ -51,14 +51,16 @@ def test_both_sides_choose_on_validation_among_equally_many_gradients():
 
 def test_plain_models_may_come_from_another_record():
     ours = grid((0, 1, 2, 3), (0.1, 0.2), (0.01, 0.05), REGULARIZED)
-    theirs = grid((1, 2, 3), (0.1, 0.2), (0.0, 0.9), PLAIN | {(0.1, 0.9): 2 * (np.ones(4),)}, "sgd")
+    more = {(0.1, 0.9): 2 * (np.ones(4),)}
+    theirs = grid((1, 2, 3), (0.05, 0.1, 0.2), (0.0, 0.9), PLAIN | more, "sgd")
     verdict = judge_boost(record(ours), "resnet", plain=(record(theirs), "sgd"))
     found = boost(blocks(record(ours), "resnet"), blocks(record(theirs), "sgd"))
     assert found.seed.tolist() == [1, 2, 3]
     np.testing.assert_allclose(found.points, 5.0)
     assert verdict.word == "holds in part"
     assert "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)" in verdict.sentence
-    assert "200 gradients for each side" in verdict.sentence
+    told = "200 gradients for each side, of h = 0.1, 0.2 with μ and 0.05, 0.1, 0.2 without"
+    assert told in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -75,11 +77,21 @@ def test_the_word_takes_every_seed(gains, word):
     made = []
     for seed, gain in enumerate(gains):
         best = {(0.1, 0.01): 2 * (np.array([0, 0.5 + gain, 0, 0]),)}
-        made.append(grid((seed,), (0.1,), (0.0, 0.01), best | {(0.1, 0.0): 2 * (np.full(4, 0.5),)}))
+        best |= {(0.1, 0.0): 2 * (np.full(4, 0.5),)}
+        made.append(grid((seed,), (0.05, 0.1, 0.2), (0.0, 0.01), best))
     assert judge_boost(record(*made)).word == word
     # With a lower bar the lowest gain is enough.
     low = BoostThresholds(claimed=-100.0, seeds=2)
     assert judge_boost(record(*made), thresholds=low).word == "holds"
+
+
+def test_the_best_of_two_plain_rates_is_no_best():
+    """Where plain models of several rates are missing, a gain may be that of a better rate."""
+    made = grid((0, 1, 2), (0.1, 0.2), (0.0, 0.01, 0.05), PLAIN | REGULARIZED)
+    verdict = judge_boost(record(made))
+    assert verdict.word == "cannot tell"
+    assert "At least 3 plain rates are needed" in verdict.sentence
+    assert judge_boost(record(made), thresholds=BoostThresholds(rates=2)).word == "holds in part"
 
 
 def test_what_cannot_be_told():

@@ -35,6 +35,8 @@ class BoostThresholds:
     """Two standard errors of an accuracy of 60 to 75 % on 10,000 images: less is no boost."""
     seeds: int = 3
     """The fewest to speak of."""
+    rates: int = 3
+    """Of plain models, the fewest of which the best is a best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +102,8 @@ def judge_boost(
 
     `plain` is the record and arm with the plain models; None takes those of the same arm. Holds:
     over 12 points in every seed; holds in part: over `least` in every seed; does not hold: over
-    `least` in none; cannot tell: anything else, fewer seeds than wanted, or units missing.
+    `least` in none; cannot tell: anything else, fewer seeds or plain rates than wanted, or units
+    missing.
 
     Source: Section 6, Figure 3c; chapters 9 and 10.
     """
@@ -109,8 +112,9 @@ def judge_boost(
         return _verdict("cannot tell", f"No unit of the arm {arm!r} is recorded.")
     other, other_arm = plain or (record, arm)
     missing = (*missing_units(record, arm), *missing_units(other, other_arm))
+    ours, theirs = blocks(record, arm), blocks(other, other_arm).plain()
     try:
-        found = boost(blocks(record, arm), blocks(other, other_arm))
+        found = boost(ours, theirs)
     except ValueError as error:
         return _verdict("cannot tell", f"The record cannot be used: {error}.")
     each = ", ".join(
@@ -127,9 +131,15 @@ def judge_boost(
             strict=True,
         )
     )
-    told = f"Points of test accuracy, {found.gradients} gradients for each side: {each}."
+    rates, with_mu = theirs.learning_rate, np.unique(ours.learning_rate[ours.mu > 0])
+    told = (
+        f"Points of test accuracy, {found.gradients} gradients for each side, of h = "
+        f"{_listed(with_mu)} with μ and {_listed(rates)} without: {each}."
+    )
     if missing:
         return _verdict("cannot tell", f"{told} Not yet run: {', '.join(missing)}.", missing)
+    if len(rates) < limits.rates:
+        return _verdict("cannot tell", f"{told} At least {limits.rates} plain rates are needed.")
     points = found.points[np.isfinite(found.points)]
     if len(np.unique(found.seed[np.isfinite(found.points)])) < limits.seeds:
         return _verdict("cannot tell", f"{told} At least {limits.seeds} seeds are needed.")
@@ -144,6 +154,10 @@ def judge_boost(
 
 def _verdict(word: Word, why: str, missing: tuple[str, ...] = ()) -> Verdict:
     return Verdict("3c", BOOST, word, f"Figure 3c: {word}. {why}", missing=missing)
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _keys(table: Blocks) -> list[tuple[int, int, int]]:
