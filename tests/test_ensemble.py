@@ -210,9 +210,9 @@ def test_explicit_regularization_in_numpy(group, batch_size):
     assert np.abs(expected[1] - expected[0]).max() > 1e-3
 
 
-def matrix_products(members):
-    """How many matrix products one step takes, loops looked into once."""
-    built, count = ensemble(members), 0
+def matrix_products(members, **layout):
+    """How many matrix products three steps take, loops looked into once."""
+    built, count = ensemble(members, **layout), 0
     program = jax.make_jaxpr(lambda s: built.advance(s, 0, 3))(built.init())
     programs = [program.jaxpr]
     while programs:
@@ -228,6 +228,19 @@ def test_without_regularization_nothing_is_paid_for_it():
     assert matrix_products(MEMBERS) == 8
     with_mu = Members((0.1,) * 3, (0,) * 3, (9,) * 3, (0.0, 0.0, 1e-3))
     assert matrix_products(with_mu) > 16
+
+
+def test_step_by_step_stopped_models_and_those_without_regularization_cost_nothing_more():
+    """Each group is a program of its own, and the host knows which are to be called."""
+    # Of three steps the first takes one, the second two, the third none.
+    short = Members((0.1,) * 3, (0,) * 3, (1, 2, 0), (0.0,) * 3)
+    assert matrix_products(short, loop=False) == 8 * (1 + 2)
+    # In groups of two, of which one is filled up: two steps of the first group, none of the other.
+    pair = matrix_products(Members((0.1,) * 2, (0,) * 2, (3, 3), (0.0,) * 2), group=2, loop=False)
+    assert matrix_products(short, group=2, loop=False) == 2 * pair / 3
+    with_mu = matrix_products(Members((0.1,), (0,), (1,), (1e-3,)), loop=False)
+    mixed = Members((0.1,) * 3, (0,) * 3, (1, 1, 1), (0.0, 1e-3, 0.0))
+    assert matrix_products(mixed, loop=False) == 8 + with_mu + 8
 
 
 def table_logits(params, images):

@@ -12,6 +12,7 @@ from igrlib import data
 from igrlib.experiments.building import build
 from igrlib.experiments.preflight import check_unit, memory_of
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.profiles.resnet import RESNET_SWEEP
 from igrlib.experiments.runner import units
 from igrlib.training import Ensemble, Layout
 from igrlib.training.memory import available_bytes, check_fits
@@ -32,19 +33,25 @@ def no_random_numbers(monkeypatch):
 
 
 def built(group=1, width=50, batch_size=16, mu=0.0):
-    arm = dataclasses.replace(
-        MLP_SWEEP["digits"][0],
-        widths=(width,),
-        depth=3,
-        learning_rates=(0.1, 0.2),
-        num_seeds=(2,),
-        seeds_per_unit=(2,),
-        batch_sizes=(batch_size,),
-        num_train=600,
-        mus=(mu,),
+    return of_arm(
+        dataclasses.replace(
+            MLP_SWEEP["digits"][0],
+            widths=(width,),
+            depth=3,
+            learning_rates=(0.1, 0.2),
+            num_seeds=(2,),
+            seeds_per_unit=(2,),
+            batch_sizes=(batch_size,),
+            num_train=600,
+            mus=(mu,),
+        ),
+        group,
     )
+
+
+def of_arm(arm, group=1, loop=True):
     (unit,) = units([arm])
-    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group=group)
+    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group, loop)
     dataset = data.load("digits")
     return memory_of(unit, dataset, layout), build(unit, dataset, layout)
 
@@ -82,6 +89,25 @@ def test_the_workspace_is_what_the_compiler_plans_or_a_little_more(group, width,
         planned = [p.compile().memory_analysis().temp_size_in_bytes for p in programs]
     workspace = sum(terms[name] for name in ("new parameters", "gradients", "activations"))
     assert max(planned) <= workspace <= 2.5 * max(planned)
+
+
+@pytest.mark.usefixtures("quick_compiling")
+@pytest.mark.parametrize(("mu", "largest"), [(0.0, "lambda_max"), (0.1, "step")])
+def test_so_is_that_of_a_network_with_batch_norm(mu, largest):
+    """λ_max is then of whole batches, and a penalty goes through the convolutions twice."""
+    one = {"widths": (2,), "learning_rates": (0.1,), "num_seeds": (1,), "seeds_per_unit": (1,)}
+    arm = dataclasses.replace(RESNET_SWEEP["digits"][0], mus=(mu,), **one)
+    with jax.enable_x64(False):
+        terms, sweep = of_arm(arm, loop=False)
+        ensemble, models = sweep.ensemble, sweep.state.variables
+        if largest == "step":
+            program = jax.jit(lambda s: ensemble.advance(s, 0, 1)).lower(sweep.state)
+        else:
+            block = ensemble.take(models, ensemble.blocks([0])[0])
+            program = jax.jit(sweep.log._closeup._lambda_max).lower(block, sweep.log.splits.train)
+        planned = program.compile().memory_analysis().temp_size_in_bytes
+    workspace = sum(terms[name] for name in ("new parameters", "gradients", "activations"))
+    assert planned <= workspace <= 2.5 * planned
 
 
 def test_what_fits_passes_and_what_does_not_is_refused_with_the_sum():

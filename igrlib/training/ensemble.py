@@ -71,13 +71,15 @@ class Ensemble:
         # Padding takes no step. It repeats a real model, so that nothing special can happen to it.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
         different = jnp.unique(seeds)
+        rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
+        stops, mus = (*members.stops, *(0,) * extra), (*members.mus, *(0.0,) * extra)
         self._given = self.lay(
             Given(
                 seeds=seeds,
                 order=jnp.searchsorted(different, seeds).astype(jnp.int32),
-                rates=_padded(members.learning_rates, extra, members.learning_rates[0]),
-                mus=_padded(members.mus, extra, 0.0),
-                stops=jnp.asarray([*members.stops, *[0] * extra], jnp.int32),
+                rates=jnp.asarray(rates, jnp.float32),
+                mus=jnp.asarray(mus, jnp.float32),
+                stops=jnp.asarray(stops, jnp.int32),
             )
         )
 
@@ -96,8 +98,8 @@ class Ensemble:
             layout,
             batch_size=batch_size,
             num_examples=self.num_examples,
-            num_groups=self.padded // layout.block,
-            regularized=any(members.mus),
+            stops=stops,
+            mus=mus,
         )
 
     def replicate(self, array: Any) -> Array:
@@ -173,7 +175,3 @@ class Ensemble:
         # By way of the host: a gather across devices is a collective operation, and those of
         # several programs can wait for each other for ever on a CPU with few threads.
         return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], models))
-
-
-def _padded(values: Sequence[float], extra: int, filler: float) -> Array:
-    return jnp.asarray([*values, *[filler] * extra], jnp.float32)

@@ -3,12 +3,13 @@
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
@@ -40,22 +41,42 @@ def compiled_steps(
     *,
     batch_size: int,
     num_examples: int,
-    num_groups: int,
-    regularized: bool,
+    stops: Sequence[int],
+    mus: Sequence[float],
 ) -> Callable[[State, Given, Array, Array, Array, int, int], State]:
     """`(state, given, orders, images, labels, first, last) -> state`, first … last − 1 done.
 
     The steps are of one epoch, whose orders of the examples, (seeds, n), are given; full batches
-    look at none. The state is donated. `num_groups` groups of `layout.group` models lie on each
-    device. Without `layout.loop` only the step `first` is done, and a program is one step of one
-    group, whatever their number.
+    look at none. The state is donated. `stops` and `mus` are those of `Given`, on the host. Without
+    `layout.loop` only the step `first` is done, and a program is one step of one group: groups that
+    have come to their end take none, and those without a μ pay for none.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
-    one = partial(_step, model, regularized)
     axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
-    batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
+    # Devices, groups on each of them, models of a group.
+    blocks = (-1, len(stops) // layout.block, layout.group)
+    num_groups = blocks[1]
+    ends: list[int] = np.reshape(stops, blocks).max(axis=(0, 2)).tolist()
+    penalised: list[bool] = np.greater(np.reshape(mus, blocks).max(axis=(0, 2)), 0).tolist()
 
-    def step(t: Array, state: State, given: Given, orders: Array, data: Any) -> State:
+    @cache
+    def compiled(regularized: bool) -> Callable[..., State]:
+        """The program for models of which some have μ > 0, or none has."""
+        one = partial(_step, model, regularized)
+        batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
+        each, same = P(layout.mesh.axis_names[0]), P()
+        laid = jax.shard_map(
+            partial(on_device if layout.loop else one_group, batched),
+            mesh=layout.mesh,
+            in_specs=(each, each, same, same, same, same, same),
+            out_specs=each,
+            check_vma=False,
+        )
+        return jax.jit(laid, donate_argnums=0)
+
+    def step(
+        batched: Callable[..., Any], t: Array, state: State, given: Given, orders: Array, data: Any
+    ) -> State:
         if full:
             x, y = data
         else:
@@ -69,6 +90,7 @@ def compiled_steps(
         return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
 
     def on_device(
+        batched: Callable[..., Any],
         state: State,
         given: Given,
         orders: Array,
@@ -86,40 +108,39 @@ def compiled_steps(
             state, given = group
             end = jnp.minimum(last, jnp.max(given.stops))
             return jax.lax.fori_loop(
-                first, end, lambda t, s: step(t, s, given, orders, data), state
+                first, end, lambda t, s: step(batched, t, s, given, orders, data), state
             )
 
         done = jax.lax.map(steps, groups)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
 
     def one_group(
-        state: State, given: Given, orders: Array, images: Array, labels: Array, t: Array, k: Array
+        batched: Callable[..., Any],
+        state: State,
+        given: Given,
+        orders: Array,
+        images: Array,
+        labels: Array,
+        t: Array,
+        k: Array,
     ) -> State:
         at, size = k * layout.group, layout.group
         some, its = jax.tree.map(
             lambda a: jax.lax.dynamic_slice_in_dim(a, at, size), (state, given)
         )
-        moved = step(t, some, its, orders, (images, labels))
+        moved = step(batched, t, some, its, orders, (images, labels))
         return jax.tree.map(
             lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), state, moved
         )
 
-    each, same = P(layout.mesh.axis_names[0]), P()
-    laid = jax.shard_map(
-        on_device if layout.loop else one_group,
-        mesh=layout.mesh,
-        in_specs=(each, each, same, same, same, same, same),
-        out_specs=each,
-        check_vma=False,
-    )
-    compiled = jax.jit(laid, donate_argnums=0)
     if layout.loop:
-        return compiled
+        return compiled(any(penalised))
 
     def each_group(state: State, *rest: Any) -> State:
         *same, first, _ = rest
         for k in range(num_groups):
-            state = compiled(state, *same, first, k)
+            if first < ends[k]:
+                state = compiled(penalised[k])(state, *same, first, k)
         return state
 
     return each_group
