@@ -137,15 +137,17 @@ def gradient_regularized_value_and_grad(
     - "forward_over_reverse": the derivative of the gradient along itself;
     - "reverse_over_reverse": the gradient of E_μ, as `jax.grad` takes it;
     - "finite_difference": two gradients a `distance` apart in θ, along the gradient. By default
-      √ε(1 + ‖θ‖), ε that of the dtype: half of the digits are right where ∇E is smooth, and across
-      a kink it is the average slope between the two points and not a derivative.
+      √ε(1 + ‖θ‖), ε that of float32 or wider: half of the digits are right where ∇E is smooth, and
+      across a kink it is the average slope between the two points and not a derivative. Half
+      precision has no digits to spare for it.
 
     `mu` is a finite scalar, traced or concrete; `loss` is as in `implicit_gradient_regularizer`,
     with its errors, and must be differentiable twice. The returned function takes the arguments of
     `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`. `aux` is that of the first
     pass through the loss at θ: batch statistics that the loss updates are updated once.
 
-    Raises `ValueError` for another `method`, or a `distance` that is not positive or not wanted.
+    Raises `ValueError` for another `method`, a `distance` that is not positive or not wanted, or a
+    finite difference in half precision without one.
 
     Source: eq. (8); chapters 2 and 9.
     """
@@ -168,10 +170,13 @@ def gradient_regularized_value_and_grad(
         if method == "forward_over_reverse":
             gradient, push, out = jax.linearize(first, params, has_aux=True)
             return out, gradient, push(gradient)
+        _check_wide(params, distance)
         gradient, out = first(params)
         length = jnp.sqrt(squared_norm(gradient))
-        epsilon = jnp.finfo(length.dtype).eps
-        apart = distance or jnp.sqrt(epsilon) * (1 + jnp.sqrt(squared_norm(params)))
+        apart = distance
+        if apart is None:
+            epsilon = jnp.finfo(length.dtype).eps
+            apart = jnp.sqrt(epsilon) * (1 + jnp.sqrt(squared_norm(params)))
         # At a critical point the gradient is 0, and so is the product, whatever it is divided by.
         scale = jnp.asarray(apart, length.dtype) / jnp.where(length > 0, length, 1)
         further, _ = first(add_scaled(params, scale, gradient))
@@ -192,3 +197,13 @@ def gradient_regularized_value_and_grad(
         return out + penalty, full
 
     return computed
+
+
+def _check_wide(params: PyTree, distance: Scalar | None) -> None:
+    """A finite difference in half precision would round to 0, or to anything, unnoticed."""
+    for leaf in jax.tree.leaves(params):
+        if distance is None and jnp.finfo(leaf.dtype).bits < 32:
+            raise ValueError(
+                f'params must be float32 or wider for "finite_difference", got {leaf.dtype}; '
+                "take another method, or give a distance"
+            )

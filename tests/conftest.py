@@ -20,6 +20,15 @@ def without_type_hook():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(scope="module")
+def quick_compiling():
+    """For programs that take longer to compile than to run, in every test of the module."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def refuse_skip(report):
     """With IGR_NO_SKIPS=1 nothing may be left out quietly: a skip is a failure."""
     if os.environ.get("IGR_NO_SKIPS") == "1" and report.skipped and not hasattr(report, "wasxfail"):

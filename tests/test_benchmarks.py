@@ -5,6 +5,7 @@ import os
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from benchmarks import (
@@ -26,6 +27,8 @@ from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
 
 from igrlib.experiments.sizes import resnet18_size
+from igrlib.measures import mean_cross_entropy
+from igrlib.regularizer import gradient_regularized_value_and_grad
 
 MLP, RESNET = Problem("mlp", 4, 8, 3), Problem("resnet18", 2, 4, 8)
 
@@ -157,15 +160,6 @@ def test_without_pytorch_the_trainer_is_still_compared(monkeypatch, capsys):
     trainer.compare([], trainer.Sizes(), 1)
     assert "SKIPPED: PyTorch, which is not installed" in capsys.readouterr().out
     assert trainer.best_threads(50, trainer.Sizes()) is None
-
-
-@pytest.fixture
-def quick_compiling():
-    """Compiling a program of a few steps costs more than running it."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.mark.usefixtures("quick_compiling")
@@ -315,27 +309,65 @@ def test_the_residual_network_of_pytorch_has_as_many_parameters(width):
     assert sum(p.numel() for p in net.parameters()) == resnet18_size("cifar10", width)
 
 
+# The sides that are halved are odd, 33, 17, 9, 5 and 3, so that both pad alike.
+ODD = Problem("resnet18", 2, 4, 33)
+
+
+def name_of(path):
+    """What PyTorch calls a parameter of ours."""
+    *module, name = (key.key for key in path)
+    return ".".join([*module, "bias" if name == "bias" else "weight"])
+
+
+def shared_with(net, params):
+    """Random parameters in the place of `params`, which PyTorch's network is given too."""
+    import torch
+
+    rng = np.random.default_rng(0)
+
+    def shared(path, leaf):
+        value = rng.uniform(-0.5, 1.0, leaf.shape).astype(np.float32)
+        theirs = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+        net.get_parameter(name_of(path)).data = torch.from_numpy(theirs.copy())
+        return value
+
+    return jax.tree.map_with_path(shared, params)
+
+
 @with_torch
 @pytest.mark.usefixtures("quick_compiling")
 def test_the_residual_network_of_pytorch_is_that_of_igrlib():
+    net, data, _ = pytorch.start(ODD, ODD.batch_size, 1)
+    model, (images, _) = problems.model_of(ODD), problems.images_of(ODD, 4)
+    start = model.start(jax.random.key(0))
+    logits, _ = jax.jit(model.train)(shared_with(net, start.params), start.stats, images)
+    np.testing.assert_allclose(net(data).detach().numpy(), logits, rtol=1e-4, atol=1e-4)
+
+
+@with_torch
+@pytest.mark.usefixtures("quick_compiling")
+@pytest.mark.parametrize("mu", [0.0, 0.1])
+def test_a_step_of_pytorch_is_that_of_igrlib(mu):
     import torch
 
-    # The sides that are halved are odd, 33, 17, 9, 5 and 3, so that both pad alike.
-    problem = Problem("resnet18", 2, 4, 33)
-    net, data, _ = pytorch.start(problem, problem.batch_size, 1)
-    model, (images, _) = problems.model_of(problem), problems.images_of(problem, 4)
-    rng, start = np.random.default_rng(0), model.start(jax.random.key(0))
+    net, data, wanted = pytorch.start(ODD, ODD.batch_size, 1)
+    model, (images, labels) = problems.model_of(ODD), map(jnp.asarray, problems.images_of(ODD, 4))
+    start = model.start(jax.random.key(0))
+    before = shared_with(net, start.params)
 
-    def shared(path, leaf):
-        *module, name = (key.key for key in path)
-        value = rng.uniform(-0.5, 1.0, leaf.shape).astype(np.float32)
-        theirs = net.get_parameter(".".join([*module, "bias" if name == "bias" else "weight"]))
-        theirs.data = torch.from_numpy(value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T)
-        return value
+    def loss(params):
+        logits, _ = model.train(params, start.stats, images)
+        return mean_cross_entropy(logits, labels)
 
-    params = jax.tree.map_with_path(shared, start.params)
-    logits, _ = jax.jit(model.train)(params, start.stats, images)
-    np.testing.assert_allclose(net(data).detach().numpy(), logits, rtol=1e-4, atol=1e-4)
+    way = gradient_regularized_value_and_grad(loss, mu, method="reverse_over_reverse")
+    _, gradient = jax.jit(way)(before)
+    pytorch.descend(net, data, wanted, mu, torch.optim.SGD(net.parameters(), lr=1.0))
+    for (path, g), p in zip(
+        jax.tree_util.tree_leaves_with_path(gradient), jax.tree.leaves(before), strict=True
+    ):
+        after = net.get_parameter(name_of(path)).detach().numpy()
+        moved = p - (after.transpose(2, 3, 1, 0) if after.ndim == 4 else after.T)
+        assert np.linalg.norm(moved - g) < 1e-3 * (1e-3 + np.linalg.norm(g))
 
 
 @with_torch

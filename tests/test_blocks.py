@@ -157,6 +157,11 @@ def test_columns_are_pairs_of_a_mu_and_a_rate():
     np.testing.assert_array_equal(one.value("tag"), expected[:, [0, 3]])
     np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [0, 3]]))
     assert one.mu.tolist() == [0, 0.5]
+    np.testing.assert_array_equal(table.at_rate(0.2).value("tag"), expected[:, [1, 4]])
+    with pytest.raises(
+        ValueError, match=r"learning_rate must be one of 0\.1, 0\.2, 0\.4, got 0\.3"
+    ):
+        table.at_rate(0.3)
 
 
 def test_arms_are_kept_apart():

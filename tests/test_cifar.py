@@ -37,13 +37,7 @@ ARM = dataclasses.replace(
 NET = resnet18(2, stem="imagenet")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiling():
-    """Compiling these programs costs more than running them."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compiling")
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,8 @@ def test_order_plot_shows_points_lines_and_orders(ax):
     assert legend == ["gradient flow: order 2.00", "anything else: order 3.00"]
     points, line, other_points, other_line = ax.get_lines()
     assert to_rgb(points.get_color()) == to_rgb(plots.COLORS["gradient flow"])
+    # Not by colour alone.
+    assert points.get_marker() != other_points.get_marker()
     # An exact power law: the fitted line goes through every point.
     for drawn, fitted, values in ((points, line, 3 * h**2), (other_points, other_line, 0.5 * h**3)):
         assert drawn.get_linestyle() == "None"

@@ -106,6 +106,13 @@ def test_three_gradients_at_matched_loss_relative_to_the_smallest_rate():
         three_gradients(record(one), levels=[])
 
 
+def test_three_gradients_say_how_many_models_diverged():
+    figure = three_gradients(record(made(diverged=[0, 2])), levels=[0.05])
+    assert figure.legends[0].texts[-1].get_text() == "2 diverged"
+    figure = three_gradients(record(made()), levels=[0.05])
+    assert "diverged" not in figure.legends[0].texts[-1].get_text()
+
+
 def test_figure_3c_puts_mu_beside_the_step_that_it_stands_for():
     mus = (0.0, 0.01, 0.05)
     one = made(mus=mus, diverged=[2])  # h = 0.2, μ = 0.05: not drawn
@@ -115,6 +122,9 @@ def test_figure_3c_puts_mu_beside_the_step_that_it_stands_for():
         explicit = [100 * row(one, "chosen_test_accuracy", 0.01, seed, mu)[0] for mu in mus]
         plain = [100 * row(one, "chosen_test_accuracy", h, seed)[0] for h in rates]
         np.testing.assert_allclose(drawn(left)[k], (mus, explicit))
+        large = [100 * row(one, "chosen_test_accuracy", 0.2, seed, mu)[0] for mu in mus]
+        large[2] = np.nan if seed == SEEDS[0] else large[2]
+        np.testing.assert_allclose(drawn(left)[-len(SEEDS) :][k], (mus, large))
         as_if = drawn(right, COLORS["explicit"])[k]
         np.testing.assert_allclose(as_if, ([0.01, 0.05, 0.21], explicit))
         np.testing.assert_allclose(drawn(right, COLORS["gradient descent"])[k], (rates, plain))

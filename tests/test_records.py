@@ -364,6 +364,20 @@ def test_an_empty_folder_is_no_record(folder):
         records.open_record(folder)
 
 
+def test_the_records_that_are_there_are_opened_in_the_order_asked_for(tmp_path):
+    for profile in ("cpu", "digits"):
+        add(tmp_path / f"mlp-sweep-{profile}", "a", profile=profile)
+    (tmp_path / "mlp-sweep-paper").mkdir()
+    add(tmp_path / "other-cpu", "b", experiment="other")
+    found = records.open_records(tmp_path, "mlp-sweep", ("digits", "cpu", "paper", "none"))
+    assert list(found) == ["digits", "cpu"]
+    assert [one.profile for one in found.values()] == ["digits", "cpu"]
+    assert list(records.open_records(tmp_path, "nothing", ("cpu",))) == []
+    (tmp_path / "mlp-sweep-cpu" / "manifest.json").unlink()
+    with pytest.raises(records.RecordError, match="holds no manifest"):
+        records.open_records(tmp_path, "mlp-sweep", ("cpu",))
+
+
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_full_disk_costs_neither_shards_nor_manifest(folder, monkeypatch, nth):
     add(folder, "a")

@@ -75,6 +75,36 @@ def test_the_three_ways_agree_on_a_network(dtype, exact, near):
         assert apart < tolerance * length
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_finite_difference_in_half_precision_is_refused_without_a_distance(dtype):
+    """Its default would be lost in rounding, and with it the whole term."""
+    rng = np.random.default_rng(1)
+    batch = [rng.normal(size=s) for s in ((20, 5), (20,))]
+
+    def gradient(kind, **how):
+        params, data = network_params(kind), [jnp.asarray(a, kind) for a in batch]
+        computed = ig.gradient_regularized_value_and_grad(network, 0.3, **how)
+        return flat(computed(params, *data)[1]).astype(float)
+
+    with pytest.raises(ValueError, match=f"params must be float32 or wider .* got {dtype}"):
+        gradient(dtype, method="finite_difference")
+    exact = gradient("float64")
+    # The other ways need no difference of nearly equal numbers.
+    for how in ({}, {"method": "reverse_over_reverse"}):
+        apart = np.linalg.norm(gradient(dtype, **how) - exact)
+        assert apart < 0.05 * np.linalg.norm(exact)
+
+
+def test_a_traced_distance_is_taken_as_a_number_is():
+    def computed(d):
+        way = ig.gradient_regularized_value_and_grad(
+            cubic_loss, 0.5, method="finite_difference", distance=d
+        )
+        return way(TREE)[1]
+
+    np.testing.assert_allclose(flat(jax.jit(computed)(1e-3)), flat(computed(1e-3)), rtol=1e-12)
+
+
 def test_the_error_of_the_finite_difference_is_of_first_order():
     """Halve the distance and it halves, for a loss whose third derivative is not 0."""
     exact = ig.gradient_regularized_value_and_grad(cubic_loss, 0.5)(TREE)[1]

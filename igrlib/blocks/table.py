@@ -93,7 +93,14 @@ class Blocks:
 
     def explicit(self) -> "Blocks":
         """The models of the smallest learning rate: a column for each μ, 0 among them."""
-        return self._columns(self.learning_rate == self.learning_rate.min())
+        return self.at_rate(float(self.learning_rate.min()))
+
+    def at_rate(self, learning_rate: float) -> "Blocks":
+        """The models of one learning rate: a column for each μ. Raises `ValueError` for another."""
+        if learning_rate not in self.learning_rate:
+            known = ", ".join(f"{h:g}" for h in np.unique(self.learning_rate))
+            raise ValueError(f"learning_rate must be one of {known}, got {learning_rate}")
+        return self._columns(self.learning_rate == learning_rate)
 
     def of_width(self, width: int) -> "Blocks":
         """The blocks of one width, with the steps at which any of them was measured."""

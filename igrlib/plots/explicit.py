@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from igrlib.blocks import Blocks, blocks
 from igrlib.plots._marks import decade_axis, legend_above, rate_axis, seed_lines
 from igrlib.plots._tables import chosen
-from igrlib.plots.style import COLORS
+from igrlib.plots.style import COLORS, learning_rate_colors
 from igrlib.records import Record
 
 __all__ = ["figure_3c", "regularizer_alone"]
@@ -31,10 +31,10 @@ def figure_3c(
 ) -> Figure:
     """Test accuracy at the chosen point against μ, and against h + 4μ beside plain learning rates.
 
-    Of models of the smallest learning rate h. To first order h + 4μ is the step whose implicit
-    regularizer is as strong as both together. `plain` is a record and arm with the plain models;
-    None takes those of the same arm. A line for each seed; the number of those that diverged is in
-    the legend.
+    On the left of all learning rates h, on the right of the smallest. To first order h + 4μ is the
+    step whose implicit regularizer is as strong as both together. `plain` is a record and arm with
+    the plain models; None takes those of the same arm. A line for each seed; the number of those
+    that diverged is in the legends.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -46,7 +46,15 @@ def figure_3c(
     others = blocks(source, name).plain()
     accuracy = 100 * chosen(explicit, "test_accuracy", selection)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
-    seed_lines(left, explicit.mu, accuracy, color=COLORS["explicit"], marker="o")
+    rates = np.unique(table.learning_rate).tolist()
+    for rate, color in zip(rates, learning_rate_colors(rates), strict=True):
+        one = table.at_rate(rate)
+        values = 100 * chosen(one, "test_accuracy", selection)
+        seed_lines(left, one.mu, values, color=color, marker=".")
+        gone = int(one.marks["diverged"].sum())
+        label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone else "")
+        left.plot([], [], color=color, marker=".", label=label)
+    left.legend(fontsize="small")
     left.set(
         xlabel="explicit regularization rate $\\mu$",
         ylabel="test accuracy (%)",

@@ -1,6 +1,7 @@
 """Errors against step size, and the order that they fall with."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,11 +24,12 @@ def order_plot(
     """
     h = np.asarray(step_sizes)
     orders = {}
-    for label, values in errors.items():
+    # Marks differ too: not everybody tells the colours apart.
+    for (label, values), marker in zip(errors.items(), cycle("os^Dv"), strict=False):
         e = np.asarray(values)
         orders[label] = convergence_order(h, e)
         (points,) = ax.loglog(
-            h, e, "o", color=COLORS.get(label), label=f"{label}: order {orders[label]:.2f}"
+            h, e, marker, color=COLORS.get(label), label=f"{label}: order {orders[label]:.2f}"
         )
         through = np.exp(np.mean(np.log(e)) - orders[label] * np.mean(np.log(h)))
         ax.loglog(h, through * h ** orders[label], "-", lw=1, color=points.get_color())

@@ -96,7 +96,7 @@ def three_gradients(
     ‖∇E‖² in training mode, which is descended on; in evaluation mode, of another function of the
     same parameters; and Σ_l ‖θ_l‖²‖∂E/∂θ_l‖², which the scale of normalized weights leaves alone.
     A line for each seed, relative to its value at the smallest learning rate; the darker, the lower
-    the level.
+    the level. The number of models that diverged is in the legend.
 
     Raises `ValueError` for an arm or width that was not recorded, or without levels.
 
@@ -132,5 +132,8 @@ def three_gradients(
         Line2D([], [], color=shade, label=f"$E = {level:g}$")
         for level, shade in zip(ranks, shades, strict=True)
     ]
+    gone = int(table.marks["diverged"].sum())
+    if gone:
+        handles.append(Line2D([], [], ls="none", label=f"{gone} diverged"))
     legend_above(figure, handles)
     return figure

@@ -10,6 +10,7 @@ from igrlib.records.record import (
     Unit,
     add_unit,
     open_record,
+    open_records,
     rebuild_manifest,
 )
 from igrlib.storage.files import sweep
@@ -23,6 +24,7 @@ __all__ = [
     "add_unit",
     "load",
     "open_record",
+    "open_records",
     "provenance",
     "rebuild_manifest",
     "save",

@@ -27,6 +27,7 @@ __all__ = [
     "Unit",
     "add_unit",
     "open_record",
+    "open_records",
     "rebuild_manifest",
 ]
 
@@ -160,6 +161,17 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
             f"{folder / _MANIFEST} and its shards differ in {', '.join(differ)}. {mend}"
         )
     return Record(folder, manifest["experiment"], manifest["profile"], units)
+
+
+def open_records(
+    directory: str | os.PathLike[str], experiment: str, profiles: Iterable[str]
+) -> dict[str, Record]:
+    """The records of an experiment that lie in a folder, by profile, in the order of `profiles`.
+
+    A profile of which no unit is finished is left out. Raises `RecordError` as `open_record`.
+    """
+    folders = {profile: Path(directory) / f"{experiment}-{profile}" for profile in profiles}
+    return {profile: open_record(folder) for profile, folder in folders.items() if _shards(folder)}
 
 
 def _rebuild(folder: Path, expected: Sequence[str] | None) -> dict[str, Any]:

@@ -131,17 +131,23 @@ def step(problem: Problem, mu: float, threads: int) -> Job:
     import torch
 
     net, data, wanted = start(problem, problem.batch_size, threads)
-    params, loss = list(net.parameters()), torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(params, lr=RATE)
+    optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
 
     def train(num_steps: int) -> None:
         for _ in range(num_steps):
-            optimizer.zero_grad()
-            value = loss(net(data), wanted)
-            if mu:
-                gradient = torch.autograd.grad(value, params, create_graph=True)
-                value = value + mu * sum(g.square().sum() for g in gradient)
-            value.backward()
-            optimizer.step()
+            descend(net, data, wanted, mu, optimizer)
 
     return paced(train, TURN)
+
+
+def descend(net: Any, data: Any, wanted: Any, mu: float, optimizer: Any) -> None:
+    """One step of the optimizer on E + μ‖∇E‖²."""
+    import torch
+
+    optimizer.zero_grad()
+    value = torch.nn.functional.cross_entropy(net(data), wanted)
+    if mu:
+        gradient = torch.autograd.grad(value, list(net.parameters()), create_graph=True)
+        value = value + mu * sum(g.square().sum() for g in gradient)
+    value.backward()
+    optimizer.step()
