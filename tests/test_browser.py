@@ -214,7 +214,10 @@ def test_a_model_that_was_pressed_is_kept(chromium):
 
 
 def test_explorer_by_touch(explorer):
-    """A finger that moves up and down drags the handle, and does not scroll the page."""
+    """A finger that moves up and down drags the handle, and does not scroll the page.
+
+    Downwards: the handle begins near the top of its plot, beyond which it does not go.
+    """
     name, box = explorer
     before, held = said(box), held_by(name, box, 40)
     x, y = middle(held)
@@ -227,12 +230,12 @@ def test_explorer_by_touch(explorer):
     touch("touchStart", (x, y))
     for k in range(1, 9):
         box.page.wait_for_timeout(20)  # a page that wants to scroll takes its time to decide
-        touch("touchMove", (x + k, y - 5 * k))
+        touch("touchMove", (x + k, y + 5 * k))
     touch("touchEnd")
     assert said(box) != before
     if name != "sweep":
         assert box.page.evaluate("() => scrollY") == scrolled
-        assert middle(held) == pytest.approx((x + 8, y - 40), abs=2)
+        assert middle(held) == pytest.approx((x + 8, y + 40), abs=2)
 
 
 DRAWN = "node => node.closest('[data-igr-explorer]').querySelector('.igr-row').innerHTML"
