@@ -1,6 +1,7 @@
 """Tests run in float64, with silent broadcasting across ranks forbidden."""
 
 import os
+from contextlib import contextmanager
 
 import jax
 import jaxtyping
@@ -20,13 +21,26 @@ def without_type_hook():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.fixture(scope="module")
-def quick_compiling():
-    """For programs that take longer to compile than to run, in every test of the module."""
+@contextmanager
+def compiling_quickly():
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def quick_compiling():
+    """For programs that take longer to compile than to run."""
+    with compiling_quickly():
+        yield
+
+
+@pytest.fixture(scope="module")
+def module_compiling_quickly():
+    """The same for every test of a module, and for what they share."""
+    with compiling_quickly():
+        yield
 
 
 def refuse_skip(report):

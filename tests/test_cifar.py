@@ -37,7 +37,7 @@ ARM = dataclasses.replace(
 NET = resnet18(2, stem="imagenet")
 
 
-pytestmark = pytest.mark.usefixtures("quick_compiling")
+pytestmark = pytest.mark.usefixtures("module_compiling_quickly")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from igrlib.experiments.profiles.resnet import RESNET_SWEEP
 from igrlib.experiments.runner import units
 from igrlib.training import Ensemble, Layout
 from igrlib.training.memory import available_bytes, check_fits
+from igrlib.training.steps import Epoch
 
 MIB = 2**20
 
@@ -82,7 +83,7 @@ def test_the_workspace_is_what_the_compiler_plans_or_a_little_more(group, width,
         block = ensemble.take(models, ensemble.blocks(range(len(ensemble.members)))[0])
         programs = [
             ensemble._advance.lower(
-                sweep.state, ensemble._given, ensemble._orders, *ensemble.data, 0, 10
+                sweep.state, ensemble._given, Epoch(ensemble._orders, *ensemble.data), 0, 10
             ),
             jax.jit(sweep.log._closeup._lambda_max).lower(block, sweep.log.splits.train),
         ]

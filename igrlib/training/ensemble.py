@@ -20,7 +20,7 @@ from jaxtyping import Array
 from igrlib._typing import PyTree
 from igrlib.training.batches import epoch_order, steps_per_epoch
 from igrlib.training.members import Layout, Members, Model, State, Variables
-from igrlib.training.steps import Given, compiled_steps
+from igrlib.training.steps import Epoch, Given, compiled_steps
 
 __all__ = ["Ensemble"]
 
@@ -128,8 +128,8 @@ class Ensemble:
             end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
             if not self.layout.loop:
                 end = first + 1
-            orders = self._orders_of(epoch)
-            state = self._advance(state, self._given, orders, *self.data, first, end)
+            examples = Epoch(self._orders_of(epoch), *self.data)
+            state = self._advance(state, self._given, examples, first, end)
             first = end
         return state
 

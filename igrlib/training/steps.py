@@ -19,7 +19,7 @@ from igrlib.regularizer import gradient_regularized_value_and_grad
 from igrlib.training.batches import steps_per_epoch
 from igrlib.training.members import Layout, Model, State
 
-__all__ = ["Given", "compiled_steps"]
+__all__ = ["Epoch", "Given", "compiled_steps"]
 
 
 class Given(NamedTuple):
@@ -35,6 +35,14 @@ class Given(NamedTuple):
     stops: Array
 
 
+class Epoch(NamedTuple):
+    """The examples, the same for every model, and their orders in an epoch, (seeds, n)."""
+
+    orders: Array
+    images: Array
+    labels: Array
+
+
 def compiled_steps(
     model: Model,
     layout: Layout,
@@ -43,13 +51,12 @@ def compiled_steps(
     num_examples: int,
     stops: Sequence[int],
     mus: Sequence[float],
-) -> Callable[[State, Given, Array, Array, Array, int, int], State]:
-    """`(state, given, orders, images, labels, first, last) -> state`, first … last − 1 done.
+) -> Callable[[State, Given, Epoch, int, int], State]:
+    """`(state, given, epoch, first, last) -> state`, the steps first … last − 1 of an epoch done.
 
-    The steps are of one epoch, whose orders of the examples, (seeds, n), are given; full batches
-    look at none. The state is donated. `stops` and `mus` are those of `Given`, on the host. Without
-    `layout.loop` only the step `first` is done, and a program is one step of one group: groups that
-    have come to their end take none, and those without a μ pay for none.
+    Full batches look at no order. The state is donated. `stops` and `mus` are those of `Given`, on
+    the host. Without `layout.loop` only the step `first` is done, and a program is one step of one
+    group: groups that have come to their end take none, and those without a μ pay for none.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
@@ -59,6 +66,41 @@ def compiled_steps(
     ends: list[int] = np.reshape(stops, blocks).max(axis=(0, 2)).tolist()
     penalised: list[bool] = np.greater(np.reshape(mus, blocks).max(axis=(0, 2)), 0).tolist()
 
+    def step(one: Callable[..., Any], t: Array, state: State, given: Given, epoch: Epoch) -> State:
+        if full:
+            x, y = epoch.images, epoch.labels
+        else:
+            begin, orders = ((t % per_epoch) * batch_size).astype(jnp.int32), epoch.orders
+            at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
+            x, y = (a[at(given.order)] for a in (epoch.images, epoch.labels))
+        active = (t < given.stops) & (state.diverged < 0)
+        params, stats, finite = one(state.params, state.stats, active, given.rates, given.mus, x, y)
+        return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
+
+    def every_group(
+        one: Callable[..., Any], state: State, given: Given, epoch: Epoch, first: Array, last: Array
+    ) -> State:
+        def steps(group: tuple[State, Given]) -> State:
+            state, given = group
+            end = jnp.minimum(last, jnp.max(given.stops))
+            return jax.lax.fori_loop(first, end, lambda t, s: step(one, t, s, given, epoch), state)
+
+        split = (num_groups, layout.group)
+        groups = jax.tree.map(lambda a: a.reshape(*split, *a.shape[1:]), (state, given))
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(steps, groups))
+
+    def one_group(
+        one: Callable[..., Any], state: State, given: Given, epoch: Epoch, t: Array, k: Array
+    ) -> State:
+        at, size = k * layout.group, layout.group
+        some, its = jax.tree.map(
+            lambda a: jax.lax.dynamic_slice_in_dim(a, at, size), (state, given)
+        )
+        moved = step(one, t, some, its, epoch)
+        return jax.tree.map(
+            lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), state, moved
+        )
+
     @cache
     def compiled(regularized: bool) -> Callable[..., State]:
         """The program for models of which some have μ > 0, or none has."""
@@ -66,81 +108,21 @@ def compiled_steps(
         batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
-            partial(on_device if layout.loop else one_group, batched),
+            partial(every_group if layout.loop else one_group, batched),
             mesh=layout.mesh,
-            in_specs=(each, each, same, same, same, same, same),
+            in_specs=(each, each, same, same, same),
             out_specs=each,
             check_vma=False,
         )
         return jax.jit(laid, donate_argnums=0)
 
-    def step(
-        batched: Callable[..., Any], t: Array, state: State, given: Given, orders: Array, data: Any
-    ) -> State:
-        if full:
-            x, y = data
-        else:
-            begin = ((t % per_epoch) * batch_size).astype(jnp.int32)
-            at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
-            x, y = (a[at(given.order)] for a in data)
-        active = (t < given.stops) & (state.diverged < 0)
-        params, stats, finite = batched(
-            state.params, state.stats, active, given.rates, given.mus, x, y
-        )
-        return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
-
-    def on_device(
-        batched: Callable[..., Any],
-        state: State,
-        given: Given,
-        orders: Array,
-        images: Array,
-        labels: Array,
-        first: Array,
-        last: Array,
-    ) -> State:
-        groups = jax.tree.map(
-            lambda a: a.reshape(num_groups, layout.group, *a.shape[1:]), (state, given)
-        )
-        data = (images, labels)
-
-        def steps(group: tuple[State, Given]) -> State:
-            state, given = group
-            end = jnp.minimum(last, jnp.max(given.stops))
-            return jax.lax.fori_loop(
-                first, end, lambda t, s: step(batched, t, s, given, orders, data), state
-            )
-
-        done = jax.lax.map(steps, groups)
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), done)
-
-    def one_group(
-        batched: Callable[..., Any],
-        state: State,
-        given: Given,
-        orders: Array,
-        images: Array,
-        labels: Array,
-        t: Array,
-        k: Array,
-    ) -> State:
-        at, size = k * layout.group, layout.group
-        some, its = jax.tree.map(
-            lambda a: jax.lax.dynamic_slice_in_dim(a, at, size), (state, given)
-        )
-        moved = step(batched, t, some, its, orders, (images, labels))
-        return jax.tree.map(
-            lambda a, b: jax.lax.dynamic_update_slice_in_dim(a, b, at, 0), state, moved
-        )
-
     if layout.loop:
         return compiled(any(penalised))
 
-    def each_group(state: State, *rest: Any) -> State:
-        *same, first, _ = rest
+    def each_group(state: State, given: Given, epoch: Epoch, first: int, _: int) -> State:
         for k in range(num_groups):
             if first < ends[k]:
-                state = compiled(penalised[k])(state, *same, first, k)
+                state = compiled(penalised[k])(state, given, epoch, first, k)
         return state
 
     return each_group
