@@ -24,6 +24,7 @@ from test_mlp import (
 
 from igrlib.training import Classifier, Ensemble, Layout, Members
 from igrlib.training.batches import batch_indices
+from igrlib.training.steps import Epoch
 
 N, SIZES = 22, (12, 5, 4, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
@@ -46,9 +47,11 @@ def init(key, dtype=jnp.float64):
 MLP = Classifier(init, logits)
 
 
-def ensemble(members=MEMBERS, *, batch_size=5, group=1, loop=True, classifier=MLP, data=None):
+def ensemble(
+    members=MEMBERS, *, batch_size=5, group=1, loop=True, chunk=1, classifier=MLP, data=None
+):
     images, labels = data or (IMAGES, LABELS)
-    layout = Layout(MESH, group, loop)
+    layout = Layout(MESH, group, loop, chunk)
     return Ensemble(classifier, members, images, labels, batch_size=batch_size, layout=layout)
 
 
@@ -174,6 +177,29 @@ def test_groups_and_single_steps_give_the_same_to_rounding(batched):
                 flat(model(state.params, k)), flat(model(states[50].params, k)), rtol=1e-10
             )
         assert len(state.diverged) == (4 if group == 2 else 3)
+
+
+@pytest.mark.parametrize(("group", "chunk"), [(1, 3), (3, 4), (3, 64)])
+def test_chunks_of_steps_end_where_single_steps_end(group, chunk):
+    """Calls end within a chunk, models too, and an epoch of four steps is no whole number of any."""
+    one, other = ensemble(group=group), ensemble(group=group, chunk=chunk)
+    states = [built.init() for built in (one, other)]
+    for first, last in ((0, 1), (1, 7), (7, 7), (7, 50)):
+        states = [
+            built.advance(state, first, last)
+            for built, state in zip((one, other), states, strict=True)
+        ]
+        for k in range(3):
+            ours, theirs = (flat(model(host(state).params, k)) for state in states)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+        np.testing.assert_array_equal(*(state.diverged for state in states))
+
+
+def test_a_chunk_is_a_loop_whose_length_the_compiler_knows():
+    built = ensemble(chunk=7)
+    examples = Epoch(built._orders_of(0), *built.data)
+    text = built._advance.lower(built.init(), built._given, examples, 0, 9).compile().as_text()
+    assert '"known_trip_count":{"n":"7"}' in text
 
 
 def test_padding_takes_no_step_and_changes_nothing():
@@ -401,6 +427,8 @@ def test_layouts_that_cannot_be():
         Layout(two)
     with pytest.raises(ValueError, match="group must be at least 1, got 0"):
         Layout(MESH, 0)
+    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
+        Layout(MESH, chunk=0)
 
 
 def test_a_batch_larger_than_the_split():

@@ -471,6 +471,36 @@ def test_provenance_is_that_of_this_run():
         "count": jax.device_count(),
     }
     assert 1 <= found["cpus"] <= os.cpu_count()
+    assert found["precision"] == "default"
+    with jax.default_matmul_precision("highest"):
+        assert records.provenance()["precision"] == "highest"
+
+
+def test_flags_of_the_compiler_are_told_without_paths(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_b=2  --xla_a=true --xla_dump_to=/home/somebody")
+    assert records.provenance()["xla_flags"] == ["--xla_a=true", "--xla_b=2"]
+    monkeypatch.delenv("XLA_FLAGS")
+    assert records.provenance()["xla_flags"] == []
+
+
+def test_a_copy_without_its_repository_is_told_its_commit(monkeypatch):
+    monkeypatch.setattr(origin, "commit", lambda package: None)
+    assert records.provenance()["commit"] is None
+    told = {"hash": "0123456789abcdef" * 2 + "01234567", "dirty": True}
+    monkeypatch.setenv("IGR_COMMIT", json.dumps(told))
+    assert records.provenance()["commit"] == told
+    wrong = ("main", "[]", '{"hash": "abc", "dirty": false}', json.dumps(told | {"dirty": "no"}))
+    for text in wrong:
+        monkeypatch.setenv("IGR_COMMIT", text)
+        with pytest.raises(ValueError, match=r'IGR_COMMIT must be \{"hash": "40 hex.*got'):
+            records.provenance()
+
+
+def test_provenance_of_older_shards_and_of_newer_ones(folder):
+    add(folder, "old")
+    add(folder, "new", provenance=ORIGIN | {"precision": "highest", "xla_flags": ["--xla_a=1"]})
+    with pytest.raises(TypeError, match=r"\['precision'\] must be str, got 32"):
+        add(folder, "odd", provenance=ORIGIN | {"precision": 32})
 
 
 def test_a_package_that_is_not_installed_has_no_version():

@@ -56,7 +56,6 @@ def run(args: argparse.Namespace) -> int:
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
                         progress=progress,
-                        say=_say,
                     )
             except Claimed:
                 elsewhere.append(unit.name)
@@ -188,10 +187,6 @@ def _one_device_a_core() -> None:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError as error:  # Somebody has used JAX in this process before.
         print(f"igr: the devices stay as they are: {error}", file=sys.stderr)
-
-
-def _say(text: str) -> None:
-    print(f"igr: {text}", file=sys.stderr, flush=True)
 
 
 def _count(unit: Any) -> int:

@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    profile: dict[str, Any] = {"metavar": "NAME", "help": "digits (the default), cpu or paper"}
+    profile: dict[str, Any] = {"metavar": "NAME", "help": "digits (the default), cpu, gpu or paper"}
     found = command(
         "list",
         "experiments, profiles, units, what they cost, what is missing",

@@ -71,6 +71,8 @@ class Arm:
     """Where λ_max and the effect of noise are measured."""
     num_matvecs: int = 4
     noise_draws: int = 100
+    slope_sigmas: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)
+    """Standard deviations of the multiplicative noise after which the slope is measured."""
     slope_draws: int = 3
 
     def __post_init__(self) -> None:
@@ -122,7 +124,7 @@ def _check_varied(arm: Arm) -> None:
     one_of("model", arm.model, ("mlp", "resnet18"))
     one_of("stem", arm.stem, ("imagenet", "cifar"))
     several = ("widths", "learning_rates", "mus", "batch_sizes", "points")
-    for name in (*several, "num_seeds", "seeds_per_unit", "levels"):
+    for name in (*several, "num_seeds", "seeds_per_unit", "levels", "slope_sigmas"):
         if not isinstance(getattr(arm, name), tuple):
             raise TypeError(f"{name} must be a tuple, got {getattr(arm, name)!r}")
     for name in several:
@@ -178,6 +180,8 @@ def _check_lengths(arm: Arm) -> None:
     _check_number("physical_time", arm.physical_time, positive=True)
     for level in arm.levels:
         _check_number("levels", level, positive=True)
+    for sigma in arm.slope_sigmas:
+        _check_number("slope_sigmas", sigma, positive=False)
     if list(arm.levels) != sorted(set(arm.levels), reverse=True):
         raise ValueError(f"levels must fall, got {arm.levels}")
     if arm.min_steps > arm.max_steps:

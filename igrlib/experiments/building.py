@@ -64,6 +64,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         points=arm.points,
         num_matvecs=arm.num_matvecs,
         noise_draws=arm.noise_draws,
+        slope_sigmas=arm.slope_sigmas,
         slope_draws=arm.slope_draws,
     )
     return Sweep(ensemble, splits, schedule_of(arm), closeup)

@@ -17,7 +17,7 @@ from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
 from igrlib.experiments.claim import claimed
 from igrlib.experiments.folder import Folder
-from igrlib.experiments.layouts import chosen_layout
+from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.units import Unit, units_of
 from igrlib.training.members import Layout
 
@@ -39,28 +39,25 @@ def run_unit(
     every: float = 300.0,
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Unit, int, int, str], None] = lambda unit, done, total, what: None,
-    say: Callable[[str], object] = lambda text: None,
 ) -> Path:
     """Train and measure a unit, write its shard and say where; a unit that is done stays.
 
-    Where `layout` is None it is chosen, by trial where it is not known which is best; `say` hears
-    of that. `every` is the number of seconds between two checkpoints; `progress(unit, done, total,
-    what)` hears of steps of single models. Raises `igrlib.experiments.sweep.Stopped` when
-    `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint that cannot be gone on
-    from, `igrlib.experiments.claim.Claimed` where another process runs it, `MemoryError` where it
-    fits in no layout, and `OSError` naming the file that cannot be written.
+    `layout` is `layout_of(unit)` where it is None. `every` is the number of seconds between two
+    checkpoints; `progress(unit, done, total, what)` hears of steps of single models. Raises
+    `igrlib.experiments.sweep.Stopped` when `asked_to_stop`, its checkpoint written, `RecordError`
+    for a checkpoint that cannot be gone on from, `igrlib.experiments.claim.Claimed` where another
+    process runs it, and `OSError` naming the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
     with claimed(waiting.with_name(f".{unit.name}.lock"), unit.name):
         # Another process may have finished it since it was found to be missing.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
-            tried: dict[str, float | None] = {}
-            if layout is None:
-                layout, tried = chosen_layout(unit, dataset, waiting.parent, say=say)
+            layout = layout or layout_of(unit)
             sweep = build(unit, dataset, layout)
             provenance = records.provenance()
             laid = {"devices": layout.mesh.size, "group": layout.group, "loop": layout.loop}
+            laid |= {"chunk": layout.chunk} if layout.chunk > 1 else {}
             arrays = sweep.run(
                 checkpoint=waiting,
                 identity={
@@ -70,6 +67,8 @@ def run_unit(
                     "device": provenance["device"],
                     "cores": provenance["cpus"],
                     "layout": laid,
+                    "precision": provenance["precision"],
+                    "xla_flags": provenance["xla_flags"],
                 },
                 every=every,
                 asked_to_stop=asked_to_stop,
@@ -80,8 +79,12 @@ def run_unit(
                 "profile": folder.profile,
                 "unit": unit.name,
                 "dataset": _told(dataset),
-                "config": {"model": _told_model(unit.arm), "loss": "cross entropy"},
-                "unit_config": unit.config() | laid | ({"layout_seconds": tried} if tried else {}),
+                "config": {
+                    "model": _told_model(unit.arm),
+                    "num_params": sweep.num_params,
+                    "loss": "cross entropy",
+                },
+                "unit_config": unit.config() | laid,
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,

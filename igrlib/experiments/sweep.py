@@ -89,6 +89,11 @@ class Sweep:
         """Steps of single models in the whole sweep."""
         return sum(self.ensemble.members.stops)
 
+    @property
+    def num_params(self) -> int:
+        """The number m of parameters of each model."""
+        return sum(a.size // len(a) for a in jax.tree.leaves(self.state.params))
+
     def _strides(self) -> Iterator[tuple[int, str]]:
         """Do the work piece by piece; between two pieces everything is in `self`."""
         stops = self.ensemble.members.stops

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Integer, Num
 
 from igrlib._checks import check_integer
@@ -91,7 +90,21 @@ def mean_cross_entropy(
     outputs: Float[Array, "n classes"], labels: Integer[Array, " n"]
 ) -> Float[Array, ""]:
     """The mean cross entropy in nats of logits."""
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs, labels))
+    return jnp.mean(_cross_entropies(outputs, labels))
+
+
+def _cross_entropies(
+    outputs: Float[Array, "n classes"], labels: Integer[Array, " n"]
+) -> Float[Array, " n"]:
+    """The cross entropy of each example, NaN for a label that is no class.
+
+    Labels are compared with all classes, not looked up: the gradient of a look-up is a scatter,
+    which a GPU does one element after the other where it has to be deterministic.
+    """
+    classes = jnp.arange(outputs.shape[-1])[None]
+    own = jnp.sum(jnp.where(labels[:, None] == classes, outputs, 0), axis=-1)
+    known = (labels >= 0) & (labels < classes.size)
+    return jnp.where(known, jax.nn.logsumexp(outputs, axis=-1) - own, jnp.nan)
 
 
 def scores(
@@ -150,7 +163,7 @@ def mean_squared_batch_gradient(
 def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
     """The sums over examples of the losses and of the right answers."""
     outputs = logits(params, x)
-    losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
+    losses = _cross_entropies(outputs, y)
     return jnp.sum(losses), jnp.sum(jnp.argmax(outputs, -1) == y).astype(losses.dtype)
 
 

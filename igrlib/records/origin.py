@@ -1,8 +1,10 @@
 """Which versions, device and commit a run was made with, and nothing about whose machine it was."""
 
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 __all__ = ["commit", "provenance"]
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+_HASH = re.compile("[0-9a-f]{40}")
 
 
 def provenance() -> dict[str, Any]:
@@ -18,8 +21,11 @@ def provenance() -> dict[str, Any]:
     `versions` maps python, igrlib, jax, jaxlib, flax, optax and numpy to strings, None for one
     that is not installed; `device` holds `kind`, `platform` and `count` as JAX sees them; `cpus`
     is the number of cores this process may use; `commit` holds `hash` and `dirty` (whether
-    igrlib's own files differ from that commit), or is None outside a repository of igrlib. There
-    is no host name, user name or path in it.
+    igrlib's own files differ from that commit), or is None outside a repository of igrlib where
+    the variable `IGR_COMMIT` does not hold that object. `precision` is JAX's for matrix products
+    ("default" where none is set), `xla_flags` lists the flags that the compiler was given, those
+    with a path left out. There is no host name, user name or path in it. Raises `ValueError` for
+    an `IGR_COMMIT` that is something else.
     """
     import jax
 
@@ -37,7 +43,9 @@ def provenance() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
-        "commit": commit(Path(__file__).parents[1]),
+        "commit": commit(Path(__file__).parents[1]) or _told_commit(),
+        "precision": jax.config.jax_default_matmul_precision or "default",
+        "xla_flags": [f for f in sorted(os.environ.get("XLA_FLAGS", "").split()) if "/" not in f],
     }
 
 
@@ -51,6 +59,24 @@ def commit(package: Path) -> dict[str, Any] | None:
     if revision is None or changes is None:
         return None
     return {"hash": revision, "dirty": changes != ""}
+
+
+def _told_commit() -> dict[str, Any] | None:
+    """What the variable IGR_COMMIT says, for a copy of igrlib without its repository."""
+    text = os.environ.get("IGR_COMMIT", "")
+    if not text:
+        return None
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    match told:
+        case {"hash": str(revision), "dirty": bool(dirty)} if _HASH.fullmatch(revision):
+            return {"hash": revision, "dirty": dirty}
+    raise ValueError(
+        'IGR_COMMIT must be {"hash": "40 hexadecimal digits", "dirty": true or false}, '
+        f"got {text!r}"
+    )
 
 
 def _version(package: str) -> str | None:

@@ -29,6 +29,8 @@ _PROVENANCE = {
     "cpus": (int, type(None)),
     "commit": (dict, type(None)),
 }
+_SINCE = {"precision": str, "xla_flags": list}
+"""Parts of the provenance that older shards do not have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 # An absolute path, at the start of a text or after a blank, a quote or the like.
 _PATH = re.compile(r"""(?:^|[\s'"`=<>(:,;\[])(?:/\w|~[/\\]|[A-Za-z]:[/\\](?!/)|\\\\\w|file:/)""")
@@ -63,7 +65,9 @@ def checked_meta(unit: str, meta: Mapping[str, Any]) -> dict[str, Any]:
         _check_kind(f"meta['seeds'][{i}]", seed, int)
     if checked["seconds"] < 0:
         raise ValueError(f"meta['seconds'] must be at least 0, got {checked['seconds']}")
-    _check_keys("meta['provenance']", checked["provenance"], _PROVENANCE)
+    origin = checked["provenance"]
+    newer = {key: kind for key, kind in _SINCE.items() if key in origin}
+    _check_keys("meta['provenance']", origin, _PROVENANCE | newer)
     for i, entry in enumerate(checked["diverged"]):
         _check_keys(f"meta['diverged'][{i}]", entry, _DIVERGED)
         for key, count in entry.items():

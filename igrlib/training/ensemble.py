@@ -172,6 +172,13 @@ class Ensemble:
         """The models of a block, laid over the devices."""
         if np.array_equal(block, np.arange(self.padded)):
             return models
+        if self.layout.mesh.size == 1:
+            return _take(models, block)
         # By way of the host: a gather across devices is a collective operation, and those of
         # several programs can wait for each other for ever on a CPU with few threads.
         return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], models))
+
+
+@jax.jit
+def _take(models: PyTree, block: Array) -> PyTree:
+    return jax.tree.map(lambda a: a[block], models)

@@ -104,17 +104,20 @@ class Layout:
 
     mesh: one-dimensional; group: how many models a device batches together (`jax.vmap`), 1 where
     one model fills the device; loop: whether the steps of a call sit inside the program, which the
-    CPU does badly with convolutions.
+    CPU does badly with convolutions; chunk: steps in an inner loop whose length the compiler knows,
+    which a GPU can launch as a whole. Past the last step of a call a chunk goes on without effect.
     """
 
     mesh: Mesh
     group: int = 1
     loop: bool = True
+    chunk: int = 1
 
     def __post_init__(self) -> None:
         if len(self.mesh.axis_names) != 1:
             raise ValueError(f"mesh must have one axis, got {self.mesh.axis_names}")
         check_integer("group", self.group, low=1)
+        check_integer("chunk", self.chunk, low=1)
 
     @property
     def block(self) -> int:

@@ -66,7 +66,14 @@ def compiled_steps(
     ends: list[int] = np.reshape(stops, blocks).max(axis=(0, 2)).tolist()
     penalised: list[bool] = np.greater(np.reshape(mus, blocks).max(axis=(0, 2)), 0).tolist()
 
-    def step(one: Callable[..., Any], t: Array, state: State, given: Given, epoch: Epoch) -> State:
+    def step(
+        one: Callable[..., Any],
+        t: Array,
+        state: State,
+        given: Given,
+        epoch: Epoch,
+        end: Array | None = None,
+    ) -> State:
         if full:
             x, y = epoch.images, epoch.labels
         else:
@@ -74,6 +81,8 @@ def compiled_steps(
             at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
             x, y = (a[at(given.order)] for a in (epoch.images, epoch.labels))
         active = (t < given.stops) & (state.diverged < 0)
+        if end is not None:
+            active &= t < end
         params, stats, finite = one(state.params, state.stats, active, given.rates, given.mus, x, y)
         return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
 
@@ -83,7 +92,18 @@ def compiled_steps(
         def steps(group: tuple[State, Given]) -> State:
             state, given = group
             end = jnp.minimum(last, jnp.max(given.stops))
-            return jax.lax.fori_loop(first, end, lambda t, s: step(one, t, s, given, epoch), state)
+            if layout.chunk == 1:
+                return jax.lax.fori_loop(
+                    first, end, lambda t, s: step(one, t, s, given, epoch), state
+                )
+
+            def chunk(k: Array, state: State) -> State:
+                begin = first + k * layout.chunk
+                return jax.lax.fori_loop(
+                    0, layout.chunk, lambda i, s: step(one, begin + i, s, given, epoch, end), state
+                )
+
+            return jax.lax.fori_loop(0, -((first - end) // layout.chunk), chunk, state)
 
         split = (num_groups, layout.group)
         groups = jax.tree.map(lambda a: a.reshape(*split, *a.shape[1:]), (state, given))

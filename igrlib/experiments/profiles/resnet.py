@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
 
-__all__ = ["CIFAR", "PUBLISHED", "RESNET_SWEEP"]
+__all__ = ["CIFAR", "PUBLISHED", "QUARTER", "RESNET_SWEEP"]
 
 CIFAR = Arm(
     "sgd",
@@ -42,19 +42,30 @@ PUBLISHED = replace(
     # 88 whole batches, and what is left of the 50,000 images.
     num_train=45_056,
     num_validation=4_944,
-    # Of the paper's 40,000 as many as should fit into 24 minutes of one GPU; the time is an
-    # estimate until it is recorded.
-    min_steps=16_000,
-    max_steps=16_000,
-    score_every=176,
+    min_steps=40_000,
+    max_steps=40_000,
+    score_every=440,
     num_gradients=10,
     first_gradient=100,
-    gradient_every=4_000,
+    gradient_every=5_000,
     levels=(1.0, 1e-1, 1e-2),
     points=("validation",),
     noise_draws=20,
+    slope_draws=1,
 )
-"""The published width, measured as closely as an MLP."""
+"""The published width and the paper's number of steps, measured as closely as an MLP."""
+
+QUARTER = replace(
+    PUBLISHED,
+    min_steps=10_000,
+    max_steps=10_000,
+    score_every=176,
+    gradient_every=None,
+    num_gradients=12,
+    levels=(1.0, 1e-1),
+)
+"""A quarter of the paper's steps, so that learning rates and penalties fit into half an hour of one
+GPU together."""
 
 RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
     "digits": (
@@ -82,6 +93,7 @@ RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
     ),
     "cpu": (CIFAR,),
+    "gpu": (QUARTER,),
     "paper": (PUBLISHED,),
 }
 """The arms of `resnet-sweep` by profile."""
