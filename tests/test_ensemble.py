@@ -181,7 +181,7 @@ def test_groups_and_single_steps_give_the_same_to_rounding(batched):
 
 @pytest.mark.parametrize(("group", "chunk"), [(1, 3), (3, 4), (3, 64)])
 def test_chunks_of_steps_end_where_single_steps_end(group, chunk):
-    """Calls end within a chunk, models too, and an epoch of four steps is no whole number of any."""
+    """Calls and models end within a chunk, and four steps of an epoch are no whole number of it."""
     one, other = ensemble(group=group), ensemble(group=group, chunk=chunk)
     states = [built.init() for built in (one, other)]
     for first, last in ((0, 1), (1, 7), (7, 7), (7, 50)):

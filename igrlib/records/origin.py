@@ -44,7 +44,8 @@ def provenance() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "commit": commit(Path(__file__).parents[1]) or _told_commit(),
-        "precision": jax.config.jax_default_matmul_precision or "default",
+        "precision": jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+        or "default",
         "xla_flags": [f for f in sorted(os.environ.get("XLA_FLAGS", "").split()) if "/" not in f],
     }
 
