@@ -26,6 +26,7 @@ from igrlib._checks import (
     check_params,
     checked_field,
     is_traced,
+    real_array,
 )
 from igrlib._programs import Program, traced
 from igrlib._trees import add_scaled
@@ -144,11 +145,13 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     """The slope of log(error) against log(step size), fitted by least squares.
 
     `step_sizes` and `errors` are one-dimensional, of one length ≥ 2, positive and finite, with
-    at least two different step sizes; else `ValueError`.
+    at least two different step sizes; else `ValueError`. What holds no real numbers raises
+    `TypeError`.
 
     Source: chapter 1.
     """
-    h, e = (np.asarray(values, dtype=np.float64) for values in (step_sizes, errors))
+    h = np.asarray(real_array("step_sizes", step_sizes), np.float64)
+    e = np.asarray(real_array("errors", errors), np.float64)
     if h.ndim != 1 or h.shape != e.shape or h.size < 2:
         raise ValueError(
             "step_sizes and errors must be one-dimensional, of one length of 2 or more, "

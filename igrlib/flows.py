@@ -21,6 +21,7 @@ from igrlib._checks import (
     checked_field,
     checked_loss,
     is_traced,
+    real_array,
 )
 from igrlib._programs import Program, traced
 from igrlib._trees import add_scaled, transform_of_gradient
@@ -110,6 +111,7 @@ def flow(
     """
     checked = checked_field(field)
     params = check_params(params)
+    times = real_array("times", times)
     max_steps = check_integer("max_steps", max_steps, low=1)
     # Mixed precisions are solved in the widest of them.
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))

@@ -56,7 +56,8 @@ def largest_hessian_eigenvalue(
         # Lanczos' method divides by the length of its start, which is 0 at a flat point.
         start = jax.tree.map(lambda g: g + jnp.finfo(g.dtype).tiny ** 0.5, start)
         lanczos = decomp.tridiag_sym(num_matvecs, custom_vjp=False)(product, start)
-        return jnp.max(jnp.linalg.eigvalsh(_orthonormal_part(lanczos.Q_tall, lanczos.J_small)))
+        matrix = _orthonormal_part(lanczos.Q_tall, jnp.asarray(lanczos.J_small))
+        return jnp.max(jnp.linalg.eigvalsh(matrix))
 
 
 def _orthonormal_part(vectors: PyTree, matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
