@@ -26,6 +26,7 @@ def check_callable(name: str, function: object) -> None:
 
 def check_params(params: PyTree, name: str = "params") -> PyTree:
     """The same pytree with every leaf a floating-point JAX array."""
+    params = jax.tree.map(native, params)
     for path, leaf in jax.tree.leaves_with_path(params):
         where = f"{name}{jax.tree_util.keystr(path)}"
         _, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
@@ -49,6 +50,40 @@ def check_finite(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")
     if not is_traced(value) and not np.isfinite(np.asarray(value, np.float64)):
         raise ValueError(f"{name} must be finite, got {value}")
+
+
+def wide_number(name: str, value: Any) -> Any:
+    """A finite real scalar in which products neither wrap around nor overflow early.
+
+    Integers and half precision become floating-point, float32 or wider; the rest stays as it is.
+    """
+    check_finite(name, value)
+    dtype = jnp.result_type(value)
+    if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32:
+        return value
+    if isinstance(value, Array):
+        return jnp.asarray(value, jnp.promote_types(dtype, jnp.float32))
+    return float(value)
+
+
+def real_array(name: str, value: Any) -> Any:
+    """An array of real numbers in this machine's byte order; a list of them becomes one."""
+    wanted = f"{name} must be an array of real numbers"
+    if not isinstance(value, Array):
+        try:
+            value = native(np.asarray(value))
+        except ValueError as error:
+            raise TypeError(f"{wanted}, got {_kind(value)}") from error
+    if not (jnp.issubdtype(value.dtype, np.floating) or jnp.issubdtype(value.dtype, np.integer)):
+        raise TypeError(f"{wanted}, got {_kind(value)} of dtype {value.dtype}")
+    return value
+
+
+def native(value: Any) -> Any:
+    """`value`, in this machine's byte order if it is a NumPy array: JAX takes no other."""
+    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.isnative:
+        return value.astype(value.dtype.newbyteorder("="))
+    return value
 
 
 def check_positive(name: str, value: Any) -> None:

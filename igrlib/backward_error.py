@@ -26,7 +26,9 @@ from igrlib._checks import (
     check_params,
     checked_field,
     is_traced,
+    real_array,
 )
+from igrlib._programs import Program, traced
 from igrlib._trees import add_scaled
 from igrlib._typing import PyTree, Scalar
 
@@ -49,7 +51,9 @@ def euler_corrections(
     `field(params, *args, **kwargs)` is any smooth vector field, a gradient or not; the returned
     function takes the same arguments. `order` is from 0 to 5. Only directional derivatives of
     `field` are taken, so the cost is linear in the number of parameters, and it works wherever
-    `jax.jvp` of `field` does. Raises `TypeError` or `ValueError` for another order, for
+    `jax.jvp` of `field` does. Each call traces `field` anew and so sees what captured arrays,
+    globals and attributes hold now; new values in arrays of the same shape, arguments or captured,
+    compile nothing. Raises `TypeError` or `ValueError` for another order, for
     parameters that are not floating-point or hold nothing, and for a field whose values are
     not like its argument.
 
@@ -69,15 +73,14 @@ def euler_corrections(
             for level in range(order + 1)
         )
 
-    compiled = eqx.filter_jit(expand)
-
     def corrections(params: PyTree, *args: Any, **kwargs: Any) -> tuple[PyTree, ...]:
         params = check_params(params)
         try:
-            return compiled(params, args, kwargs, unroll=False)
+            program = traced(lambda p: expand(p, args, kwargs, unroll=False), params)
         except _NOT_TRACEABLE:
             # The field branches on the values it sees: no compiling, a derivative at a time.
             return expand(params, args, kwargs, unroll=True)
+        return _run(program, params)
 
     return corrections
 
@@ -142,11 +145,13 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     """The slope of log(error) against log(step size), fitted by least squares.
 
     `step_sizes` and `errors` are one-dimensional, of one length ≥ 2, positive and finite, with
-    at least two different step sizes; else `ValueError`.
+    at least two different step sizes; else `ValueError`. What holds no real numbers raises
+    `TypeError`.
 
     Source: chapter 1.
     """
-    h, e = (np.asarray(values, dtype=np.float64) for values in (step_sizes, errors))
+    h = np.asarray(real_array("step_sizes", step_sizes), np.float64)
+    e = np.asarray(real_array("errors", errors), np.float64)
     if h.ndim != 1 or h.shape != e.shape or h.size < 2:
         raise ValueError(
             "step_sizes and errors must be one-dimensional, of one length of 2 or more, "
@@ -158,6 +163,11 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     if np.ptp(h) == 0:
         raise ValueError(f"step_sizes must differ, got {h}")
     return float(np.polynomial.Polynomial.fit(np.log(h), np.log(e), 1).convert().coef[1])
+
+
+@eqx.filter_jit
+def _run(program: Program, params: PyTree) -> Any:
+    return program(params)
 
 
 def _log_weights(num_steps: int) -> Float[np.ndarray, "num_steps"]:

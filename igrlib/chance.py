@@ -7,13 +7,14 @@ Source: Figure 2a, eqs. (3) and (4); chapter 7, *MNIST*.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from igrlib._checks import check_integer
 from igrlib.blocks import Blocks
-from igrlib.verdicts.trends import doubled_midranks
 
 __all__ = ["Correlation", "rate_with_regularizer"]
 
@@ -62,4 +63,5 @@ def rate_with_regularizer(
 
 
 def _spearman(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:
-    return float(np.corrcoef(doubled_midranks(one), doubled_midranks(other))[0, 1])
+    found: Any = stats.spearmanr(one, other)
+    return float(found.statistic)

@@ -21,7 +21,9 @@ from igrlib._checks import (
     checked_field,
     checked_loss,
     is_traced,
+    real_array,
 )
+from igrlib._programs import Program, traced
 from igrlib._trees import add_scaled, transform_of_gradient
 from igrlib._typing import PyTree, Scalar
 
@@ -64,11 +66,12 @@ def gradient_descent(
 ) -> Trajectory:
     """The iterates θ_{n+1} = θ_n − h∇E(θ_n) of full-batch gradient descent.
 
-    Saves steps 0, `save_every`, 2·`save_every`, … and the last. Calls with the same `loss`
-    object compile once for each `num_steps` and `save_every`. A run that diverges is no error:
-    its trajectory holds what it reached. Raises `TypeError` or `ValueError` unless
-    `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and `save_every` ≥ 1 are integers, `params`
-    are floating-point and `loss` returns a scalar.
+    Saves steps 0, `save_every`, 2·`save_every`, … and the last. Each call traces `loss` anew and
+    so sees what captured arrays, globals and attributes hold now. A program compiles once for each
+    `num_steps` and `save_every`; new values in captured arrays of the same shape compile nothing. A
+    run that diverges is no error: its trajectory holds what it reached. Raises `TypeError` or
+    `ValueError` unless `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and `save_every` ≥ 1 are
+    integers, `params` are floating-point and `loss` returns a scalar.
 
     Source: eq. (1); chapter 2.
     """
@@ -77,8 +80,10 @@ def gradient_descent(
     num_steps = check_integer("num_steps", num_steps, low=0)
     save_every = check_integer("save_every", save_every, low=1)
     params = check_params(params)
+    value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux=False))
+    program = traced(value_and_grad, params, learning_rate)
     iterates, losses = _descend(
-        loss, params, jnp.asarray(learning_rate, float), num_steps, save_every
+        program, params, jnp.asarray(learning_rate, float), num_steps, save_every
     )
     return Trajectory(jnp.asarray(_saved_steps(num_steps, save_every)), iterates, losses)
 
@@ -96,18 +101,22 @@ def flow(
 
     Returns a pytree like `params` with a leading axis over `times`, which increase strictly.
     The solver is diffrax's `Dopri8`, stepping onto every time. Tolerances default to 1e-10 and
-    1e-13 in float64, 1e-5 and 1e-7 below. Raises `ValueError` for bad times, tolerances or a
-    field whose values are not like `params`, and `RuntimeError` where the solution leaves the
-    finite numbers or needs more than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the
-    message is the same, and JAX chooses the type of the error.)
+    1e-13 in float64, 1e-5 and 1e-7 below. Each call traces `field` anew, as `gradient_descent`
+    does its loss. Raises `ValueError` for bad times, tolerances or a field whose values are not
+    like `params`, and `RuntimeError` where the solution leaves the finite numbers or needs more
+    than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the message is the same, and JAX
+    chooses the type of the error.)
 
     Source: eq. (5), Theorem 3.1; chapter 2.
     """
     checked = checked_field(field)
     params = check_params(params)
+    times = real_array("times", times)
     max_steps = check_integer("max_steps", max_steps, low=1)
-    jax.eval_shape(checked, params)
+    # Mixed precisions are solved in the widest of them.
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+    wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
+    program = traced(checked, wide, params, times, rtol, atol)
     times = jnp.asarray(times, dtype)
     _check_times(times)
     single = dtype != jnp.float64
@@ -115,7 +124,7 @@ def flow(
     atol = (1e-7 if single else 1e-13) if atol is None else atol
     check_positive("rtol", rtol)
     check_positive("atol", atol)
-    solution, finite = _solve(field, params, times, rtol, atol, max_steps)
+    solution, finite = _solve(program, params, times, rtol, atol, max_steps)
     failure = (
         f"flow left the finite numbers or needed more than max_steps={max_steps} steps; "
         "if the solution does not blow up there, raise max_steps, or rtol and atol"
@@ -130,17 +139,15 @@ def flow(
 
 @eqx.filter_jit
 def _descend(
-    loss: Callable[[PyTree], Any],
+    value_and_grad: Program,
     params: PyTree,
     learning_rate: Scalar,
     num_steps: int,
     save_every: int,
 ) -> tuple[PyTree, Array]:
-    checked = checked_loss(loss, has_aux=False)
-
     def advance(theta: PyTree, steps: int) -> PyTree:
         def step(_: Any, theta: PyTree) -> PyTree:
-            return add_scaled(theta, -learning_rate, jax.grad(checked)(theta))
+            return add_scaled(theta, -learning_rate, value_and_grad(theta)[1])
 
         return jax.lax.fori_loop(0, steps, step, theta)
 
@@ -153,7 +160,7 @@ def _descend(
     iterates = jax.tree.map(
         lambda early, *late: jnp.concatenate([early, jnp.stack(late)]), saved, *tail
     )
-    return iterates, jax.lax.map(checked, iterates)
+    return iterates, jax.lax.map(lambda theta: value_and_grad(theta)[0], iterates)
 
 
 def _saved_steps(num_steps: int, save_every: int) -> Int[np.ndarray, "saved"]:
@@ -171,7 +178,7 @@ def _check_times(times: Array) -> None:
 
 @eqx.filter_jit
 def _solve(
-    field: Callable[[PyTree], PyTree],
+    field: Program,
     params: PyTree,
     times: Float[Array, "saved"],
     rtol: Scalar,
@@ -180,12 +187,13 @@ def _solve(
 ) -> tuple[PyTree, Bool[Array, "saved"]]:
     """The solution, and at which times it was reached with finite numbers."""
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, theta, args: checked_field(field)(theta)),
+        diffrax.ODETerm(lambda t, theta, field: field(theta)),
         diffrax.Dopri8(),
         times[0],
         times[-1],
         None,
-        params,
+        jax.tree.map(lambda leaf: leaf.astype(times.dtype), params),
+        field,
         saveat=diffrax.SaveAt(ts=times),
         # Interpolated values are a thousand times less accurate than the steps themselves.
         stepsize_controller=diffrax.ClipStepSizeController(
@@ -194,7 +202,6 @@ def _solve(
         max_steps=max_steps,
         throw=False,
     ).ys
-    # Mixed precisions are solved in the widest of them.
     solution = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), solution, params)
     finite = [
         jnp.isfinite(leaf).reshape(times.size, -1).all(1) for leaf in jax.tree.leaves(solution)

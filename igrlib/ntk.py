@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from igrlib._checks import check_finite, check_params, checked_loss, checked_model
+from igrlib._checks import check_finite, check_params, checked_loss, checked_model, real_array
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree, Scalar
 
@@ -52,16 +52,17 @@ def ntk_quadratic_form(
 ) -> Float[Array, ""]:
     """Σ_ij ε_iᵀ K(x_i, x_j) ε_j = ‖Σ_i ∇f(x_i) ε_i‖², without the kernel, in one backward pass.
 
-    `errors` has the shape of `model(params, inputs)`, (n,) or (n, c); another raises
-    `ValueError`. Other errors are as in `ntk`.
+    `errors` are real and have the shape of `model(params, inputs)`, (n,) or (n, c); else
+    `TypeError` or `ValueError`. Other errors are as in `ntk`.
 
     Source: Proposition A.11, eq. (A.21); chapter 5.
     """
     checked = checked_model(model)
     outputs, pullback = jax.vjp(lambda theta: checked(theta, inputs), check_params(params))
-    if jnp.shape(errors) != outputs.shape:
+    errors = real_array("errors", errors)
+    if errors.shape != outputs.shape:
         raise ValueError(
-            f"errors must have the shape of the outputs, {outputs.shape}, got {jnp.shape(errors)}"
+            f"errors must have the shape of the outputs, {outputs.shape}, got {errors.shape}"
         )
     (cotangent,) = pullback(jnp.asarray(errors, outputs.dtype))
     return squared_norm(cotangent)

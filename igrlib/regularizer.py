@@ -16,6 +16,8 @@ from igrlib._checks import (
     check_params,
     check_positive,
     checked_loss,
+    is_traced,
+    wide_number,
 )
 from igrlib._trees import add_scaled, squared_norm, transform_of_gradient
 from igrlib._typing import PyTree, Scalar
@@ -51,7 +53,8 @@ def implicit_gradient_regularizer(
 
     `loss(params, *args, **kwargs)` returns a scalar E, or `(E, aux)` with `has_aux`. The
     returned function takes the same arguments and returns R_IG as a scalar ≥ 0, float32 or
-    wider, or `(R_IG, aux)`.
+    wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19 and loses digits, then
+    is 0, below 1e-19; so it is wherever igrlib squares a gradient.
 
     Raises `TypeError` for parameters that are not floating-point, `ValueError` for an empty
     pytree or a loss that is not a scalar.
@@ -60,7 +63,7 @@ def implicit_gradient_regularizer(
     """
 
     def mean_square(_: Array, gradient: PyTree) -> Float[Array, ""]:
-        return squared_norm(gradient) / num_params(gradient)
+        return squared_norm(gradient) / float(num_params(gradient))
 
     return transform_of_gradient(loss, has_aux, mean_square)
 
@@ -74,8 +77,9 @@ def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
 
     Source: eq. (3); chapter 2.
     """
-    check_finite("learning_rate", learning_rate)
-    return learning_rate * check_integer("num_params", num_params, low=1) / 4
+    learning_rate = wide_number("learning_rate", learning_rate)
+    # As a float: JAX takes a Python integer for one of 32 bits.
+    return learning_rate * float(check_integer("num_params", num_params, low=1)) / 4
 
 
 def modified_loss(
@@ -88,7 +92,7 @@ def modified_loss(
 
     Source: eq. (2), Theorem 3.1; chapter 2.
     """
-    check_finite("learning_rate", learning_rate)
+    learning_rate = wide_number("learning_rate", learning_rate)
     return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux)
 
 
@@ -116,7 +120,7 @@ def gradient_regularized_loss(
     def penalised(value: Array, gradient: PyTree) -> Float[Array, ""]:
         penalty = squared_norm(gradient)
         if normalization == "mean":
-            penalty = penalty / num_params(gradient)
+            penalty = penalty / float(num_params(gradient))
         return value + jnp.asarray(mu, penalty.dtype) * penalty
 
     return transform_of_gradient(loss, has_aux, penalised)
@@ -132,36 +136,40 @@ def gradient_regularized_value_and_grad(
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, in the place of `jax.value_and_grad(loss)`.
 
-    The product of the Hessian ∇²E with the gradient is had by
+    The product of the Hessian ∇²E with the gradient is taken in one of three ways:
 
     - "forward_over_reverse": the derivative of the gradient along itself;
     - "reverse_over_reverse": the gradient of E_μ, as `jax.grad` takes it;
     - "finite_difference": two gradients a `distance` apart in θ, along the gradient. By default
-      √ε(1 + ‖θ‖), ε that of float32 or wider: half of the digits are right where ∇E is smooth, and
-      across a kink it is the average slope between the two points and not a derivative. Half
-      precision has no digits to spare for it.
+      √ε(1 + ‖θ‖), with ε of the coarsest array: half of the digits are right where ∇E is smooth
+      over that distance, as it is for parameters of size about 1. Across a kink the product is the
+      average slope between the two points and not a derivative. Its error is that of ∇E over the
+      distance. Where rounding of θ changes the distance by a tenth, a term would be lost:
+      `ValueError`, or a gradient of NaN inside `jax.jit`. Half precision needs a distance.
 
     `mu` is a finite scalar, traced or concrete; `loss` is as in `implicit_gradient_regularizer`,
     with its errors, and must be differentiable twice. The returned function takes the arguments of
     `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`. `aux` is that of the first
     pass through the loss at θ: batch statistics that the loss updates are updated once.
 
-    Raises `ValueError` for another `method`, a `distance` that is not positive or not wanted, or a
-    finite difference in half precision without one.
+    Raises `ValueError` for another `method`, a `distance` that is not positive, too small or not
+    wanted, or a finite difference in half precision without one.
 
     Source: eq. (8); chapters 2 and 9.
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
-    check_finite("mu", mu)
+    mu = wide_number("mu", mu)
     if distance is not None:
         check_positive("distance", distance)
         if method != "finite_difference":
             raise ValueError(f'distance is for "finite_difference", got {distance} for {method!r}')
     value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
 
-    def along_itself(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Any, PyTree, PyTree]:
-        """What `loss` returns, its gradient, and the Hessian's product with that."""
+    def along_itself(
+        params: PyTree, *args: Any, **kwargs: Any
+    ) -> tuple[Any, PyTree, Scalar, PyTree]:
+        """What `loss` returns, its gradient g, and s and p with ∇²E·g = s·p."""
 
         def first(p: PyTree) -> tuple[PyTree, Any]:
             out, gradient = value_and_grad(p, *args, **kwargs)
@@ -169,28 +177,43 @@ def gradient_regularized_value_and_grad(
 
         if method == "forward_over_reverse":
             gradient, push, out = jax.linearize(first, params, has_aux=True)
-            return out, gradient, push(gradient)
-        _check_wide(params, distance)
+            if not _half(params):
+                return out, gradient, 1, push(gradient)
+            # A product of two large halves overflows, though μ may make it small.
+            length = jnp.sqrt(squared_norm(gradient))
+            length = jnp.where(length > 0, length, 1)
+            along = jax.tree.map(lambda g: (g / length).astype(g.dtype), gradient)
+            return out, gradient, length, push(along)
+        if distance is None and (half := _half(params)):
+            raise ValueError(
+                f'params must be float32 or wider for "finite_difference", got {half}; '
+                "take another method, or give a distance"
+            )
         gradient, out = first(params)
         length = jnp.sqrt(squared_norm(gradient))
         apart = distance
         if apart is None:
-            epsilon = jnp.finfo(length.dtype).eps
-            apart = jnp.sqrt(epsilon) * (1 + jnp.sqrt(squared_norm(params)))
+            epsilon = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(params))
+            apart = epsilon**0.5 * (1 + jnp.sqrt(squared_norm(params)))
         # At a critical point the gradient is 0, and so is the product, whatever it is divided by.
         scale = jnp.asarray(apart, length.dtype) / jnp.where(length > 0, length, 1)
-        further, _ = first(add_scaled(params, scale, gradient))
-        return out, gradient, jax.tree.map(lambda b, a: (b - a) / scale, further, gradient)
+        there = add_scaled(params, scale, gradient)
+        further, _ = first(there)
+        moved = jax.tree.map(lambda b, a: (b - a).astype(scale.dtype) / apart, there, params)
+        scale = _unless_lost(
+            scale, apart, moved, jax.tree.map(lambda g: g * scale / apart, gradient)
+        )
+        return out, gradient, 1, jax.tree.map(lambda b, a: (b - a) / scale, further, gradient)
 
     def computed(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Any, PyTree]:
         params = check_params(params)
         if method == "reverse_over_reverse":
             regularized = gradient_regularized_loss(loss, mu, has_aux=has_aux)
             return jax.value_and_grad(regularized, has_aux=has_aux)(params, *args, **kwargs)
-        out, gradient, product = along_itself(params, *args, **kwargs)
+        out, gradient, scale, product = along_itself(params, *args, **kwargs)
         penalty = squared_norm(gradient)
         penalty = jnp.asarray(mu, penalty.dtype) * penalty
-        full = add_scaled(gradient, 2 * mu, product)
+        full = add_scaled(gradient, 2 * mu * scale, product)
         if has_aux:
             value, aux = out
             return (value + penalty, aux), full
@@ -199,11 +222,19 @@ def gradient_regularized_value_and_grad(
     return computed
 
 
-def _check_wide(params: PyTree, distance: Scalar | None) -> None:
-    """A finite difference in half precision would round to 0, or to anything, unnoticed."""
-    for leaf in jax.tree.leaves(params):
-        if distance is None and jnp.finfo(leaf.dtype).bits < 32:
-            raise ValueError(
-                f'params must be float32 or wider for "finite_difference", got {leaf.dtype}; '
-                "take another method, or give a distance"
-            )
+def _half(params: PyTree) -> Any:
+    """The dtype of the first array in half precision, if there is one."""
+    return next((x.dtype for x in jax.tree.leaves(params) if jnp.finfo(x.dtype).bits < 32), None)
+
+
+def _unless_lost(scale: Array, distance: Scalar, moved: PyTree, wanted: PyTree) -> Array:
+    """`scale`; refused, or NaN, where rounding made of a unit vector `wanted` another, `moved`."""
+    lost = squared_norm(jax.tree.map(jnp.subtract, moved, wanted)) > 0.1**2
+    if is_traced(lost):
+        return jnp.where(lost, jnp.nan, scale)
+    if lost:
+        raise ValueError(
+            f"distance must be larger, got {float(distance):.3g}: rounding of params changes it by "
+            "a tenth or more; give a larger distance, or take another method"
+        )
+    return scale

@@ -333,21 +333,16 @@ def test_jit_vmap_and_grad():
     )
 
 
-def test_a_new_batch_of_the_same_shape_is_not_traced_again():
-    traces = []
-
+def test_a_new_batch_of_the_same_shape_compiles_nothing():
     def field(theta, batch):
-        traces.append(1)
         return -theta * batch.mean()
 
     corrections = ig.euler_corrections(field, 3)
     batches = [jnp.arange(4.0) + k for k in range(3)]
     theta = jnp.ones(3)
     corrections(theta, batches[0])
-    before = len(traces)
     with counted_compilations() as compilations:
         found = [corrections(theta, batch)[1] for batch in batches]
-    assert len(traces) == before
     assert compilations == []
     for k, correction in enumerate(found):
         np.testing.assert_allclose(correction, -((1.5 + k) ** 2) / 2, rtol=1e-14)

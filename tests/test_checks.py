@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import pytest
 from helpers import counted_compilations
@@ -438,3 +439,39 @@ def test_traced_values_are_taken_on_trust():
     assert np.isinf(found)
     found = jax.jit(lambda h: ig.field_from_iterates(jnp.eye(2), h))(0.0)
     assert np.isinf(found).all()
+
+
+# Arrays of numbers: lists are taken, and what holds no numbers is refused by name.
+NO_NUMBERS = [None, "abc", [1.0, "a"], [[1.0], [1.0, 2.0]], np.array([1j, 2]), [True, False]]
+ARRAYS = {
+    "times": lambda value: ig.flow(downhill, 1.0, value),
+    "step_sizes": lambda value: ig.convergence_order(value, [1.0, 2.0]),
+    "errors": lambda value: ig.convergence_order([1.0, 2.0], value),
+    "errors of the kernel": lambda value: ntk.ntk_quadratic_form(linear, THETA, INPUTS, value),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_what_holds_no_real_numbers(name, value):
+    with pytest.raises(TypeError, match=f"^{name.split()[0]} must be an array of real numbers"):
+        ARRAYS[name](value)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_lists_and_arrays_of_the_other_byte_order(name):
+    expected = ARRAYS[name](np.array([0.5, 0.75]))
+    for value in ([0.5, 0.75], np.array([0.5, 0.75], ">f8"), (0.5, 0.75)):
+        np.testing.assert_array_equal(ARRAYS[name](value), expected)
+
+
+@pytest.mark.parametrize("name", OF_PARAMS)
+def test_params_of_the_other_byte_order(name):
+    def leaves(params):
+        found = OF_PARAMS[name](params)
+        found = found.as_matrix() if isinstance(found, lx.AbstractLinearOperator) else found
+        return jax.tree.leaves(found)
+
+    theta = np.array([1.0, 2.0, 3.0])
+    for found, expected in zip(leaves(theta.astype(">f8")), leaves(theta), strict=True):
+        np.testing.assert_array_equal(found, expected)

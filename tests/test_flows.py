@@ -124,18 +124,13 @@ def quadratic(theta):
 
 
 def test_learning_rates_share_one_program():
-    traces = []
-
     def loss(theta):
-        traces.append(1)
         return ((theta - 1) ** 2).sum()
 
     start = jnp.zeros(2)
     ig.gradient_descent(loss, start, 0.1, 4)
-    before = len(traces)
     with counted_compilations() as compilations:
         runs = [ig.gradient_descent(loss, start, h, 4) for h in (0.2, 0.25, 0.3)]
-    assert len(traces) == before
     assert compilations == []
     for h, run in zip((0.2, 0.25, 0.3), runs, strict=True):
         np.testing.assert_allclose(run.params[-1], 1 - (1 - 2 * h) ** 4, rtol=1e-14)
@@ -281,10 +276,7 @@ def test_flow_has_a_gradient():
 
 
 def test_new_starts_and_times_compile_nothing():
-    traces = []
-
     def field(theta):
-        traces.append(1)
         return -theta
 
     starts, times = [jnp.array([1.0, k]) for k in range(3)], [np.array([0, k]) for k in (1.0, 2.0)]

@@ -174,6 +174,108 @@ def test_largest_eigenvalue_of_one_parameter(s, labels):
     np.testing.assert_allclose(found, p * (1 - p), rtol=1e-12)
 
 
+def linear(params, images):
+    return images @ params
+
+
+def softmax_hessian_numpy(params, images):
+    """Of the mean cross entropy of linear logits: the mean of xxᵀ ⊗ (diag q − qqᵀ)."""
+    x, outputs = np.asarray(images, np.float64), np.asarray(images, np.float64) @ params
+    q = np.exp(log_softmax_numpy(outputs))
+    inner = [np.diag(row) - np.outer(row, row) for row in q]
+    return np.mean([np.kron(np.outer(a, a), b) for a, b in zip(x, inner, strict=True)], axis=0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_an_exhausted_krylov_space_gives_the_largest_eigenvalue(dtype):
+    """One example, 3 classes: a Hessian of rank 2, and 10 products."""
+    found, wanted = [], []
+    compute = jax.jit(lambda *args: of.largest_hessian_eigenvalue(linear, *args))
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        images, params = rng.normal(size=(1, 4)).astype("f4"), rng.normal(size=(4, 3)).astype("f4")
+        label = jnp.asarray(rng.integers(0, 3, 1))
+        found.append(compute(jnp.asarray(params, dtype), jnp.asarray(images, dtype), label))
+        wanted.append(np.linalg.eigvalsh(softmax_hessian_numpy(params, images))[-1])
+    np.testing.assert_allclose(found, wanted, rtol=200 * float(jnp.finfo(dtype).eps))
+
+
+def test_more_products_than_parameters():
+    data = jnp.zeros((3, 1)), jnp.asarray([0, 0, 1])
+    found = largest_eigenvalue(10, model=quadratic_logits, params={"s": jnp.zeros(())}, data=data)
+    np.testing.assert_allclose(found, 0.25, rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_matvecs", [1, 2, 10])
+def test_a_hessian_of_zeros_has_eigenvalue_zero(num_matvecs):
+    """Images of zeros, and a network so confident that its losses underflow."""
+    params = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+    dark = jnp.zeros((2, 4), jnp.float32), jnp.asarray([0, 2])
+    sure = jnp.eye(2, 4, dtype=jnp.float32), jnp.asarray([0, 1])
+    certain = 1e4 * jnp.eye(4, 3, dtype=jnp.float32)
+    assert largest_eigenvalue(num_matvecs, model=linear, params=params, data=dark) == 0
+    assert largest_eigenvalue(num_matvecs, model=linear, params=certain, data=sure) == 0
+
+
+def test_the_largest_eigenvalue_is_the_algebraic_one():
+    """At s = (a, 0) logits (s_0·s_1, 0) have Hessian [[0, c], [c, a²/4]], c = ½ − y."""
+    model = lambda p, x: jnp.stack([p[0] * p[1] * x, 0 * x], axis=1)  # noqa: E731
+    hessian = np.array([[0, -0.5], [-0.5, 0.1**2 / 4]])
+    eigenvalues = np.linalg.eigvalsh(hessian)
+    assert eigenvalues[0] < -0.4
+    found = largest_eigenvalue(
+        2, model=model, params=jnp.array([0.1, 0.0]), data=(jnp.ones(1), jnp.array([0]))
+    )
+    np.testing.assert_allclose(found, eigenvalues[1], rtol=1e-12)
+
+
+def test_a_model_that_diverged_has_no_largest_eigenvalue():
+    nan = jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), PARAMS)
+    assert np.isnan(largest_eigenvalue(3, params=nan))
+
+
+OVER_SPLITS = {
+    "cross_entropy": lambda *split: of.cross_entropy(logits)(PARAMS, *split),
+    "scores": lambda *split: of.scores(logits, PARAMS, *split, block=5),
+    "measures": lambda *split: of.measures(logits, PARAMS, *split, block=5),
+    "largest_hessian_eigenvalue": lambda *split: of.largest_hessian_eigenvalue(
+        logits, PARAMS, *split, block=5
+    ),
+    "mean_squared_batch_gradient": lambda *split: of.mean_squared_batch_gradient(
+        logits, PARAMS, *split, batch_size=1
+    ),
+}
+BAD_SPLITS = {
+    "a label below 0": (23, np.where(LABELS == 2, -1, LABELS), ValueError, "from 0 to 2.*got -1"),
+    "a label above the classes": (23, LABELS + 1, ValueError, "labels must be from 0 to 2.*got 3"),
+    "fewer labels": (23, LABELS[:20], ValueError, r"labels .* shape \(20,\) for 23 images"),
+    "fewer images": (20, LABELS, ValueError, r"labels .* shape \(23,\) for 20 images"),
+    "nothing": (0, LABELS[:0], ValueError, "labels .* one or more, .* for 0 images"),
+    "numbers": (23, LABELS / 1, TypeError, "labels must be integers.*float64"),
+    "one-hot": (
+        23,
+        np.eye(3, dtype=int)[LABELS],
+        ValueError,
+        r"labels must be a vector.*\(23, 3\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_SPLITS)
+@pytest.mark.parametrize("name", OVER_SPLITS)
+def test_splits_that_are_refused(name, bad, without_type_hook):
+    n, labels, error, message = BAD_SPLITS[bad]
+    with pytest.raises(error, match=message):
+        OVER_SPLITS[name](DATA[0][:n], jnp.asarray(labels))
+
+
+def test_lengths_are_looked_at_inside_jit_too(without_type_hook):
+    for name, over in OVER_SPLITS.items():
+        with pytest.raises(ValueError, match="labels must be a vector"):
+            jax.jit(over)(DATA[0], DATA[1][:20])
+        assert np.isfinite(jax.tree.leaves(jax.jit(over)(*DATA))).all(), name
+
+
 def by_batch(data, size):
     return float(
         jax.jit(lambda p: of.mean_squared_batch_gradient(logits, p, *data, batch_size=size))(PARAMS)

@@ -258,3 +258,51 @@ def test_a_python_number_is_float64_beside_float32():
     found = ig.gradient_field(lambda p: (p["a"] * p["b"].sum()) ** 2)(params)
     assert found["a"].dtype == jnp.float64
     np.testing.assert_allclose(found["a"], -2 * 0.1 * 0.5**2, rtol=1e-14)
+
+
+# Numbers of small types, and networks too large for an integer of 32 bits.
+RATES = [
+    (np.int8(100), 12, 300.0),
+    (jnp.int32(3), 10**9, 7.5e8),
+    (np.float16(0.5), 1_000_000, 125_000.0),
+    (jnp.float16(0.5), 1_000_000, 125_000.0),
+    (jnp.float32(0.5), 3_000_000_000, 3.75e8),
+    (7, 2**40, 7 * 2**38),
+]
+
+
+@pytest.mark.parametrize(("learning_rate", "m", "expected"), RATES)
+@pytest.mark.parametrize("wide", [True, False])
+def test_regularization_rate_of_small_types_and_large_networks(learning_rate, m, expected, wide):
+    with jax.enable_x64(wide):
+        found = ig.regularization_rate(learning_rate, m)
+        under_jit = jax.jit(lambda h: ig.regularization_rate(h, m))(learning_rate)
+    np.testing.assert_allclose([found, under_jit], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("learning_rate", [np.int8(100), np.float16(40000), jnp.uint8(200)])
+def test_modified_loss_at_a_learning_rate_of_a_small_type(learning_rate):
+    """On E = θ²: 1 + h at θ = 1."""
+    found = ig.modified_loss(lambda p: p**2, learning_rate)(1.0)
+    assert float(found) == 1 + float(learning_rate)
+
+
+def test_regularizers_of_three_billion_parameters():
+    """Shapes alone: m is no integer of 32 bits."""
+    theta = jax.ShapeDtypeStruct((3_000_000_000,), jnp.float32)
+    loss = lambda p: (p**2).sum()  # noqa: E731
+    with jax.enable_x64(False):
+        for compute in (
+            ig.implicit_gradient_regularizer(loss),
+            ig.gradient_regularized_loss(loss, 0.1, normalization="mean"),
+        ):
+            assert jax.eval_shape(compute, theta).dtype == jnp.float32
+
+
+def test_the_range_of_the_regularizer_in_float32():
+    """As the docstring says: inf above 1.8e19, 0 below 1e-23."""
+    regularizer = ig.implicit_gradient_regularizer(lambda p: p[0] * p[1])
+    found = [float(regularizer(jnp.asarray([g, 0], jnp.float32))) for g in (1.8e19, 1.9e19, 1e-23)]
+    assert np.isfinite(found[0])
+    assert found[1] == np.inf
+    assert found[2] == 0

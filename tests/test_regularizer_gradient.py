@@ -207,3 +207,81 @@ def test_bad_losses_and_parameters_are_refused_as_everywhere():
         computed(lambda p: p)(np.ones(3))
     with pytest.raises(TypeError, match=r"params must be a floating-point array"):
         computed(cubic_loss)(np.arange(3))
+
+
+# Numbers of small types.
+SMALL = [np.int8(100), np.uint8(200), np.float16(40000), np.int64(3), 7]
+
+
+@pytest.mark.parametrize("mu", SMALL, ids=repr)
+@pytest.mark.parametrize("given", ["as it is", "as a jax array", "traced"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mu_of_a_small_type(method, given, mu):
+    """On E = θ² at θ = 1: 1 + 4μ and 2 + 8μ."""
+    computed = lambda m: ig.gradient_regularized_value_and_grad(  # noqa: E731
+        lambda p: p**2, m, method=method
+    )(1.0)
+    if given == "as a jax array":
+        mu = jnp.asarray(mu)
+    found = jax.jit(computed)(mu) if given == "traced" else computed(mu)
+    # The finite difference of float32 keeps half of its digits.
+    np.testing.assert_allclose(found, (1 + 4 * float(mu), 2 + 8 * float(mu)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_a_product_that_overflows_in_half_precision(method):
+    """E = 150p²: ∇²E∇E = 90,000 is no half, and the gradient 300 + 2μ·90,000 = 480 is one."""
+    loss = lambda p: jnp.asarray(150, p.dtype) * p**2  # noqa: E731
+    computed = ig.gradient_regularized_value_and_grad(loss, 1e-3, method=method)
+    _, gradient = computed(jnp.float16(1))
+    assert gradient.dtype == jnp.float16
+    assert float(gradient) == pytest.approx(480, rel=2e-3)
+
+
+# Finite differences that rounding would lose.
+def test_a_finite_difference_at_the_origin():
+    """√ε(1 + ‖θ‖) and not √ε‖θ‖, which is 0 there."""
+    curvature = np.array([1.0, 3.0])
+    computed = ig.gradient_regularized_value_and_grad(
+        lambda p: (curvature * (p - 1) ** 2).sum() / 2, 0.2, method="finite_difference"
+    )
+    gradient = -curvature - 0.4 * curvature**2
+    np.testing.assert_allclose(computed(jnp.zeros(2))[1], gradient, rtol=1e-7)
+
+
+LOST = [("float32", 1e-12), ("float32", 1e-7), ("float16", 1e-4), ("bfloat16", 1e-3)]
+
+
+@pytest.mark.parametrize(("dtype", "distance"), LOST)
+def test_a_distance_that_rounding_would_lose_is_refused(dtype, distance):
+    params = jnp.asarray([1.0, 2.0], dtype)
+    computed = ig.gradient_regularized_value_and_grad(
+        lambda p: (p**2).sum() / 2, 0.2, method="finite_difference", distance=distance
+    )
+    with pytest.raises(ValueError, match=f"distance must be larger, got {distance:.3g}: rounding"):
+        computed(params)
+    assert np.isnan(np.asarray(jax.jit(computed)(params)[1], float)).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "distance", "near"), [("float32", 1e-4, 1e-2), ("float16", 0.1, 5e-2)]
+)
+def test_a_distance_that_is_long_enough_is_taken(dtype, distance, near):
+    computed = ig.gradient_regularized_value_and_grad(
+        lambda p: (p**2).sum() / 2, 0.2, method="finite_difference", distance=distance
+    )
+    for way in (computed, jax.jit(computed)):
+        np.testing.assert_allclose(
+            np.asarray(way(jnp.asarray([1.0, 2.0], dtype))[1], float), [1.4, 2.8], rtol=near
+        )
+
+
+def test_the_default_distance_is_that_of_the_coarsest_array():
+    params = {"fine": jnp.asarray([1.0, 2.0]), "coarse": jnp.asarray([3.0], jnp.float32)}
+    computed = ig.gradient_regularized_value_and_grad(
+        lambda p: ((p["fine"] ** 2).sum() + (p["coarse"] ** 2).sum()) / 2,
+        0.2,
+        method="finite_difference",
+    )
+    found = computed(params)[1]
+    np.testing.assert_allclose(flat(found), [4.2, 1.4, 2.8], rtol=1e-3)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer, Num
 
-from igrlib._checks import check_integer
+from igrlib._checks import check_integer, is_traced
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 
@@ -23,6 +24,7 @@ __all__ = [
     "Measures",
     "OverSplit",
     "Scores",
+    "check_split",
     "cross_entropy",
     "mean_cross_entropy",
     "mean_squared_batch_gradient",
@@ -73,14 +75,19 @@ class OverSplit(NamedTuple):
         self, logits: Logits, params: PyTree, images: Array, labels: Array, *, block: int = BLOCK
     ) -> Any:
         """The measure of a whole split, `block` examples at a time, in one program."""
+        check_split(logits, params, images, labels)
         total = sum_over_blocks(partial(self.part, logits, params), images, labels, block)
         return self.finish(params, total, len(labels))
 
 
 def cross_entropy(logits: Logits) -> Callable[[PyTree, Array, Array], Float[Array, ""]]:
-    """The loss `(params, images, labels) -> E`, the mean cross entropy in nats."""
+    """The loss `(params, images, labels) -> E`, the mean cross entropy in nats.
+
+    The loss raises `TypeError` or `ValueError` for images and labels as `scores` does.
+    """
 
     def loss(params: PyTree, images: Array, labels: Array) -> Float[Array, ""]:
+        check_split(logits, params, images, labels)
         return mean_cross_entropy(logits(params, images), labels)
 
     return loss
@@ -115,7 +122,12 @@ def scores(
     *,
     block: int = BLOCK,
 ) -> Scores:
-    """Loss and accuracy of a whole split, `block` examples at a time."""
+    """Loss and accuracy of a whole split, `block` examples at a time.
+
+    Raises `TypeError` for labels that are not integers, and `ValueError` unless there is one label
+    for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` the
+    values of labels that are arguments are not looked at.
+    """
     return SCORES(logits, params, images, labels, block=block)
 
 
@@ -130,7 +142,8 @@ def measures(
     """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `block` examples at a time.
 
     Where `logits` are those of batch norm in training mode they depend on the block as a whole: E
-    is then the mean over these fixed consecutive blocks of the loss that each of them gives.
+    is then the mean over these fixed consecutive blocks of the loss that each of them gives. Raises
+    as `scores` does.
     """
     return MEASURES(logits, params, images, labels, block=block)
 
@@ -147,10 +160,11 @@ def mean_squared_batch_gradient(
 
     What stochastic gradient descent penalises in the place of ‖∇E‖² (Smith et al., 2021); the
     examples past the last whole batch are left out. The order of the split is the caller's. Raises
-    `ValueError` for a batch larger than the split.
+    `ValueError` for a batch larger than the split, and as `scores` does.
 
     Source: not in the paper; chapter 7.
     """
+    check_split(logits, params, images, labels)
     loss = cross_entropy(logits)
     size = check_integer("batch_size", batch_size, low=1, high=len(labels))
     num_batches = len(labels) // size
@@ -158,6 +172,28 @@ def mean_squared_batch_gradient(
     with jax.default_matmul_precision("highest"):
         squares = jax.lax.map(lambda b: squared_norm(jax.grad(loss)(params, *b)), (x, y))
     return jnp.mean(squares)
+
+
+def check_split(logits: Logits, params: PyTree, images: Array, labels: Array) -> None:
+    """Refuses images and labels that do not belong together, and labels that are no classes."""
+    n, shape, dtype = len(images), jnp.shape(labels), jnp.result_type(labels)
+    if not jnp.issubdtype(dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, the numbers of classes, got dtype {dtype}")
+    if shape != (n,) or n == 0:
+        raise ValueError(
+            "labels must be a vector with one label for each image, one or more, "
+            f"got shape {shape} for {n} images"
+        )
+    if is_traced(labels):
+        return
+    classes = jax.eval_shape(logits, params, images).shape[-1]
+    values = np.asarray(labels)
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest >= classes:
+        raise ValueError(
+            f"labels must be from 0 to {classes - 1}, one for each class of the logits, "
+            f"got {lowest if lowest < 0 else highest}"
+        )
 
 
 def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:

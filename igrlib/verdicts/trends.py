@@ -15,8 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer, Real
+from scipy import stats
 
-__all__ = ["Trend", "doubled_midranks", "exact_tails", "student_quantile", "trend"]
+from igrlib._checks import check_finite
+
+__all__ = ["Trend", "exact_tails", "trend"]
 
 _MOST_RATES = 12  # The null distribution of one block takes time and memory of order 2ⁿ.
 
@@ -68,12 +71,23 @@ def trend(
     cells that it has if these are at least `rates`. Student's interval of `confidence` over blocks
     is given where these have at least `seeds` different seeds.
 
-    Raises `ValueError` for learning rates that are not positive and distinct, or over 12 of them.
+    Raises `ValueError` for learning rates that are not positive, finite and distinct, or over 12 of
+    them, for shapes that do not fit, and for a `confidence` that is not above 0 and at most 1.
 
     Source: chapter 7, *MNIST*.
     """
-    if np.any(~(learning_rate > 0)) or len(np.unique(learning_rate)) != len(learning_rate):
+    one_dimensional = learning_rate.ndim == seed.ndim == 1
+    if not one_dimensional or quantity.shape != seed.shape + learning_rate.shape:
+        raise ValueError(
+            "quantity must have a row for each seed and a column for each learning_rate, "
+            f"got shape {quantity.shape} for {seed.shape} and {learning_rate.shape}"
+        )
+    sound = np.isfinite(learning_rate) & (learning_rate > 0)
+    if not sound.all() or len(np.unique(learning_rate)) != len(learning_rate):
         raise ValueError(f"learning_rate must be positive and distinct, got {learning_rate}")
+    check_finite("confidence", confidence)
+    if not 0 < confidence <= 1:
+        raise ValueError(f"confidence must be above 0 and at most 1, got {confidence}")
     measured = np.isfinite(quantity)
     used = measured.sum(axis=1) >= rates
     x = np.log2(learning_rate)
@@ -88,7 +102,7 @@ def trend(
     if len(slopes):
         mean = float(slopes.mean())
     if len(np.unique(seed[used])) >= max(seeds, 2):
-        reach = student_quantile((1 + confidence) / 2, len(slopes) - 1)
+        reach = float(stats.t.ppf((1 + confidence) / 2, len(slopes) - 1))
         reach *= float(slopes.std(ddof=1)) / math.sqrt(len(slopes))
         interval = (_told(mean - reach, relative), _told(mean + reach, relative))
     return Trend(
@@ -106,11 +120,14 @@ def exact_tails(rows: Sequence[Float[np.ndarray, " _"]]) -> Tails:
     """Both p-values for blocks whose quantities stand in the order of rising h; 1 without a block.
 
     Blocks may differ in length; equal quantities share their mean rank, and the distribution is
-    that given the ties. Raises `ValueError` for a block of more than 12.
+    that given the ties. Raises `ValueError` for a block of more than 12 or with a NaN.
 
     Source: Page (1963), with the exact distribution in place of the normal one; chapter 7.
     """
-    ranks = [tuple(int(r) for r in doubled_midranks(row)) for row in rows]
+    for row in rows:
+        if np.isnan(row).any():
+            raise ValueError(f"rows must be without NaN, which has no rank, got {row}")
+    ranks = [_doubled_ranks(row) for row in rows]
     seen = sum(place * r for row in ranks for place, r in enumerate(row, 1))
     chance = _null(tuple(sorted(tuple(sorted(row)) for row in ranks)))
     # Sums of positive numbers only: tails far below the machine precision keep their digits.
@@ -118,20 +135,9 @@ def exact_tails(rows: Sequence[Float[np.ndarray, " _"]]) -> Tails:
     return Tails(min(falling, 1.0), min(rising, 1.0))
 
 
-def doubled_midranks(values: Real[np.ndarray, " n"]) -> Integer[np.ndarray, " n"]:
-    """Twice the rank of each value from 1 on, equal values sharing their mean: integers always."""
-    ordered = np.sort(values)
-    before = np.searchsorted(ordered, values, side="left")
-    return before + np.searchsorted(ordered, values, side="right") + 1
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """The quantile of Student's distribution for a probability of ½ or more."""
-    # With t = √ν·tan φ the density is proportional to cos^(ν−1) φ on (−π/2, π/2).
-    angle = np.linspace(0, np.pi / 2, 20_001)
-    density = np.cos(angle) ** (degrees - 1)
-    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return math.sqrt(degrees) * math.tan(np.interp((2 * probability - 1) * mass[-1], mass, angle))
+def _doubled_ranks(values: Real[np.ndarray, " n"]) -> tuple[int, ...]:
+    """Twice the ranks: integers, also where equal values share their mean rank."""
+    return tuple(int(r) for r in 2 * stats.rankdata(values))
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:

@@ -1,0 +1,68 @@
+"""Functions that are traced at every call and compiled once for each program they come to.
+
+`jax.jit` tells functions apart by the object, and so freezes at the first call what a loss reads
+besides its arguments: arrays, globals, attributes. A new trace reads them again. Captured arrays
+become arguments of the compiled program, so that new values in them compile nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from igrlib._checks import is_traced
+from igrlib._typing import PyTree
+
+
+class _Code:
+    """A jaxpr without its arrays, equal to another where the compiler is given the same text."""
+
+    def __init__(self, jaxpr: Any, structure: Any, identity: object) -> None:
+        self.jaxpr, self.structure = jaxpr, structure
+        self.identity = (identity, structure)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Code) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+
+class Program(eqx.Module):
+    """A function as it was when traced; the arrays that it captured are leaves."""
+
+    captured: list[Array]
+    code: _Code = eqx.field(static=True)
+
+    def __call__(self, *args: PyTree) -> Any:
+        leaves = jax.tree.leaves(args)
+        outputs = jaxpr_as_fun(ClosedJaxpr(self.code.jaxpr, self.captured))(*leaves)
+        return jax.tree.unflatten(self.code.structure, outputs)
+
+
+def traced(function: Callable[[PyTree], Any], params: PyTree, *others: PyTree) -> Program:
+    """`function` of `params` as it is now; the program will compute with `others` as well.
+
+    `params` and the values are pytrees of arrays, `params` possibly of shapes and dtypes alone.
+    """
+    # make_jaxpr tells functions apart by the object too: it gets a new one.
+    closed, shapes = jax.make_jaxpr(lambda p: function(p), return_shape=True)(params)
+    captured = [c if isinstance(c, Array) else jnp.array(c) for c in closed.consts]
+
+    def from_arguments(captured: list[Array], leaves: list[Array]) -> Any:
+        return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, captured))(*leaves)
+
+    abstract = [
+        [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in variables]
+        for variables in (closed.jaxpr.constvars, closed.jaxpr.invars)
+    ]
+    identity: object = jax.jit(from_arguments).lower(*abstract).as_text()
+    # A rule of a custom derivative is not in the text, nor is what it captures. It is of use only
+    # where a derivative is still to be taken, from outside.
+    if is_traced(captured, params, *others) and "custom_" in str(closed.jaxpr):
+        identity = object()
+    return Program(captured, _Code(closed.jaxpr, jax.tree.structure(shapes), identity))
