@@ -179,6 +179,62 @@ def test_settings_are_read_as_the_fields_are_annotated():
     assert label == "p+batch_sizes=none,32+initial=flax+mus=0.001+points=+widths=8,16"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("Yes", True), ("1", True), ("False", False), ("no", False), ("0", False)],
+)
+def test_a_switch_is_read_as_what_it_says(text, value):
+    for before in (True, False):
+        _, (new,) = changed("p", [arm(matched=before)], [f"matched={text}"])
+        assert new.matched is value
+
+
+@pytest.mark.parametrize("text", ["", "off", "None", "2", "ture"])
+def test_a_switch_that_says_nothing_is_refused(text):
+    with pytest.raises(ValueError, match=f"matched must be true or false, got '{text}'"):
+        changed("p", [arm()], [f"matched={text}"])
+
+
+def test_what_is_asked_for_off_stays_off(igr):
+    plain, off, on = (
+        igr("list", "mlp-sweep", "--profile", "digits", *words)[1]
+        for words in ((), ("--set", "matched=False"), ("--set", "matched=True"))
+    )
+    assert off == plain
+    assert [row[2:4] for row in rows(on)] != [row[2:4] for row in rows(plain)]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "profile", "setting", "model"),
+    [
+        ("resnet-sweep", "digits", "depth=7", "mlp"),
+        ("resnet-sweep", "cpu", "activation=tanh", "mlp"),
+        ("resnet-sweep", "digits", "initial=flax", "mlp"),
+        ("mlp-sweep", "cpu", "stem=cifar", "resnet18"),
+        ("egr-sweep", "digits", "stem=cifar", "resnet18"),
+    ],
+)
+def test_a_field_that_the_network_does_not_have_is_refused(
+    igr, tmp_path, experiment, profile, setting, model
+):
+    status, out, err = igr("list", experiment, "--profile", profile, "--set", setting)
+    name = setting.partition("=")[0]
+    assert (status, out) == (2, "")
+    assert f"{name} is a field of model {model} alone" in one_line(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_field_of_one_network_is_changed_in_the_arms_that_have_it():
+    arms = EXPERIMENTS["egr-sweep"]["cpu"]
+    assert {arm.model for arm in arms} == {"mlp", "resnet18"}
+    label, new = changed("cpu", arms, ["depth=3"])
+    assert label == "cpu+depth=3"
+    assert [a.depth for a in new] == [3 if a.model == "mlp" else a.depth for a in arms]
+    # The network that is asked for counts, not the one that was there.
+    _, (other,) = changed("p", [arm(dataset="digits")], ["model=resnet18", "stem=cifar"])
+    assert (other.model, other.stem) == ("resnet18", "cifar")
+
+
 def test_a_changed_profile_has_a_name_of_its_own():
     arms = [arm()]
     assert changed("p", arms, []) == ("p", tuple(arms))
