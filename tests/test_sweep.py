@@ -379,3 +379,31 @@ def test_without_a_validation_split(every_step):
     assert np.isnan(a["chosen_norm"][:, 0]).all()
     assert np.isfinite(a["chosen_norm"][:, 1:]).all()
     assert np.isnan(a["chosen_lambda_max"]).all()
+
+
+def ending(stop):
+    """Two models with the same start, of which the second leaves the finite numbers at step 4."""
+    members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
+    ensemble = built(members, 5)
+    steps = tuple(sorted({*range(0, 5), stop}))
+    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), CloseUp(5, points=()))
+    return sweep.run()
+
+
+@pytest.mark.parametrize("stop", [4, 9])
+def test_a_model_that_diverges_in_its_last_step_has_diverged(stop):
+    """As one that runs on, and is found out at its next step."""
+    a = ending(stop)
+    np.testing.assert_array_equal(a["diverged"], [-1, 4])
+    assert np.isnan(a["train_loss"][1, 4])
+    for split in ("validation", "test"):
+        assert np.isfinite(a[f"{split}_accuracy"][0]).all()
+        # The class that stands first is no answer.
+        np.testing.assert_array_equal(
+            np.isfinite(a[f"{split}_accuracy"][1, :5]), 4 * [True] + [False]
+        )
+        best = np.nanargmax(a[f"{split}_accuracy"][1, :4])
+        assert a["chosen_step"][1, POINTS.index(split)] == best
+    np.testing.assert_array_equal(a["chosen_step"][:, POINTS.index("final")], [stop, -1])
+    assert np.isfinite(a["chosen_train_loss"][0]).all()
+    assert np.isnan(a["chosen_train_loss"][1, POINTS.index("final")])

@@ -108,6 +108,7 @@ class Sweep:
             if self.step == at and not self.log.has(at):
                 self.log.measure(self.state, at)
                 yield sum(min(at, s) for s in stops), "measuring"
+        self.state = self.log.ended(self.state)
         tasks = [(p, b) for p in POINTS for b in self.log.reached(self.state, p)]
         for number, (point, block) in enumerate(tasks):
             if number >= self.tasks_done:
