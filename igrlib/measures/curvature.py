@@ -8,10 +8,15 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Num
-from matfree import decomp, eig
 
+from igrlib._extras import missing
 from igrlib._typing import PyTree
 from igrlib.measures.splits import BLOCK, Logits, sum_over_blocks, totals
+
+try:
+    from matfree import decomp, eig
+except ImportError as error:
+    raise missing(error) from error
 
 __all__ = ["largest_hessian_eigenvalue"]
 

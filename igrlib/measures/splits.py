@@ -9,12 +9,17 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Integer, Num
 
 from igrlib._checks import check_integer
+from igrlib._extras import missing
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
+
+try:
+    import optax
+except ImportError as error:
+    raise missing(error) from error
 
 __all__ = [
     "BLOCK",
