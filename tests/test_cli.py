@@ -4,22 +4,27 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic_sweep
 
+import igrlib
 import igrlib.cli.console as console
 from igrlib import cli, data, records
 from igrlib.cli import parser
 from igrlib.experiments import costs, preflight, runner
 from igrlib.experiments.arm import Arm, combinations
+from igrlib.experiments.claim import Claimed
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
+from igrlib.experiments.sweep import Stopped
 from igrlib.verdicts import judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
@@ -63,6 +68,7 @@ def one_line(err):
         ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
         ((*RUN, "--time-limit", "-1"), ["--time-limit must be 0 or more", "-1"]),
         ((*RUN, "--time-limit", "nan"), ["--time-limit must be 0 or more", "nan"]),
+        ((*RUN, "--time-limit", "inf"), ["--time-limit must be 0 or more, and finite, got inf"]),
         ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every must be 0 or more"]),
         (("run", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
@@ -70,6 +76,7 @@ def one_line(err):
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
         (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
+        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", "of 5000 digits"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
         ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
@@ -363,6 +370,136 @@ def test_with_no_time_at_all_nothing_is_begun(igr, monkeypatch):
     status, _, err = igr(*RUN, "--time-limit", "0")
     assert status == 75
     assert "run again to go on" in one_line(err)
+
+
+def test_a_time_limit_under_the_time_to_start_still_gets_on(igr, monkeypatch):
+    """Something is done in every run, and no second unit is begun."""
+    calls = []
+
+    def run_unit(unit, folder, *, asked_to_stop, progress, **_):
+        assert not asked_to_stop()
+        calls.append(unit.name)
+        progress(unit, 1, 2, "training")
+        assert asked_to_stop()
+        raise Stopped
+
+    monkeypatch.setattr(runner, "run_unit", run_unit)
+    status, _, err = igr(*RUN, "--time-limit", "1e-9")
+    assert status == 75
+    assert "2 of 2 units left; run again to go on" in one_line(err)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("fate", ["finished", "given up", "still running"])
+def test_a_unit_that_another_process_had_is_looked_at_again(igr, tmp_path, monkeypatch, fate):
+    """Of two units the first is taken; what became of it is seen when the second is done."""
+    first, second = runner.units(MLP_SWEEP["digits"])
+    calls = []
+
+    def run_unit(unit, folder, **_):
+        calls.append(unit.name)
+        if unit == first and (fate == "still running" or calls.count(unit.name) == 1):
+            raise Claimed
+        if unit == second and fate == "finished":
+            shard(tmp_path, "digits", first)
+        return shard(tmp_path, "digits", unit)
+
+    monkeypatch.setattr(runner, "run_unit", run_unit)
+    status, out, err = igr(*RUN)
+    if fate == "still running":
+        assert status == 2
+        assert one_line(err) == f"igr: another process runs {first.name}: wait for it, or stop it"
+    else:
+        assert status == 0
+        assert out.endswith("digits: 2 of 2 units are done\n")
+    again = {"finished": [], "given up": [first.name], "still running": [first.name]}
+    assert calls == [first.name, second.name, *again[fate]]
+
+
+def test_the_version_is_told(igr):
+    status, out, _ = igr("--version", out="unused")
+    assert (status, out) == (0, f"igr {igrlib.__version__}\n")
+
+
+WITH_UNITS_THAT_DO_NOTHING = """
+import sys
+from igrlib import cli
+from igrlib.experiments import runner
+def run_unit(unit, folder, *, progress, **_):
+    progress(unit, 1, 2, "training")
+    open("ran", "a").write(unit.name + " ")
+    return folder.shard(unit)
+runner.run_unit = run_unit
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def process(
+    *argv, cwd, code="import sys\nfrom igrlib import cli\nsys.exit(cli.main())", **standard
+):
+    """A command in a process of its own, as a shell starts it."""
+    package = str(Path(igrlib.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package, **standard.pop("env", {})}
+    environment.pop("PYTHONUNBUFFERED", None)
+    command = [sys.executable, "-c", code, *argv]
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, **standard)
+
+
+@pytest.fixture
+def broken_pipe():
+    """The end of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path, broken_pipe, both):
+    stderr = broken_pipe if both else subprocess.PIPE
+    code = WITH_UNITS_THAT_DO_NOTHING
+    done = process(*RUN, code=code, cwd=tmp_path, stdout=broken_pipe, stderr=stderr)
+    assert (done.returncode, done.stderr or "") == (0, "")
+    names = [unit.name for unit in runner.units(MLP_SWEEP["digits"])]
+    assert (tmp_path / "ran").read_text().split() == names
+
+
+def test_what_is_listed_may_be_read_in_part(tmp_path, broken_pipe):
+    for argv in (["list"], ["--help"]):
+        done = process(*argv, cwd=tmp_path, stdout=broken_pipe, stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk always full")
+def test_output_that_cannot_be_written_is_told(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = process("list", cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert "No space left on device" in one_line(done.stderr)
+
+
+def test_an_encoding_without_greek_is_no_error(tmp_path):
+    unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
+    arrays = synthetic_sweep.unit(32, unit.seeds).arrays
+    shard(tmp_path / "book" / "results", "digits", unit, arrays=arrays)
+    done = process(
+        "verdicts", "--arm", "sgd", cwd=tmp_path, capture_output=True,
+        env={"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"h\xb7\u03bb_max" in done.stdout  # h·λ_max
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with console.StopSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+        assert signals.told is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_estimates_scale_with_steps_and_with_the_work_of_a_step():

@@ -385,7 +385,7 @@ def ending(stop):
     """Two models with the same start, of which the second leaves the finite numbers at step 4."""
     members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
     ensemble = built(members, 5)
-    steps = tuple(sorted({*range(0, 5), stop}))
+    steps = tuple(sorted({*range(5), stop}))
     sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), CloseUp(5, points=()))
     return sweep.run()
 
