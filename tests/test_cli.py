@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -492,11 +493,15 @@ def test_an_encoding_without_greek_is_no_error(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 @pytest.mark.parametrize("ignored", [False, True])
-def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored):
+def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, capsys):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         with console.StopSignals() as signals:
             signal.raise_signal(signal.SIGHUP)
+            end = time.monotonic() + 60
+            while not ignored and "igr: stopping" not in capsys.readouterr().err:
+                assert time.monotonic() < end
+                time.sleep(0.01)  # Another thread says it.
         assert signals.told is not ignored
     finally:
         signal.signal(signal.SIGHUP, before)
