@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.experiments.sweep import Stopped
+from igrlib.storage import npz
 from igrlib.verdicts import judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
@@ -336,6 +338,50 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     status, _, err = igr(*RUN)
     assert status == 2
     one_line(err)
+
+
+ODD = {
+    "batch size 0": lambda arrays, meta: meta["unit_config"].update(batch_size=0),
+    "batch size -1": lambda arrays, meta: meta["unit_config"].update(batch_size=-1),
+    "batch size x": lambda arrays, meta: meta["unit_config"].update(batch_size="x"),
+    "endless seconds": lambda arrays, meta: meta.update(seconds=10**400),
+    "no number of seconds": lambda arrays, meta: meta.update(seconds="long"),
+    "no stops": lambda arrays, meta: arrays.update(stop=np.zeros(0, int)),
+    "stops of text": lambda arrays, meta: arrays.update(stop=np.array(["a"])),
+    "no device": lambda arrays, meta: meta.update(provenance=[]),
+    "a mark beyond": lambda arrays, meta: meta["marks"].update(fitted=[10**6]),
+    "no configuration": lambda arrays, meta: meta.update(unit_config=[]),
+}
+
+
+@pytest.mark.parametrize("odd", [*ODD, "a list", "a lying header"])
+def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
+    """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
+    first, second = runner.units(MLP_SWEEP["digits"])
+    arrays = synthetic_sweep.unit(32, second.seeds).arrays
+    good = shard(tmp_path, "digits", second, arrays=arrays)
+    path = shard(tmp_path, "digits", first, arrays=arrays)
+    arrays, meta = records.load(path)
+    if odd == "a list":
+        npz.atomic_write(path, lambda file: file.write(npz.encode(arrays, [])))
+    elif odd == "a lying header":
+        with zipfile.ZipFile(path, "w") as archive:
+            about = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}"
+            archive.writestr("__meta__.npy", b"\x93NUMPY\x01\x00\x76\x00" + about.ljust(118))
+    else:
+        ODD[odd](arrays, meta)
+        records.save(path, arrays, meta)
+    status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
+    assert (status, err) == (0, "")
+    told = {row[1]: row[5] for row in rows(out)}
+    assert told[second.name] == "done"
+    for command in ("verdicts", "run"):
+        argv = (command, "mlp-sweep")
+        status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
+        assert status in (0, 2)
+        if status == 2:
+            assert path.name in one_line(err) or "manifest.json" in err
+    assert records.load(good)[1]["unit"] == second.name
 
 
 def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, tmp_path):

@@ -1,7 +1,6 @@
 """igrlib.verdicts on records whose effects are known."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -363,6 +362,11 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
             "diverged": [],
         }
         records.add_unit(tmp_path, each.name, each.arrays, {**each.meta, **meta})
+    # Nobody has said what there is to be.
+    verdicts = judge(records.open_record(tmp_path))
+    assert {v.word for v in verdicts} == {"cannot tell"}
+    assert all("nobody has said" in v.sentence for v in verdicts)
+    records.rebuild_manifest(tmp_path, expected_units=made.units)
     assert words(records.open_record(tmp_path)) == 4 * ["holds"]
     expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]
     records.rebuild_manifest(tmp_path, expected_units=expected)
@@ -372,9 +376,19 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
         assert verdict.missing == ("sgd-n0400-b00032-s00-07",)
         assert "Not yet run: sgd-n0400-b00032-s00-07." in verdict.sentence
         assert verdict.trend.blocks == 16
-    # The manifest is read as it is when judging, not cached.
-    (tmp_path / "manifest.json").write_text(json.dumps({"expected": None}))
-    assert {v.word for v in judge(record(*made.units.values(), directory=tmp_path))} == {"holds"}
+    # What happens to the manifest after the record was opened changes nothing.
+    opened = records.open_record(tmp_path)
+    for content in ('{"expected": null}', "", None):
+        path = tmp_path / "manifest.json"
+        path.unlink() if content is None else path.write_text(content)
+        assert words(opened) == 4 * ["cannot tell"]
+
+
+def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
+    verdicts = judge(sweep(rates=tuple(0.01 * k for k in range(1, 14)), effects=LARGE))
+    assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+    assert all("at most 12 learning rates, got 13" in v.sentence for v in verdicts)
+    assert words(sweep(rates=tuple(0.01 * k for k in range(1, 13)), effects=LARGE))[1] == "holds"
 
 
 def test_thresholds_decide():

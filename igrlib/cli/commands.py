@@ -40,11 +40,12 @@ def run(args: argparse.Namespace) -> int:
             _check_units(missing)
 
         began_work = False
+        limit = math.inf if args.time_limit is None else args.time_limit
 
         def asked_to_stop() -> bool:
             # With less time than it takes to start, a run must get on all the same.
-            heed = args.time_limit is not None and (began_work or args.time_limit == 0)
-            return signals.told or (heed and time.monotonic() - began >= args.time_limit)
+            late = time.monotonic() - began >= limit and (began_work or limit == 0)
+            return signals.told or late
 
         def run_one(unit: Any) -> Path:
             progress = Progress(f"{unit.name}, {_count(unit)} models")
