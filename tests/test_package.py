@@ -256,3 +256,14 @@ def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, 
     assert {"igrlib.data.load", "igrlib.models.mlp", "igrlib.models.resnet", "igrlib.measures",
             "igrlib.training", "igrlib.experiments.runner"} <= set(told)  # fmt: skip
     assert status == {"list": 2, "run": 2, "verdicts": 2}
+
+
+def test_every_package_of_the_lock_has_its_hashes():
+    """One without would make pip refuse them all; none at all, and it would ask for none."""
+    lock = (Path(igrlib.__file__).parents[1] / "requirements.txt").read_text()
+    entries = re.split(r"\n(?=[A-Za-z0-9])", "\n" + re.sub(r"(?m)^ *#.*\n", "", lock).strip())[1:]
+    assert len(entries) > 100
+    for entry in entries:
+        assert re.match(r"[A-Za-z0-9._-]+==\S+( ; .+?)? \\\n +--hash=sha256:[0-9a-f]{64}", entry), (
+            entry
+        )
