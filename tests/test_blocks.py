@@ -138,6 +138,23 @@ def test_units_measured_at_other_steps_share_a_table_with_holes():
     assert table.num_params.tolist() == [49_960, 49_960, 119_910, 119_910]
 
 
+def test_a_step_is_kept_where_anything_was_measured():
+    """An arm without a validation split has test accuracies at every step all the same."""
+    made, other = unit(50, (0, 1)), unit(100, (0,))
+    for each, steps in ((made, [0, 10, 20]), (other, [0, 10, 30])):
+        shape = (len(each.arrays["seed"]), 3)
+        each.arrays["score_step"] = np.array(steps)
+        each.arrays["validation_accuracy"] = np.full(shape, np.nan)
+        each.arrays["test_accuracy"] = np.full(shape, 0.5)
+    table = blocks(record(made, other), "sgd")
+    np.testing.assert_array_equal(table.shared["score_step"], [0, 10, 20, 30])
+    for width, steps in ((50, [0, 10, 20]), (100, [0, 10, 30])):
+        alone = table.of_width(width)
+        np.testing.assert_array_equal(alone.shared["score_step"], steps)
+        assert (alone.value("test_accuracy") == 0.5).all()
+        assert alone.value("validation_accuracy").shape == (*alone.finished.shape, 3)
+
+
 def test_columns_are_pairs_of_a_mu_and_a_rate():
     """Sorted by μ, then by h; a unit without μ trained plainly."""
     both = unit(50, (0, 1), rates=(0.2, 0.1), mus=(0.5, 0.0))

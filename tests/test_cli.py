@@ -561,6 +561,12 @@ def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     done = costs.Past("a", "digits", "mlp", costs.model_steps(unit), work, 7.0, "cpu")
     assert costs.seconds(longer, [done]) == pytest.approx(21)
     assert costs.seconds(longer, [done], device="H100") is None
+    # The same steps with twice the batch, and with more units in each layer.
+    double = runner.units([arm(dataset="digits", batch_sizes=(64,), **steps[0])])[0]
+    assert costs.seconds(double, [done]) == pytest.approx(14)
+    wider = runner.units([arm(dataset="digits", **{**steps[0], "widths": (16,)})])[0]
+    more = (64 * 16 + 4 * 16**2 + 16 * 10 + 5 * 16 + 10) / (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)
+    assert costs.seconds(wider, [done]) == pytest.approx(7 * more)
     wide = runner.units([arm(dataset="digits", widths=(400,))])[0]
     assert costs.seconds(wide, [done]) is None
     assert costs.seconds(runner.units([arm()])[0], [done]) is None
