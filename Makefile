@@ -46,7 +46,7 @@ $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'error: $(PYTHON) is missing or older than 3.11; name another: make PYTHON=...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -119,7 +119,8 @@ record: $(STAMP) ## for authors: format, execute and normalise chapters in place
 
 lock: $(STAMP) ## for authors: write requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	  --extra dev --custom-compile-command 'make lock' -o requirements.txt pyproject.toml
+	  --extra dev --generate-hashes --custom-compile-command 'make lock' \
+	  -o requirements.txt pyproject.toml
 
 clean: ## remove what was built (.venv stays)
 	rm -rf _build .pytest_cache .ruff_cache

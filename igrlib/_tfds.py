@@ -1,7 +1,6 @@
 """Images and labels as TensorFlow Datasets (TFDS) has prepared them, read without TensorFlow."""
 
 import hashlib
-import importlib
 import importlib.util
 import logging
 import os
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from igrlib._extras import needed
 
 _BLOCK = 1000  # records read at once: one by one takes up to three times as long
 
@@ -77,14 +78,6 @@ def download(name: str) -> Path:
             " TensorFlow. Set TFDS_DATA_DIR to another folder and run it again"
         )
     return folder
-
-
-def needed(module: str) -> Any:
-    """A module that only the experiments need."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{error}. Install with: pip install "igrlib[experiments]"') from error
 
 
 def _sorted(source: Any) -> tuple[np.ndarray, np.ndarray]:

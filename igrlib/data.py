@@ -17,6 +17,7 @@ import numpy as np
 
 from igrlib import _tfds
 from igrlib._checks import one_of
+from igrlib._extras import needed
 from igrlib.storage import npz
 from igrlib.storage.files import sweep
 
@@ -136,7 +137,7 @@ def _checked(name: str) -> str:
 
 
 def _digits() -> Dataset:
-    digits: Any = _tfds.needed("sklearn.datasets").load_digits()
+    digits: Any = needed("sklearn.datasets").load_digits()
     # They are stored writer by writer: without a shuffle the test split has writers of its own.
     order = np.random.default_rng(0).permutation(len(digits.target))
     images = digits.images[order, :, :, None].astype(np.uint8)

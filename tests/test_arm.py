@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from igrlib.experiments.arm import Arm, combinations, schedule_of, stops_of
+from igrlib.experiments.profiles import EXPERIMENTS
 
 SMALL = Arm(
     "small",
@@ -127,8 +129,63 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"num_seeds": 3}, TypeError, "num_seeds must be a tuple, got 3"),
         ({"num_seeds": (1, 2)}, ValueError, r"num_seeds must have one entry.*got \(1, 2\)"),
         ({"seeds_per_unit": ()}, ValueError, r"seeds_per_unit must have one entry.*got \(\)"),
+        # What a batch of the whole split is called does not make it another one.
+        ({"batch_sizes": (None, 60)}, ValueError, "batch_sizes must differ .*, got none, 60"),
+        # As the models are trained, in single precision.
+        (
+            {"learning_rates": (0.1, 0.1000000001)},
+            ValueError,
+            "learning_rates must differ .* single",
+        ),
+        ({"mus": (0.1, 0.1000000001)}, ValueError, "mus must differ .* single"),
+        ({"learning_rates": (1e39,)}, ValueError, "learning_rates must be .* single .*, got 1e.39"),
+        (
+            {"learning_rates": (1e-320,)},
+            ValueError,
+            "learning_rates must be .* single .*, got 1e-320",
+        ),
+        ({"mus": (1e39,)}, ValueError, "mus must be .* single .*, got 1e.39"),
+        ({"mus": (0.0, 1e-60)}, ValueError, "mus must be .* single .*, got 1e-60"),
+        ({"max_steps": 2**31}, ValueError, "max_steps must be at most 2147483647"),
+        ({"depth": 100_000}, ValueError, "depth must be at most 1000, got 100000"),
+        ({"noise_draws": 10**10}, ValueError, "noise_draws must be at most"),
+        ({"num_seeds": (3 * 10**9,)}, ValueError, "num_seeds must be at most"),
     ],
 )
 def test_arms_that_cannot_be(without_type_hook, change, error, message):
     with pytest.raises(error, match=message):
         changed(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"num_seeds": (3_000_000,), "seeds_per_unit": (3_000_000,)}, "numbers for each measure"),
+        ({"num_seeds": (1_000_000,), "seeds_per_unit": (1,)}, "1000000 units"),
+        ({"widths": tuple(range(1, 3_001)), "num_seeds": (1,)}, "3000 units"),
+        ({"max_steps": 2**31 - 1, "min_steps": 2**31 - 1, "score_every": 1}, "numbers for each"),
+        ({"max_steps": 10**9, "min_steps": 10**9, "gradient_every": 1}, "numbers for each"),
+        ({"num_gradients": 10**9}, "numbers for each measure"),
+        ({"learning_rates": tuple(1 / n for n in range(1, 100_001))}, "numbers for each measure"),
+    ],
+)
+def test_an_arm_that_would_take_the_machine_is_refused_before_it_does(change, what):
+    """Before its lists are made: in some megabytes."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"arm 'small' has {what}|arm 'small' has .* {what}"):
+            changed(**change)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_arms_of_the_profiles_are_far_from_the_bounds():
+    for profiles in EXPERIMENTS.values():
+        for arms in profiles.values():
+            for arm in arms:
+                dataclasses.replace(arm, seeds_per_unit=tuple(10 * n for n in arm.seeds_per_unit))
+
+
+def test_steps_of_a_time_that_overflows_are_the_most():
+    assert stops_of(changed(learning_rates=(1e-30,), physical_time=1e308)) == [40]

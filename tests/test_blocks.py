@@ -1,6 +1,6 @@
 """igrlib.blocks: where each number of a record comes to stand, and what is read off it."""
 
-import json
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from igrlib.blocks import (
     arms,
     blocks,
     missing_units,
+    not_whole,
     squared_gradient_at,
 )
 
@@ -137,6 +138,23 @@ def test_units_measured_at_other_steps_share_a_table_with_holes():
     assert table.num_params.tolist() == [49_960, 49_960, 119_910, 119_910]
 
 
+def test_a_step_is_kept_where_anything_was_measured():
+    """An arm without a validation split has test accuracies at every step all the same."""
+    made, other = unit(50, (0, 1)), unit(100, (0,))
+    for each, steps in ((made, [0, 10, 20]), (other, [0, 10, 30])):
+        shape = (len(each.arrays["seed"]), 3)
+        each.arrays["score_step"] = np.array(steps)
+        each.arrays["validation_accuracy"] = np.full(shape, np.nan)
+        each.arrays["test_accuracy"] = np.full(shape, 0.5)
+    table = blocks(record(made, other), "sgd")
+    np.testing.assert_array_equal(table.shared["score_step"], [0, 10, 20, 30])
+    for width, steps in ((50, [0, 10, 20]), (100, [0, 10, 30])):
+        alone = table.of_width(width)
+        np.testing.assert_array_equal(alone.shared["score_step"], steps)
+        assert (alone.value("test_accuracy") == 0.5).all()
+        assert alone.value("validation_accuracy").shape == (*alone.finished.shape, 3)
+
+
 def test_columns_are_pairs_of_a_mu_and_a_rate():
     """Sorted by μ, then by h; a unit without μ trained plainly."""
     both = unit(50, (0, 1), rates=(0.2, 0.1), mus=(0.5, 0.0))
@@ -226,14 +244,54 @@ def test_area_is_the_mean_accuracy_over_the_noise():
     np.testing.assert_allclose(area_under(accuracy, NOISE), [0.3875, 0.7], rtol=1e-12)
 
 
-def test_missing_units_are_those_of_the_arm_that_the_manifest_expects(tmp_path):
+def test_missing_units_are_those_of_the_arm_that_the_record_is_to_have():
     made = unit(50, (0, 1))
-    here = record(made, directory=tmp_path)
-    assert missing_units(here, "sgd") == ()
-    more = ["sgd-n0100-b00032-s00-01", "gd-n0050-b01000-s00-03"]
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"expected": [made.name, *more]}))
+    here = record(made)
+    assert (missing_units(here, "sgd"), not_whole(here, "sgd")) == ((), "")
+    more = ("sgd-n0100-b00032-s00-01", "gd-n0050-b01000-s00-03")
+    here = dataclasses.replace(here, expected=(made.name, *more))
     assert missing_units(here, "sgd") == (more[0],)
     assert missing_units(here, "gd") == (more[1],)
-    manifest.write_text(json.dumps({"expected": None}))
+    assert not_whole(here, "gd") == f"Not yet run: {more[1]}."
+    here = dataclasses.replace(here, expected=None)
     assert missing_units(here, "sgd") == ()
+    assert "nobody has said" in not_whole(here, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("seed", np.array([0.5] * 5 + [1.0] * 5)),
+        ("seed", np.array(list("0000011111"))),
+        ("seed", np.zeros((10, 1), int)),
+        ("learning_rate", np.array([1j] * 10)),
+        ("learning_rate", np.array([0.1, -0.1] * 5)),
+        ("learning_rate", np.array([0.1, np.nan] * 5)),
+        ("learning_rate", np.array([0.1, 0.2])),
+        ("diverged", np.full(10, -1.0)),
+        ("chosen_test_accuracy", np.full((10, 3), 1j)),
+        ("chosen_test_accuracy", np.full((10, 3), "0.5")),
+        ("chosen_test_accuracy", np.full((9, 3), 0.5)),
+    ],
+)
+def test_arrays_that_cannot_be_those_of_models_are_refused_by_name(name, values):
+    made = unit(50, (0, 1))
+    made.arrays[name] = values
+    with pytest.raises(ValueError, match=f"{name} of unit {made.name}"):
+        blocks(record(made), "sgd")
+
+
+@pytest.mark.parametrize("members", [[10], [-1], [0.7], [True], ["0"], 3, None])
+def test_marks_of_no_model_are_refused(members):
+    made = unit(50, (0, 1))
+    made.meta["marks"]["fitted"] = members
+    with pytest.raises(ValueError, match=f"fitted of unit {made.name} must be models between 0"):
+        blocks(record(made), "sgd")
+
+
+@pytest.mark.parametrize("dataset", ["minst", 3, ["mnist"]])
+def test_a_network_of_unknown_size_is_refused(dataset):
+    made = unit(50, (0, 1))
+    made.meta["unit_config"]["dataset"] = dataset
+    with pytest.raises(ValueError, match=f"unit {made.name} has a network of unknown size"):
+        blocks(record(made), "sgd")

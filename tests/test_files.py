@@ -125,8 +125,16 @@ def test_what_a_living_process_writes_is_not_swept(tmp_path):
 
 
 def test_sweeping_leaves_other_files_alone(tmp_path):
-    mine = [".state.npz.1-0123abcd.tmp", ".manifest.lock"]
-    others = ["state.npz", "state.npz.1-0123abcd.tmp", ".state.npz.swp", ".a.tmp", ".b-1.tmp"]
+    mine = [".state.npz.1-0123abcd.tmp", ".manifest.lock", ".sgd-n0008-b00016-s00-00.lock"]
+    others = [
+        ".other.lock",
+        "sgd-n0008-b00016-s00-00.lock",
+        "state.npz",
+        "state.npz.1-0123abcd.tmp",
+        ".state.npz.swp",
+        ".a.tmp",
+        ".b-1.tmp",
+    ]
     for name in mine + others:
         (tmp_path / name).touch()
     assert [path.name for path in records.sweep(tmp_path)] == sorted(mine)
@@ -282,3 +290,21 @@ def test_a_file_system_without_locks_still_saves_and_sweeps_nothing(tmp_path, mo
     (tmp_path / ".state.npz.1-0123abcd.tmp").touch()
     assert records.sweep(tmp_path) == []
     assert names(tmp_path) == [".state.npz.1-0123abcd.tmp", "state.npz"]
+
+
+def test_the_lock_on_a_unit_is_swept_only_when_its_holder_is_gone(tmp_path):
+    """A process that is killed between its shard and its last line leaves one."""
+    lock = tmp_path / ".sgd-n0008-b00016-s00-00.lock"
+    code = (
+        "from igrlib.experiments.claim import claimed; from pathlib import Path\n"
+        f"with claimed(Path({lock.name!r}), 'it'):\n"
+        "    print('held', flush=True); sys.stdin.readline()\n"
+    )
+    with bare(code, tmp_path) as process:
+        assert process.stdout.readline() == "held\n"
+        assert records.sweep(tmp_path) == []
+        assert names(tmp_path) == [lock.name]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert [path.name for path in records.sweep(tmp_path)] == [lock.name]
+    assert names(tmp_path) == []

@@ -108,6 +108,18 @@ def test_images_are_taken_as_the_model_takes_them():
     np.testing.assert_allclose(found, expected(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("block", [7, 500])
+def test_logits_that_are_nan_answer_nothing(block):
+    """One of 23: neither right nor wrong, and so is the accuracy of the whole split."""
+    x, y = DATA
+    spoilt = jnp.asarray(x, jnp.float64).at[3].set(jnp.nan)
+    assert (np.asarray(y) == 0).any()  # What the largest of NaN would be.
+    found = of.measures(logits, PARAMS, spoilt, y, block=block)
+    assert np.isnan(found.loss)
+    assert np.isnan(found.accuracy)
+    assert np.isnan(of.scores(logits, PARAMS, spoilt, y, block=block).accuracy)
+
+
 def dense_hessian_numpy(labels, images):
     """∇²E column by column, by central differences of the gradient by hand."""
     theta = np.concatenate([a.ravel() for layer in LAYERS for a in layer])

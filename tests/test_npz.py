@@ -1,5 +1,6 @@
 """Arrays and metadata in one file: what goes in comes out, and nothing else passes for it."""
 
+import io
 import json
 import os
 import zipfile
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from igrlib import records
+from igrlib.storage import npz
 
 ARRAYS = {
     "bits": np.array([True, False]),
@@ -203,3 +205,36 @@ def test_nothing_is_unpickled(path):
     np.savez(path, __meta__=head, x=np.array([Trap()], object))
     refused(path, "Object arrays cannot be loaded")
     assert not path.with_name("sprung").exists()
+
+
+def header(shape, dtype="<f8"):
+    file = io.BytesIO()
+    about = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+    return file.getvalue()
+
+
+def test_a_header_that_claims_more_than_there_is_makes_no_room(path):
+    """8·10¹⁵ bytes would be a MemoryError, or worse none, before a byte is read."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__meta__.npy", header((10**15,)) + bytes(80))
+    with pytest.raises(records.RecordError, match="claims 8000000000000000 bytes and has 80") as e:
+        records.load(path)
+    assert str(path) in str(e.value)
+
+
+def test_a_file_over_its_limit_is_not_read(path):
+    records.save(path, {"x": np.arange(1000.0)}, {})
+    size = path.stat().st_size
+    assert len(npz.load(path, limit=size)[0]) == 1
+    with pytest.raises(records.RecordError, match=f"has {size} bytes.*at most {size - 1} and"):
+        npz.load(path, limit=size - 1)
+
+
+def test_what_unpacks_to_far_more_is_not_unpacked(path):
+    path.write_bytes(npz.encode({"x": np.zeros(2_000_000)}, {}))
+    size = path.stat().st_size
+    assert size * 100 < 16_000_000 < 1_000_000 * 100
+    assert len(npz.load(path, limit=1_000_000)[0]) == 1
+    with pytest.raises(records.RecordError, match=r"and 16000\d+ unpacked; at most .* are read"):
+        npz.load(path, limit=size)

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -217,3 +218,52 @@ def test_shapes_are_checked_in_these_tests():
     """Without the import hook the shapes in the signatures would go unread."""
     with pytest.raises(jaxtyping.TypeCheckError):
         igrlib.regularization_rate("0.1", 3)
+
+
+WITHOUT_EXTRA = """
+import importlib, pkgutil, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"flax", "matfree", "optax", "sklearn", "tqdm",
+                                      "tensorflow_datasets"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+told = {}
+for module in pkgutil.walk_packages(igrlib.__path__, "igrlib.", onerror=lambda name: None):
+    if module.name == "igrlib.__main__":
+        continue
+    try:
+        importlib.import_module(module.name)
+    except ImportError as error:
+        told[module.name] = str(error)
+from igrlib import cli, data
+status = {}
+for argv in (["list"], ["run", "mlp-sweep"], ["verdicts"]):
+    status[argv[0]] = cli.main(argv)
+try:
+    data.load("digits")
+except ImportError as error:
+    told["igrlib.data.load"] = str(error)
+print(json.dumps([told, status]))
+"""
+
+
+def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
+    wanted = 'Install with: pip install "igrlib[experiments]"'
+    assert {name: text for name, text in told.items() if wanted not in text} == {}
+    assert {"igrlib.data.load", "igrlib.models.mlp", "igrlib.models.resnet", "igrlib.measures",
+            "igrlib.training", "igrlib.experiments.runner"} <= set(told)  # fmt: skip
+    assert status == {"list": 2, "run": 2, "verdicts": 2}
+
+
+def test_every_package_of_the_lock_has_its_hashes():
+    """One without would make pip refuse them all; none at all, and it would ask for none."""
+    lock = (Path(igrlib.__file__).parents[1] / "requirements.txt").read_text()
+    entries = re.split(r"\n(?=[A-Za-z0-9])", "\n" + re.sub(r"(?m)^ *#.*\n", "", lock).strip())[1:]
+    assert len(entries) > 100
+    for entry in entries:
+        assert re.match(r"[A-Za-z0-9._-]+==\S+( ; .+?)? \\\n +--hash=sha256:[0-9a-f]{64}", entry), (
+            entry
+        )

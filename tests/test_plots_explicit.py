@@ -84,6 +84,20 @@ def test_figure_a8_draws_what_was_chosen(selection):
         np.testing.assert_allclose(first, (sorted(RATES), expected))
         assert np.isnan(second[1]).tolist() == [False, False, True]  # 0.2 of seed 1 diverged.
     assert third.get_xlabel() == "test accuracy (%)"
+    assert third.get_ylabel() == gradient.get_ylabel()
+    assert (third.get_xscale(), third.get_yscale()) == ("linear", "log")
+    pairs = [
+        (
+            100 * row(one, "chosen_test_accuracy", h, seed)[at],
+            row(one, "chosen_train_squared_gradient", h, seed)[at] / (785 * 8 + 4 * 72 + 90),
+        )
+        for h in RATES
+        for seed in SEEDS
+        if (h, seed) != (0.2, 1)  # It diverged.
+    ]
+    # Each twice: as a point, and in the ring of what fitted everything.
+    points = [tuple(p) for line in third.lines for p in np.transpose(line.get_data())]
+    np.testing.assert_allclose(sorted(points), sorted(2 * pairs))
     crosses = [line for line in accuracy.lines if line.get_marker() == "x"]
     assert len(crosses) == 1
 

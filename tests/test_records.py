@@ -21,6 +21,7 @@ from test_files import bare, names
 import igrlib
 from igrlib import records
 from igrlib.records import origin, record
+from igrlib.storage import files
 
 ORIGIN = {
     "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},
@@ -202,6 +203,22 @@ def test_a_shard_has_a_limit(folder):
 
 WRONG = [
     ("experiment", "", ValueError, r"meta\['experiment'\] must not be empty"),
+    ("experiment", "<img src=x>", ValueError, r"meta\['experiment'\] must be at most 100 letters"),
+    ("profile", "<b>cpu</b>", ValueError, r"meta\['profile'\] must be at most 100 letters, digits"),
+    ("profile", "a" * 101, ValueError, r"meta\['profile'\] must be at most 100 letters, digits"),
+    (
+        "dataset",
+        {"name": "[x](javascript:y)", "fingerprint": "a", "sizes": {}},
+        ValueError,
+        r"meta\['dataset'\]\['name'\] must be at most 100 letters",
+    ),
+    ("seconds", 10**400, ValueError, r"meta\['seconds'\] must be at most 1e\+10"),
+    (
+        "provenance",
+        {**ORIGIN, "commit": {"hash": "<b>x", "dirty": False}},
+        ValueError,
+        "the hash of meta's commit must be hexadecimal digits, got '<b>x'",
+    ),
     ("profile", 3, TypeError, r"meta\['profile'\] must be str, got 3"),
     ("unit", "b", ValueError, r"meta\['unit'\] must be the unit's name 'a', got 'b'"),
     ("dataset", {"name": "mnist"}, ValueError, r"meta\['dataset'\] must have the key 'finger"),
@@ -549,3 +566,79 @@ def test_the_commit_is_that_of_the_package_and_of_nobody_else(tmp_path, monkeypa
     assert origin.commit(package) == {**clean, "dirty": True}
     monkeypatch.setenv("PATH", str(tmp_path))
     assert origin.commit(package) is None
+
+
+def test_the_name_of_a_changed_profile_is_one(folder):
+    add(folder, "a", profile="digits+batch_sizes=none,32+mus=1e-05")
+
+
+def test_a_record_knows_what_it_is_to_have_from_when_it_was_opened(folder):
+    add(folder, "a")
+    assert records.open_record(folder).expected is None
+    records.rebuild_manifest(folder, expected_units=["b", "a"])
+    opened = records.open_record(folder)
+    (folder / "manifest.json").unlink()
+    assert opened.expected == ("a", "b")
+
+
+@pytest.mark.parametrize("expected", ["", '"expected": 3,', '"expected": ["/"],'])
+def test_a_manifest_in_doubt_about_what_there_is_to_be_is_refused(folder, expected):
+    add(folder, "a")
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"expected": null,', expected))
+    with pytest.raises(records.RecordError, match=r"cut short or altered.*rebuild_manifest"):
+        records.open_record(folder)
+
+
+def test_a_manifest_nested_without_end_is_told_and_mended(folder):
+    add(folder, "a")
+    good = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.json").write_text(200_000 * "[")
+    with pytest.raises(records.RecordError, match="cut short or altered"):
+        records.open_record(folder)
+    records.rebuild_manifest(folder)
+    assert (folder / "manifest.json").read_bytes() == good
+
+
+def test_a_shard_of_more_bytes_than_a_record_takes_is_not_read(folder):
+    path = add(folder, "a")
+    big = {"x": np.random.default_rng(0).normal(size=130_000)}
+    records.save(path, big, meta("a"))
+    with pytest.raises(records.RecordError, match=r"a\.npz has 1\d+ bytes, .*at most 1000000"):
+        records.rebuild_manifest(folder)
+    with pytest.raises(ValueError, match="at most 50000000 bytes, got 56000000"):
+        records.add_unit(folder, "b", {"x": np.zeros(7_000_000)}, meta("b"))
+
+
+def test_a_whole_record_may_lie_where_nobody_writes(folder, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    add(folder, "a")
+    whole = records.rebuild_manifest(folder, expected_units=["a"])
+    monkeypatch.setattr(files, "open_locked", read_only)
+    assert records.rebuild_manifest(folder, expected_units=["a"]) == whole
+    with pytest.raises(OSError, match="Read-only"):
+        records.rebuild_manifest(folder, expected_units=["a", "b"])
+
+
+RECORDED_RUNS = Path(__file__).parents[1] / "book" / "recorded_runs.ipynb"
+
+
+def test_the_page_of_recorded_runs_shows_a_record_of_which_little_is_known(tmp_path, monkeypatch):
+    """Without expected units and without a commit."""
+    folder = tmp_path / "results" / "mlp-sweep-cpu"
+    marks = {"censored_validation": [], "censored_test": [0], "fitted": [0, 1]}
+    about = meta("sgd-n0050-b00032-s00-01", marks=marks, provenance={**ORIGIN, "commit": None})
+    made = {"seed": np.array([0, 0, 1, 1]), "norm": np.ones((4, 1))}
+    records.add_unit(folder, about["unit"], made, about)
+    monkeypatch.chdir(tmp_path)
+    shown, names = [], {}
+    cells = json.loads(RECORDED_RUNS.read_text())["cells"]
+    cells = [cell for cell in cells if cell["cell_type"] == "code"][:5]
+    for cell in cells:
+        exec("".join(cell["source"]), names)
+        names["display"] = shown.append
+    assert len(shown) == 1
+    assert "| `sgd-n0050-b00032-s00-01` | 4 | 0–1 | 12 | unknown | 0 | 1 | 2 |" in shown[0].data
+    assert "Missing: unknown." in shown[0].data

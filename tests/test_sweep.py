@@ -14,6 +14,7 @@ from test_mlp import layers_of, squared_norm_numpy
 
 from igrlib import records
 from igrlib.experiments.arrays import POINTS
+from igrlib.experiments.checkpoint import code_of
 from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.log import Splits
 from igrlib.experiments.schedule import Schedule
@@ -248,7 +249,8 @@ def second(done):
 def forget(sweep):
     """What another process would not have: were any of it used, the arrays would show it."""
     sweep.state, sweep.log.chosen = jax.tree.map(jnp.zeros_like, (sweep.state, sweep.log.chosen))
-    sweep.log.arrays, sweep.step, sweep.tasks_done = {}, 10**6, 10**6
+    sweep.log.arrays = {name: np.zeros_like(array) for name, array in sweep.log.arrays.items()}
+    sweep.step, sweep.tasks_done = 10**6, 10**6
 
 
 def assert_same_bits(found, expected):
@@ -312,6 +314,82 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(second, tmp_path):
     with pytest.raises(records.RecordError, match=r"c\.npz"):
         second.run(checkpoint=path, identity=IDENTITY)
     assert path.read_bytes() == before[: len(before) // 2]
+
+
+def forged(change):
+    """What a checkpoint with a right hash must not hold, and what is said of it."""
+
+    def forge(path):
+        arrays, meta = records.load(path)
+        other = change(arrays, meta)
+        records.save(path, arrays, meta if other is None else other)
+
+    return forge
+
+
+FORGED = {
+    "a leaf is missing": (lambda a, m: a.__delitem__("device_0"), "device_0 is missing, wanted"),
+    "a leaf of another shape": (
+        lambda a, m: a.update(device_0=a["device_0"][:-1]),
+        r"device_0 is \w+ of shape \(.*\), wanted is",
+    ),
+    "a leaf too many": (lambda a, m: a.update(device_999=np.zeros(3)), "device_999 is float64"),
+    "an array is missing": (lambda a, m: a.__delitem__("host_norm"), "host_norm is missing"),
+    "no progress": (lambda a, m: m.__delitem__("progress"), "does not tell how far"),
+    "no step": (lambda a, m: m["progress"].__delitem__("step"), "does not go with what is meas"),
+    "a step before": (lambda a, m: m["progress"].update(step=7), "does not go with what is meas"),
+    "a step beyond": (lambda a, m: m["progress"].update(step=59), "does not go with what is meas"),
+    "text": (lambda a, m: m["progress"].update(step="20"), "does not go with what is measured"),
+    "tasks": (lambda a, m: m["progress"].update(tasks_done=3), "does not go with what is measured"),
+    "other code": (
+        lambda a, m: m["identity"].update({"code of igrlib": "00"}),
+        "with another code of igrlib: '00', now '[0-9a-f]{12}'",
+    ),
+    "no identity": (lambda a, m: m.update(identity=None), "with another code of igrlib: None"),
+}
+
+
+@pytest.fixture(scope="module")
+def half_way(tmp_path_factory):
+    """A checkpoint from after the measurement at step 20."""
+    path = tmp_path_factory.mktemp("half") / "c.npz"
+    ensemble = built(MEMBERS, 5, group=2)
+    sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
+    with pytest.raises(Stopped):
+        sweep.run(
+            checkpoint=path,
+            identity=IDENTITY,
+            asked_to_stop=lambda: sweep.step == 20 and sweep.log.has(20),
+        )
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_a_checkpoint_that_does_not_hold_what_it_must_is_refused(second, half_way, tmp_path, what):
+    change, said = FORGED[what]
+    path = tmp_path / "c.npz"
+    path.write_bytes(half_way)
+    forged(change)(path)
+    with pytest.raises(records.RecordError, match=rf"checkpoint c\.npz .*{said}"):
+        second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
+    path.write_bytes(half_way)
+    with pytest.raises(Stopped):
+        second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
+
+
+def test_the_code_is_that_which_computes(tmp_path):
+    (tmp_path / "training").mkdir()
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "training" / "steps.py").write_text("one")
+    first = code_of(tmp_path)
+    (tmp_path / "plots" / "style.py").write_text("any")
+    (tmp_path / "training" / "notes.txt").write_text("any")
+    assert code_of(tmp_path) == first
+    (tmp_path / "training" / "steps.py").write_text("two")
+    assert code_of(tmp_path) != first
+    (tmp_path / "training" / "steps.py").rename(tmp_path / "training" / "step.py")
+    (tmp_path / "training" / "step.py").write_text("one")
+    assert code_of(tmp_path) != first
 
 
 def test_stopped_without_a_checkpoint(second):
@@ -379,3 +457,31 @@ def test_without_a_validation_split(every_step):
     assert np.isnan(a["chosen_norm"][:, 0]).all()
     assert np.isfinite(a["chosen_norm"][:, 1:]).all()
     assert np.isnan(a["chosen_lambda_max"]).all()
+
+
+def ending(stop):
+    """Two models with the same start, of which the second leaves the finite numbers at step 4."""
+    members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
+    ensemble = built(members, 5)
+    steps = tuple(sorted({*range(5), stop}))
+    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), CloseUp(5, points=()))
+    return sweep.run()
+
+
+@pytest.mark.parametrize("stop", [4, 9])
+def test_a_model_that_diverges_in_its_last_step_has_diverged(stop):
+    """As one that runs on, and is found out at its next step."""
+    a = ending(stop)
+    np.testing.assert_array_equal(a["diverged"], [-1, 4])
+    assert np.isnan(a["train_loss"][1, 4])
+    for split in ("validation", "test"):
+        assert np.isfinite(a[f"{split}_accuracy"][0]).all()
+        # The class that stands first is no answer.
+        np.testing.assert_array_equal(
+            np.isfinite(a[f"{split}_accuracy"][1, :5]), 4 * [True] + [False]
+        )
+        best = np.nanargmax(a[f"{split}_accuracy"][1, :4])
+        assert a["chosen_step"][1, POINTS.index(split)] == best
+    np.testing.assert_array_equal(a["chosen_step"][:, POINTS.index("final")], [stop, -1])
+    assert np.isfinite(a["chosen_train_loss"][0]).all()
+    assert np.isnan(a["chosen_train_loss"][1, POINTS.index("final")])

@@ -1,7 +1,6 @@
 """igrlib.verdicts on records whose effects are known."""
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -14,7 +13,9 @@ from igrlib.experiments.arm import combinations
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.records import Record
 from igrlib.verdicts import Thresholds, judge
-from igrlib.verdicts.rules import thresholds_of
+from igrlib.verdicts.predictions import Question
+from igrlib.verdicts.rules import thresholds_of, word_of
+from igrlib.verdicts.trends import Tails, Trend
 
 # log‖∇E‖² and log λ_max fall by these per doubling, accuracy and area rise by points.
 LARGE = {"squared_gradient": -0.5, "lambda_max": -0.4, "accuracy": 0.3, "area": 1.5}
@@ -363,6 +364,11 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
             "diverged": [],
         }
         records.add_unit(tmp_path, each.name, each.arrays, {**each.meta, **meta})
+    # Nobody has said what there is to be.
+    verdicts = judge(records.open_record(tmp_path))
+    assert {v.word for v in verdicts} == {"cannot tell"}
+    assert all("nobody has said" in v.sentence for v in verdicts)
+    records.rebuild_manifest(tmp_path, expected_units=made.units)
     assert words(records.open_record(tmp_path)) == 4 * ["holds"]
     expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]
     records.rebuild_manifest(tmp_path, expected_units=expected)
@@ -372,9 +378,19 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
         assert verdict.missing == ("sgd-n0400-b00032-s00-07",)
         assert "Not yet run: sgd-n0400-b00032-s00-07." in verdict.sentence
         assert verdict.trend.blocks == 16
-    # The manifest is read as it is when judging, not cached.
-    (tmp_path / "manifest.json").write_text(json.dumps({"expected": None}))
-    assert {v.word for v in judge(record(*made.units.values(), directory=tmp_path))} == {"holds"}
+    # What happens to the manifest after the record was opened changes nothing.
+    opened = records.open_record(tmp_path)
+    for content in ('{"expected": null}', "", None):
+        path = tmp_path / "manifest.json"
+        path.unlink() if content is None else path.write_text(content)
+        assert words(opened) == 4 * ["cannot tell"]
+
+
+def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
+    verdicts = judge(sweep(rates=tuple(0.01 * k for k in range(1, 14)), effects=LARGE))
+    assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+    assert all("at most 12 learning rates, got 13" in v.sentence for v in verdicts)
+    assert words(sweep(rates=tuple(0.01 * k for k in range(1, 13)), effects=LARGE))[1] == "holds"
 
 
 def test_thresholds_decide():
@@ -407,3 +423,100 @@ def test_of_records_without_effect_few_are_said_to_hold():
     # Of 100 at most 5 ± 2 are significant in each direction.
     assert sum(word.startswith("holds") for word in found) < 14
     assert sum(word == "cannot tell" for word in found) > 75
+
+
+PREREGISTERED = [
+    # experiment, data set, profile: level, least accuracy, rates, blocks
+    ("mlp-sweep", "mnist", "cpu", 1e-2, 0.05, 3, 4),
+    ("mlp-sweep", "digits", "digits", 1e-2, 0.05, 3, 4),
+    ("mlp-sweep", "mnist", "paper", 1e-2, 0.05, 4, 3),
+    ("egr-sweep", "digits", "digits", 1e-1, 0.05, 3, 4),
+    ("egr-sweep", "mnist", "cpu", 1e-1, 0.05, 3, 4),
+    ("egr-sweep", "cifar10", "cpu", 1.6, 0.25, 3, 3),
+    ("egr-sweep", "cifar10", "paper", 1.0, 0.25, 3, 3),
+    ("resnet-sweep", "digits", "digits", 1e-2, 0.05, 3, 4),
+    ("resnet-sweep", "cifar10", "cpu", 1.6, 0.25, 4, 3),
+    ("resnet-sweep", "cifar10", "paper", 1e-1, 0.25, 4, 3),
+]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "dataset", "profile", "level", "accuracy", "rates", "blocks_"), PREREGISTERED
+)
+def test_thresholds_stay_as_they_were_set(
+    experiment, dataset, profile, level, accuracy, rates, blocks_
+):
+    """Before the records that they judge; whoever changes one changes it here too."""
+    limits = dataclasses.asdict(thresholds_of(experiment, dataset, profile))
+    assert limits == {
+        "significance": 0.01,
+        "level": level,
+        "edge": 2.0,
+        "least_squared_gradient": 5.0,
+        "least_lambda_max": 5.0,
+        "least_accuracy": accuracy,
+        "least_area": 0.5,
+        "rates": rates,
+        "blocks": blocks_,
+        "seeds": 8,
+        "widths": 2,
+    }
+
+
+def a_trend(effect, falling, blocks_=8):
+    effects = np.full(blocks_, effect)
+    tails = Tails(falling, 1 - falling)
+    return Trend(effect, None, tails, effects, np.arange(blocks_), 5 * blocks_, True)
+
+
+@pytest.mark.parametrize(
+    ("p", "widths", "word"),
+    [
+        (0.009, 1, "holds in part"),
+        (0.009, 2, "cannot tell"),
+        (0.006, 2, "cannot tell"),
+        (0.004, 2, "holds in part"),
+        (0.004, 3, "cannot tell"),
+        (0.003, 3, "holds in part"),
+    ],
+)
+def test_the_more_widths_the_less_each_is_believed(p, widths, word):
+    """One of them alone: p under 0.01 over their number."""
+    question = Question("2.1", "it", True, True, 5.0, np.zeros((1, 1)), np.zeros((1, 1)))
+    parts = {50 * k: a_trend(-1.0, 0.5) for k in range(1, widths)}
+    parts[800] = a_trend(-40.0, p)
+    assert word_of(question, a_trend(-10.0, 0.2), parts, {}, Thresholds())[0] == word
+
+
+def test_edges_are_those_of_the_point_that_a_prediction_is_about():
+    """h·λ_max at the training loss for 2.1, at the chosen point for the others; of models counted.
+
+    Only rates over 0.02 have h·100 over 2, only those over 0.06 have h·30 over 2.
+    """
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        each.arrays["crossing_lambda_max"][:] = 100.0
+        each.arrays["chosen_lambda_max"][:, 0] = 30.0
+        # The first two models have no value of 2.1, and the first one none of the others.
+        each.arrays["train_loss"][:2] = 1.0
+        for name in ("chosen_lambda_max", "chosen_test_accuracy", "chosen_noise_accuracy"):
+            each.arrays[name][0] = np.nan
+        assert each.arrays["learning_rate"][:2].tolist() == [0.1, 0.05]
+    verdicts = judge(record(*made))
+    # 8 seeds, 2 widths: 3 rates beyond; 1 rate beyond.
+    assert [v.beyond_edge for v in verdicts] == [2 * (3 * 8 - 2), *3 * [2 * (8 - 1)]]
+    for each in made:
+        each.arrays["chosen_lambda_max"][0, 0] = 30.0  # It is known where accuracy is not.
+    assert [v.beyond_edge for v in judge(record(*made))[2:]] == 2 * [2 * (8 - 1)]
+
+
+def test_the_median_of_the_edges_is_told():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        seeds = each.arrays["seed"]
+        curvature = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 30.0, 30.0])[seeds]
+        each.arrays["crossing_lambda_max"][:] = curvature[:, None]
+    (note,) = [n for n in judge(record(*made))[0].notes if n.startswith("h·λ_max is over")]
+    # 2h at each of the rates.
+    told = "0.01 at h = 0.005, 0.02 at h = 0.01, 0.05 at h = 0.025, 0.1 at h = 0.05, 0.2 at h = 0.1"
+    assert note.endswith(f"median {told}.")

@@ -3,7 +3,7 @@
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-from igrlib.blocks.reading import arms, blocks, dataset_of, missing_units
+from igrlib.blocks.reading import arms, blocks, dataset_of, missing_units, not_whole
 from igrlib.blocks.table import Blocks, area_under, squared_gradient_at
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "blocks",
     "dataset_of",
     "missing_units",
+    "not_whole",
     "squared_gradient_at",
 ]

@@ -3,7 +3,6 @@
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,15 +12,15 @@ from igrlib.experiments.arrays import ALONG
 from igrlib.experiments.sizes import size_of
 from igrlib.records import Record, Unit
 
-__all__ = ["arms", "blocks", "dataset_of", "missing_units"]
+__all__ = ["arms", "blocks", "dataset_of", "missing_units", "not_whole"]
 
 SHARED = ("level", "noise_sigma", "slope_sigma")
 """Arrays that all models of an arm have in common."""
 
 MARKS = ("censored_validation", "censored_test", "fitted")
 
-_WHOSE = ("learning_rate", "seed", "diverged")
-"""Every unit of a sweep has these."""
+_WHOSE = {"learning_rate": "f", "seed": "iu", "diverged": "iu"}
+"""Every unit of a sweep has these, one for each model, of numbers of this kind."""
 
 
 def arms(record: Record) -> list[str]:
@@ -62,7 +61,7 @@ def blocks(record: Record, arm: str) -> Blocks:
         finished[cells] = True
         marks["diverged"][cells] = unit.arrays["diverged"] >= 0
         for name in MARKS:
-            members = np.asarray(unit.meta["marks"].get(name, []), int)
+            members = _members(unit, name)
             marks[name][cells[0][members], cells[1][members]] = True
         for name, array in _of_models(unit, shared):
             filled = np.full((*shape, *array.shape[1:]), np.nan)
@@ -73,7 +72,7 @@ def blocks(record: Record, arm: str) -> Blocks:
     for table in values.values():
         table[marks["diverged"]] = np.nan
     width, batch_size, seed = (np.array(column) for column in zip(*keys, strict=True))
-    sizes = {_block(unit)[0]: size_of(unit.meta["unit_config"]) for unit in units}
+    sizes = {_block(unit)[0]: _size(unit) for unit in units}
     m = np.array([sizes[n] for n in width.tolist()])
     mu, h = columns.T
     return Blocks(arm, width, batch_size, seed, m, h, mu, finished, marks, values, shared)
@@ -86,17 +85,21 @@ def dataset_of(record: Record, arm: str) -> str:
 
 
 def missing_units(record: Record, arm: str) -> tuple[str, ...]:
-    """The units of `arm` that the record's manifest expects and that are not there.
+    """The units of `arm` that the record was to have when it was opened, and that are not there.
 
-    A manifest that expects nothing in particular misses nothing.
+    Where nobody has said what it is to have, none can be named: see `not_whole`.
     """
-    try:
-        expected = json.loads((record.directory / "manifest.json").read_bytes())["expected"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
     # A unit is named <arm>-n<width>-b<batch size>-s<seeds>.
-    ours = {name for name in expected or () if name.rsplit("-n", 1)[0] == arm}
+    ours = {name for name in record.expected or () if name.rsplit("-n", 1)[0] == arm}
     return tuple(sorted(ours - set(record.units)))
+
+
+def not_whole(record: Record, arm: str) -> str:
+    """Why a record must not be judged by `arm` yet, in a sentence; "" where nothing is missing."""
+    if record.expected is None:
+        return "Which units there are to be nobody has said: igr run does."
+    missing = missing_units(record, arm)
+    return f"Not yet run: {', '.join(missing)}." if missing else ""
 
 
 def _arm(unit: Unit) -> str:
@@ -126,6 +129,33 @@ def _check_swept(unit: Unit) -> None:
     missing += [name for name in _WHOSE if name not in unit.arrays]
     if missing:
         raise ValueError(f"unit {unit.name} is not one of a sweep: it has no {missing[0]}")
+    number = unit.arrays["seed"].size
+    for name, kinds in _WHOSE.items():
+        array = unit.arrays[name]
+        if array.dtype.kind not in kinds or array.shape != (number,):
+            raise ValueError(f"{name} of unit {unit.name} is not one number for each model")
+    rate = unit.arrays["learning_rate"]
+    if not (np.isfinite(rate) & (rate > 0)).all():
+        raise ValueError(f"learning_rate of unit {unit.name} must be positive and finite")
+
+
+def _members(unit: Unit, mark: str) -> np.ndarray:
+    """The models of a unit with a mark."""
+    members, number = unit.meta["marks"].get(mark, []), len(unit.arrays["seed"])
+    if not isinstance(members, list) or any(
+        isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < number for k in members
+    ):
+        raise ValueError(
+            f"{mark} of unit {unit.name} must be models between 0 and {number - 1}, got {members}"
+        )
+    return np.array(members, int)
+
+
+def _size(unit: Unit) -> int:
+    try:
+        return size_of(unit.meta["unit_config"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"unit {unit.name} has a network of unknown size: {error}") from error
 
 
 def _shared(units: Sequence[Unit]) -> dict[str, np.ndarray]:
@@ -149,6 +179,8 @@ def _of_models(unit: Unit, shared: dict[str, np.ndarray]) -> Iterator[tuple[str,
     for name, array in unit.arrays.items():
         if name in (*SHARED, *ALONG, *_WHOSE, "mu", "score_done"):
             continue
+        if array.dtype.kind not in "biuf" or array.shape[:1] != unit.arrays["seed"].shape:
+            raise ValueError(f"{name} of unit {unit.name} is not numbers for each model")
         values = np.asarray(array, np.float64)
         if grid := along.get(name):
             at = np.searchsorted(shared[grid], unit.arrays[grid])

@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from igrlib.cli.asked import Mistake, mistakes, units_named
-from igrlib.cli.console import Progress, StopSignals
+from igrlib.cli.console import Progress, StopSignals, say
 
 __all__ = ["prepare", "run", "verdicts"]
 
@@ -38,40 +39,61 @@ def run(args: argparse.Namespace) -> int:
             missing = folder.missing(wanted)
             _check_units(missing)
 
+        began_work = False
+        limit = math.inf if args.time_limit is None else args.time_limit
+
         def asked_to_stop() -> bool:
-            late = args.time_limit is not None and time.monotonic() - began >= args.time_limit
+            # With less time than it takes to start, a run must get on all the same.
+            late = time.monotonic() - began >= limit and (began_work or limit == 0)
             return signals.told or late
 
-        elsewhere: list[str] = []
-        for number, unit in enumerate(missing):
+        def run_one(unit: Any) -> Path:
             progress = Progress(f"{unit.name}, {_count(unit)} models")
+
+            def tell(*how_far: Any) -> None:
+                nonlocal began_work
+                began_work = True
+                progress(*how_far)
+
             try:
                 if asked_to_stop():
                     raise Stopped
                 with _record_errors():
-                    shard = runner.run_unit(
+                    return runner.run_unit(
                         unit,
                         folder,
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
-                        progress=progress,
+                        progress=tell,
                     )
-            except Claimed:
-                elsewhere.append(unit.name)
-                continue
-            except Stopped:
-                left = len(missing) - number
-                told = f"igr: stopped, {left} of {len(missing)} units left; run again to go on"
-                print(told, file=sys.stderr)
-                return STOPPED
             finally:
                 progress.close()
-            print(f"{unit.name}: done, {shard}", flush=True)
+
+        waiting, elsewhere = missing, []
+        while waiting:
+            elsewhere = []
+            for unit in waiting:
+                try:
+                    shard = run_one(unit)
+                except Claimed:
+                    elsewhere.append(unit)
+                except Stopped:
+                    left = sum(not folder.shard(unit).exists() for unit in missing)
+                    say(f"igr: stopped, {left} of {len(missing)} units left; run again to go on")
+                    return STOPPED
+                else:
+                    say(f"{unit.name}: done, {shard}", sys.stdout)
+            all_taken = len(elsewhere) == len(waiting)
+            # Meanwhile others may have finished them, or given them up.
+            elsewhere = waiting = folder.missing(elsewhere)
+            if all_taken:
+                break
     if elsewhere:
-        raise Mistake(f"another process runs {', '.join(elsewhere)}: wait for it, or stop it")
+        names = ", ".join(unit.name for unit in elsewhere)
+        raise Mistake(f"another process runs {names}: wait for it, or stop it")
     done = sum(folder.shard(unit).exists() for unit in units)
-    print(f"{folder.profile}: {done} of {len(units)} units are done")
+    say(f"{folder.profile}: {done} of {len(units)} units are done", sys.stdout)
     return 0
 
 
@@ -133,9 +155,12 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     names = [unit.name for unit in units]
     found: set[str] = set()
     for text in asked:
-        if text.isdecimal() and not 1 <= int(text) <= len(names):
-            raise ValueError(f"--unit must be between 1 and {len(names)} or a name, got {text}")
-        found.add(names[int(text) - 1] if text.isdecimal() else one_of("--unit", text, names))
+        # Not all digits at once: Python reads no number of thousands of them.
+        number = int(text[:9]) if text.isdecimal() else None
+        if number is not None and not (1 <= number <= len(names) and len(text) < 10):
+            shown = text if len(text) < 10 else f"a number of {len(text)} digits"
+            raise ValueError(f"--unit must be between 1 and {len(names)} or a name, got {shown}")
+        found.add(one_of("--unit", text, names) if number is None else names[number - 1])
     return [unit for unit in units if unit.name in found]
 
 
@@ -171,7 +196,8 @@ def _check_seconds(args: argparse.Namespace) -> None:
     for name in ("time_limit", "checkpoint_every"):
         seconds = getattr(args, name)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"--{name.replace('_', '-')} must be 0 or more, got {seconds:g}")
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} must be 0 or more, and finite, got {seconds:g}")
 
 
 def _one_device_a_core() -> None:
@@ -186,7 +212,11 @@ def _one_device_a_core() -> None:
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError as error:  # Somebody has used JAX in this process before.
-        print(f"igr: the devices stay as they are: {error}", file=sys.stderr)
+        _say(f"the devices stay as they are: {error}")
+
+
+def _say(text: str) -> None:
+    say(f"igr: {text}")
 
 
 def _count(unit: Any) -> int:

@@ -1,14 +1,18 @@
 """The command `igr`: run the experiments, list what is done, judge it, prepare data."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import igrlib
+from igrlib._extras import missing
 from igrlib.cli import commands, listing
 from igrlib.cli.asked import Mistake
+from igrlib.cli.console import say, to_nowhere
 
 __all__ = ["main"]
 
@@ -26,7 +30,7 @@ _EXAMPLES = """examples:
   igr data prepare mnist                          fetch a data set, or check the cached one
 
 exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
-SIGTERM, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come with a traceback."""
+SIGTERM, SIGHUP, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come with a traceback."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +41,22 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, by default that of the process, and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # Not all of them can write λ.
+    status = _status(argv)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        to_nowhere(sys.stdout)
+        if not isinstance(error, BrokenPipeError) and status == 0:
+            say(f"igr: standard output: {_one_line(error)}")
+            return USER_ERROR
+    return status
+
+
+def _status(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
         return args.run(args)
@@ -45,13 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # igr list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere(sys.stdout)
         return 0
     except (Mistake, OSError, MemoryError, ImportError) as error:
         own = isinstance(error, ImportError) and (error.name or "").startswith("igrlib")
         if own or os.environ.get("IGR_TRACEBACK") == "1":
             raise
-        print(f"igr: {_one_line(error)}", file=sys.stderr)
+        if isinstance(error, ModuleNotFoundError):  # Nobody has said yet what brings it.
+            error = missing(error)
+        say(f"igr: {_one_line(error)}")
         return USER_ERROR
 
 
@@ -62,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"igr {igrlib.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     record = _Parser(add_help=False)
     record.add_argument(
@@ -101,7 +124,10 @@ def _parser() -> argparse.ArgumentParser:
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
     )
     run.add_argument(
-        "--time-limit", type=float, metavar="S", help="stop in good order after S seconds"
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="stop in good order after S seconds, but not before something is done",
     )
     run.add_argument(
         "--checkpoint-every",

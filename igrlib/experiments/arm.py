@@ -18,6 +18,28 @@ from igrlib.experiments.schedule import Schedule
 
 __all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
 
+MOST_UNITS = 1_000
+"""Of an arm: each is checked before the first is run."""
+
+MOST_NUMBERS = 1_000_000
+"""Models of a unit times steps at which they are measured, for each measure: ten times what fits
+into a shard."""
+
+_MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits.
+_LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+_MOST = {
+    "depth": 1_000,
+    "num_train": _MOST_STEPS,
+    "min_steps": _MOST_STEPS,
+    "max_steps": _MOST_STEPS,
+    "score_every": _MOST_STEPS,
+    "num_gradients": _MOST_STEPS,
+    "first_gradient": _MOST_STEPS,
+    "num_matvecs": 1_000,
+    "noise_draws": 100_000,
+    "slope_draws": 100_000,
+}
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -82,14 +104,12 @@ class Arm:
             one_of("points", point, POINTS)
         if "validation" in self.points and not self.num_validation:
             raise ValueError('points must not have "validation" where num_validation is 0')
+        _check_size(self)
 
 
 def stops_of(arm: Arm) -> list[int]:
     """The number of steps for each learning rate."""
-    return [
-        min(max(round(arm.physical_time / h), arm.min_steps), arm.max_steps)
-        for h in arm.learning_rates
-    ]
+    return [_stop(arm, h) for h in arm.learning_rates]
 
 
 def combinations(arm: Arm) -> list[tuple[float, float, int]]:
@@ -118,6 +138,35 @@ def schedule_of(arm: Arm) -> Schedule:
     return Schedule(tuple(scores), tuple(gradients), arm.levels)
 
 
+def _stop(arm: Arm, learning_rate: float) -> int:
+    # Between the bounds first: the quotient may be infinite.
+    return round(min(max(arm.physical_time / learning_rate, arm.min_steps), arm.max_steps))
+
+
+def _check_size(arm: Arm) -> None:
+    """What an arm multiplies to, from the numbers alone: no list of that length is made."""
+    seeds, blocks = (
+        (values * len(arm.widths))[: len(arm.widths)]
+        for values in (arm.num_seeds, arm.seeds_per_unit)
+    )
+    units = len(arm.batch_sizes) * sum(-(-n // k) for n, k in zip(seeds, blocks, strict=True))
+    if units > MOST_UNITS:
+        raise ValueError(
+            f"arm {arm.name!r} has {units} units, at most {MOST_UNITS} are taken: give it fewer "
+            "num_seeds, widths or batch_sizes, or more seeds_per_unit"
+        )
+    models = max(min(n, k) for n, k in zip(seeds, blocks, strict=True))
+    models *= len(arm.learning_rates) * (len(arm.mus) + arm.matched)
+    last = _stop(arm, min(arm.learning_rates))
+    steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients
+    if models * steps > MOST_NUMBERS:
+        raise ValueError(
+            f"arm {arm.name!r} has {models} models in a unit, measured at {steps} steps: over "
+            f"{MOST_NUMBERS} numbers for each measure; give it fewer seeds_per_unit, "
+            "learning_rates or mus, or measure less often"
+        )
+
+
 def _check_varied(arm: Arm) -> None:
     """What an arm combines: each has an entry, all of them differ, and each can be."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
@@ -134,7 +183,7 @@ def _check_varied(arm: Arm) -> None:
         if len(set(values)) != len(values):
             raise ValueError(f"{name} must differ from one another, got {values}")
     for width in arm.widths:
-        check_integer("widths", width, low=1)
+        _check_count("widths", width, 1_000_000)
     for h in arm.learning_rates:
         _check_number("learning_rates", h, positive=True)
     for size in arm.batch_sizes:
@@ -144,6 +193,11 @@ def _check_varied(arm: Arm) -> None:
                 f"batch_sizes must be at most num_train, the {arm.num_train} images of the "
                 f"training split, got {size}"
             )
+    if None in arm.batch_sizes and arm.num_train in arm.batch_sizes:
+        raise ValueError(
+            "batch_sizes must differ from one another, got none, "
+            f"{arm.num_train}: both are the whole training split"
+        )
     for name in ("num_seeds", "seeds_per_unit"):
         values = getattr(arm, name)
         if len(values) not in (1, len(arm.widths)):
@@ -152,31 +206,22 @@ def _check_varied(arm: Arm) -> None:
                 f"got {values}"
             )
         for number in values:
-            check_integer(name, number, low=1)
+            _check_count(name, number, _MOST_STEPS)
     one_of("initial", arm.initial, ("haiku", "flax"))
     one_of("activation", arm.activation, ("relu", "tanh"))
     for mu in arm.mus:
         _check_number("mus", mu, positive=False)
+    for name in ("learning_rates", "mus"):
+        _check_single(name, getattr(arm, name))
 
 
 def _check_lengths(arm: Arm) -> None:
     """Numbers of examples, steps and measurements."""
-    for name in (
-        "depth",
-        "num_train",
-        "min_steps",
-        "max_steps",
-        "score_every",
-        "num_gradients",
-        "first_gradient",
-        "num_matvecs",
-        "noise_draws",
-        "slope_draws",
-    ):
-        check_integer(name, getattr(arm, name), low=1)
-    check_integer("num_validation", arm.num_validation, low=0)
+    for name, most in _MOST.items():
+        _check_count(name, getattr(arm, name), most)
+    _check_count("num_validation", arm.num_validation, _MOST_STEPS, low=0)
     if arm.gradient_every is not None:
-        check_integer("gradient_every", arm.gradient_every, low=1)
+        _check_count("gradient_every", arm.gradient_every, _MOST_STEPS)
     _check_number("physical_time", arm.physical_time, positive=True)
     for level in arm.levels:
         _check_number("levels", level, positive=True)
@@ -190,7 +235,26 @@ def _check_lengths(arm: Arm) -> None:
         )
 
 
+def _check_count(name: str, value: int, most: int, *, low: int = 1) -> None:
+    if check_integer(name, value, low=low) > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
+
+
 def _check_number(name: str, value: float, *, positive: bool) -> None:
     if not (math.isfinite(value) and (value > 0 if positive else value >= 0)):
         wanted = "positive and finite" if positive else "finite and 0 or more"
         raise ValueError(f"{name} must be {wanted}, got {value}")
+
+
+def _check_single(name: str, values: tuple[float, ...]) -> None:
+    """Models are trained in single precision: there must be such numbers, and they must differ."""
+    for value in values:
+        if value and not _LEAST <= value <= _LARGEST:
+            raise ValueError(
+                f"{name} must be between {_LEAST:.2g} and {_LARGEST:.2g}, what single "
+                f"precision holds, got {value}"
+            )
+    if len(set(np.asarray(values, np.float32).tolist())) != len(values):
+        raise ValueError(
+            f"{name} must differ from one another in single precision too, got {values}"
+        )

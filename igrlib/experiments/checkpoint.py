@@ -3,6 +3,7 @@
 Source: not in the paper; the appendix *How to reproduce*.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,28 @@ from igrlib import records
 from igrlib._typing import PyTree
 from igrlib.storage.npz import difference
 
-__all__ = ["restore", "save"]
+__all__ = ["code_of", "restore", "save"]
+
+_READERS = ("blocks", "cli", "explorers", "plots", "verdicts")
+"""Packages that change nothing that a sweep computes."""
+
+
+def code_of(package: Path) -> str:
+    """A hash of the modules of igrlib that train and measure, in hexadecimal digits.
+
+    A commit would tell less, of a tree with changes, and more, of a change in the text.
+    """
+    state = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        where = path.relative_to(package)
+        if where.parts[0] not in _READERS:
+            content = path.read_bytes()
+            state.update(f"{where.as_posix()} {len(content)} ".encode() + content)
+    return state.hexdigest()[:12]
+
+
+# Of the code that this process runs, whatever becomes of the files.
+_CODE = code_of(Path(__file__).parents[1])
 
 
 def save(
@@ -27,26 +49,48 @@ def save(
     """Write a checkpoint: a pytree held on devices, recorded arrays, and how far the sweep is."""
     leaves = {f"device_{k}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(held))}
     host = {f"host_{name}": a for name, a in arrays.items()}
+    identity = {**identity, "code of igrlib": _CODE}
     records.save(path, leaves | host, {"identity": identity, "progress": progress})
 
 
 def restore(
-    path: Path, like: PyTree, identity: dict[str, Any]
+    path: Path, like: PyTree, arrays: dict[str, np.ndarray], identity: dict[str, Any]
 ) -> tuple[PyTree, dict[str, np.ndarray], dict[str, Any]]:
     """What `save` was given, the pytree in the structure of `like`, its leaves on the host.
 
-    Raises `RecordError` for a file that is damaged, or that was written for another `identity`.
+    Raises `RecordError` for a file that is damaged, that was written for another `identity` or by
+    other code, or that does not hold what `like` and `arrays` do.
     """
-    arrays, meta = records.load(path)
-    _check_identity(path, meta.get("identity"), identity)
-    structure = jax.tree.structure(like)
-    leaves = [arrays[f"device_{k}"] for k in range(structure.num_leaves)]
-    host = {n.removeprefix("host_"): a for n, a in arrays.items() if n.startswith("host_")}
-    return jax.tree.unflatten(structure, leaves), host, meta["progress"]
+    found, meta = records.load(path)
+    told, progress = (
+        meta.get(name) if isinstance(meta, dict) else None for name in ("identity", "progress")
+    )
+    _check_identity(path, told, {**identity, "code of igrlib": _CODE})
+    wanted = {f"device_{k}": leaf for k, leaf in enumerate(jax.tree.leaves(like))}
+    wanted |= {f"host_{name}": array for name, array in arrays.items()}
+    for name in sorted({*wanted, *found}):
+        one, other = (_kind(these.get(name)) for these in (wanted, found))
+        if one != other:
+            raise _foreign(path, f"{name} is {other}, wanted is {one}")
+    if not isinstance(progress, dict):
+        raise _foreign(path, "it does not tell how far the sweep was")
+    leaves = [found[f"device_{k}"] for k in range(jax.tree.structure(like).num_leaves)]
+    host = {name: found[f"host_{name}"] for name in arrays}
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), host, progress
+
+
+def _kind(array: Any) -> str:
+    return "missing" if array is None else f"{array.dtype} of shape {array.shape}"
+
+
+def _foreign(path: Path, why: str) -> records.RecordError:
+    return records.RecordError(
+        f"the checkpoint {path.name} is not of this sweep: {why}; move it away to start afresh"
+    )
 
 
 def _check_identity(path: Path, found: Any, wanted: dict[str, Any]) -> None:
-    known, now = found or {}, json.loads(json.dumps(wanted))
+    known, now = found if isinstance(found, dict) else {}, json.loads(json.dumps(wanted))
     for name in sorted({*now, *known}):
         if known.get(name) != now.get(name):
             where, was, is_now = difference(name, known.get(name), now.get(name))

@@ -5,14 +5,15 @@ Source: Section 6; chapter 7, *MNIST*.
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from igrlib import records
 from igrlib.experiments.arm import combinations
 from igrlib.experiments.sizes import size_of
 from igrlib.experiments.units import Unit
+from igrlib.records.record import load_unit
 
 __all__ = ["Past", "model_steps", "models", "past", "seconds"]
 
@@ -52,15 +53,15 @@ def past(folders: Iterable[Path]) -> list[Past]:
     found: list[Past] = []
     for folder in folders:
         for path in sorted(folder.glob("[!.]*.npz")):
-            try:
-                arrays, meta = records.load(path)
+            # Another experiment's shard, or a damaged or forged one, tells nothing of costs.
+            with suppress(ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+                arrays, meta = load_unit(path)
                 config = meta["unit_config"]
-                steps, work = int(arrays["stop"].sum()), _work(config)
+                steps, work = int(arrays["stop"].sum()), float(_work(config))
                 dataset, model = config["dataset"], config.get("model", "mlp")
-                kind, took = meta["provenance"]["device"]["kind"], meta["seconds"]
-            except (records.RecordError, KeyError, TypeError, AttributeError):
-                continue  # Another experiment's shard, or a damaged one, tells nothing of costs.
-            found.append(Past(path.stem, dataset, model, steps, work, took, kind))
+                kind, took = meta["provenance"]["device"]["kind"], float(meta["seconds"])
+                if steps > 0 and 0 < work < math.inf:
+                    found.append(Past(path.stem, dataset, model, steps, work, took, kind))
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from igrlib import records
 from igrlib.experiments.units import Unit
+from igrlib.records.record import load_unit
 
 __all__ = ["Folder"]
 
@@ -44,8 +45,8 @@ class Folder:
         path = self.shard(unit)
         if not path.exists():
             return None
-        meta = records.load(path)[1]
-        was, wanted = meta.get("unit_config", {}), json.loads(json.dumps(unit.config()))
+        meta = load_unit(path)[1]
+        was, wanted = meta["unit_config"], json.loads(json.dumps(unit.config()))
         for field in sorted(was.keys() & wanted.keys()):
             if was[field] != wanted[field]:
                 raise records.RecordError(

@@ -87,6 +87,22 @@ class Log:
             self._measure_gradients(models, alive, self.schedule.gradients.index(at), at)
         arrays["score_done"][column] = True
 
+    def ended(self, state: State) -> State:
+        """`state` after the last step, with the models marked that are not finite at their end.
+
+        A step looks at the loss that it starts from: nobody has looked at what the last one left.
+        """
+        diverged = self.host(state.diverged)
+        sound = self.host(_finite(state.variables))
+        for k, stop in enumerate(self._ensemble.members.stops):
+            if stop in self.schedule.gradients:
+                column = self.schedule.gradients.index(stop)
+                sound[k] &= bool(np.isfinite(self.arrays["train_loss"][k, column]))
+            if diverged[k] < 0 and not sound[k]:
+                diverged[k] = stop
+        padding = np.asarray(state.diverged)[len(diverged) :]
+        return state._replace(diverged=self._ensemble.lay(np.concatenate([diverged, padding])))
+
     def reached(self, state: State, point: str) -> list[np.ndarray]:
         """The models that came to one of `POINTS`, in blocks."""
         if point == "final":
@@ -150,7 +166,8 @@ class Log:
     ) -> None:
         """Keep a copy of every model that is more accurate than ever before."""
         best = self.arrays[f"chosen_{name}_accuracy_then"]
-        better = ~(accuracy <= best[alive])  # The first of all is better than NaN.
+        # The first of all is better than NaN, which stands for none yet.
+        better = np.isfinite(accuracy) & ~(accuracy <= best[alive])
         who = alive[better]
         best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at
         chosen = self._ensemble.lay(np.isin(np.arange(self._ensemble.padded), who))
@@ -166,6 +183,13 @@ class Log:
             parts.append(jax.tree.map(np.asarray, function(some)))
         joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)
         return jax.tree.map(lambda a: a[: len(members)], joined)
+
+
+@jax.jit
+def _finite(models: Variables) -> Array:
+    """Which models are finite in all of their numbers."""
+    each = [jnp.isfinite(a).all(tuple(range(1, a.ndim))) for a in jax.tree.leaves(models)]
+    return jnp.all(jnp.stack(each), axis=0)
 
 
 @jax.jit

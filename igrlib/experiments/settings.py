@@ -19,14 +19,21 @@ __all__ = ["changed"]
 
 _LONGEST = 80  # characters of a name that says all changes; it names a folder
 
+_SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+_OF_MODEL = {"depth": "mlp", "activation": "mlp", "initial": "mlp", "stem": "resnet18"}
+"""Fields that one network alone has."""
+
 
 def changed(
     profile: str, arms: Sequence[Arm], settings: Iterable[str]
 ) -> tuple[str, tuple[Arm, ...]]:
     """The name and arms of `profile` with `settings`, texts `field=value`, made in every arm.
 
-    Tuples are written 1,2,3 and the whole split, as a batch size, none. Raises `ValueError` naming
-    the field, the value and what is wanted; with nothing changed the name is that of the profile.
+    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field that one network
+    alone has is changed in the arms of that network. Raises `ValueError` naming the field, the
+    value and what is wanted, also where no arm has such a network; with nothing changed the name
+    is that of the profile.
     """
     hints = get_type_hints(Arm)
     free = [f.name for f in fields(Arm) if f.name != "name"]  # Arms are told apart by their names.
@@ -39,7 +46,13 @@ def changed(
         if name in values:
             raise ValueError(f"{name} is set twice, got {setting!r} the second time")
         values[name] = _parsed(name, hints[name], text)
-    new = tuple(replace(arm, **values) for arm in arms)
+    new = tuple(_with(arm, values) for arm in arms)
+    for name in sorted(values.keys() & _OF_MODEL.keys()):
+        if all(arm.model != _OF_MODEL[name] for arm in new):
+            raise ValueError(
+                f"{name} is a field of model {_OF_MODEL[name]} alone, and every arm of {profile} "
+                f"has model {new[0].model}: it would change nothing, leave it out"
+            )
     if new == tuple(arms):
         return profile, new
     parts = [f"{name}={_written(values[name])}" for name in sorted(values)]
@@ -47,6 +60,12 @@ def changed(
     if len(label) > _LONGEST:
         label = f"{profile}+{hashlib.sha256(label.encode()).hexdigest()[:12]}"
     return label, new
+
+
+def _with(arm: Arm, values: dict[str, Any]) -> Arm:
+    """`arm` with those of `values` that its network has."""
+    model = values.get("model", arm.model)
+    return replace(arm, **{k: v for k, v in values.items() if _OF_MODEL.get(k, model) == model})
 
 
 def _parsed(name: str, hint: Any, text: str) -> Any:
@@ -61,6 +80,10 @@ def _parsed(name: str, hint: Any, text: str) -> Any:
         if text.lower() == "none":
             return None
         return _parsed(name, next(kind for kind in inner if kind is not type(None)), text)
+    if hint is bool:  # bool("False") is True.
+        if text.lower() not in _SWITCH:
+            raise ValueError(f"{name} must be true or false, got {text!r}")
+        return _SWITCH[text.lower()]
     try:
         return hint(text)
     except ValueError:

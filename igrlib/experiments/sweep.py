@@ -21,6 +21,7 @@ from igrlib.experiments.arrays import POINTS
 from igrlib.experiments.closeup import CloseUp
 from igrlib.experiments.log import Log, Splits
 from igrlib.experiments.schedule import Schedule
+from igrlib.records import RecordError
 from igrlib.training import Ensemble, State
 
 __all__ = ["Stopped", "Sweep"]
@@ -113,6 +114,7 @@ class Sweep:
             if self.step == at and not self.log.has(at):
                 self.log.measure(self.state, at)
                 yield sum(min(at, s) for s in stops), "measuring"
+        self.state = self.log.ended(self.state)
         tasks = [(p, b) for p in POINTS for b in self.log.reached(self.state, p)]
         for number, (point, block) in enumerate(tasks):
             if number >= self.tasks_done:
@@ -128,8 +130,27 @@ class Sweep:
         checkpoint.save(path, self._held(), self.log.arrays, progress, identity)
 
     def _restore(self, path: Path, identity: dict[str, Any]) -> None:
-        held, arrays, progress = checkpoint.restore(path, self._held(), identity)
+        held, arrays, progress = checkpoint.restore(path, self._held(), self.log.arrays, identity)
+        self._check_progress(path, progress, arrays["score_done"])
         held = self.ensemble.lay(held)
         self.state, self.log.chosen, self.log.arrays = held["state"], held["chosen"], arrays
         self.step, self.tasks_done = progress["step"], progress["tasks_done"]
         self.seconds = progress["seconds"]
+
+    def _check_progress(self, path: Path, progress: dict[str, Any], done: np.ndarray) -> None:
+        """Refuse a checkpoint whose step is not where its measurements end."""
+        step, tasks, seconds = (progress.get(name) for name in ("step", "tasks_done", "seconds"))
+        scores = np.asarray(self.schedule.scores)
+        counts = all(type(number) is int and number >= 0 for number in (step, tasks))
+        if not (
+            counts
+            and isinstance(seconds, (int, float))
+            and done[scores < step].all()
+            and not done[scores > step].any()
+            and step <= scores[-1]
+            and (tasks == 0 or done.all())
+        ):
+            raise RecordError(
+                f"the checkpoint {path.name} tells of {progress}, which does not go with what is "
+                "measured in it; move it away to start afresh"
+            )

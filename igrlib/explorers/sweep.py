@@ -51,7 +51,7 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
         "rates": rates,
         "colors": [to_hex(shades[h][:3]) for h in rates],
         "steps": {
-            key: table.shared[grid][_kept(table, grid)].tolist()
+            key: _steps(table, grid)[_kept(table, grid)].tolist()
             for key, (grid, _) in _CURVES.items()
         },
         "models": [_model(table, i, j) for i, j in np.argwhere(_shown(table)).tolist()],
@@ -73,18 +73,24 @@ def _model(table: Blocks, i: int, j: int) -> dict[str, Any]:
     }
     for selection in _SELECTIONS:
         values = {key: table.chosen(name, selection)[i, j] for key, name in _CHOSEN.items()}
+        if values["step"] < 0:  # It was never chosen.
+            values = dict.fromkeys(values, np.nan)
         model[selection] = {key: _rounded(value) for key, value in values.items()}
         model[selection]["censored"] = bool(table.marks[f"censored_{selection}"][i, j])
     model["curves"] = {
-        key: _curve(table.value(name)[i, j][_kept(table, grid)])
+        key: _curve(table.values[name][i, j][_kept(table, grid)]) if name in table.values else []
         for key, (grid, name) in _CURVES.items()
     }
     return model
 
 
+def _steps(table: Blocks, grid: str) -> np.ndarray:
+    return table.shared.get(grid, np.zeros(0, int))
+
+
 def _kept(table: Blocks, grid: str) -> np.ndarray:
     """Which of the steps of a grid are drawn, the first and the last among them."""
-    count = len(table.shared[grid])
+    count = len(_steps(table, grid))
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
 
 
@@ -92,9 +98,10 @@ def _curve(values: np.ndarray) -> list[float | None]:
     """A value for each step, None where it was not measured, up to the last that was."""
     measured = np.flatnonzero(np.isfinite(values))
     shown = values[: measured[-1] + 1] if len(measured) else values[:0]
-    return [_rounded(value, 3) if np.isfinite(value) else None for value in shown]
+    return [_rounded(value, 3) for value in shown]
 
 
-def _rounded(value: Any, digits: int = 4) -> float:
+def _rounded(value: Any, digits: int = 4) -> float | None:
+    """None for what was not measured: JSON has no NaN."""
     # A screen shows no more, and 95 models with all digits would weigh as much as a chapter.
-    return float(f"{value:.{digits}g}")
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None

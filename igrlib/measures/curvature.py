@@ -9,12 +9,17 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Num
-from matfree import decomp
 
 from igrlib._checks import check_integer
+from igrlib._extras import missing
 from igrlib._typing import PyTree
 from igrlib.measures.splits import BLOCK, Logits, check_split, sum_over_blocks, totals
 from igrlib.regularizer import num_params
+
+try:
+    from matfree import decomp
+except ImportError as error:
+    raise missing(error) from error
 
 __all__ = ["largest_hessian_eigenvalue"]
 

@@ -7,12 +7,17 @@ parameter counts that its figures print.
 
 from typing import Literal
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal, truncated_normal
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
+from igrlib._extras import missing
+
+try:
+    import flax.linen as nn
+except ImportError as error:
+    raise missing(error) from error
 
 __all__ = ["MLP", "mlp"]
 

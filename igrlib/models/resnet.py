@@ -8,12 +8,17 @@ with its stem for ImageNet is our reading of it, suggested by accuracies near 75
 from functools import partial
 from typing import Any, Literal
 
-import flax.linen as nn
 import jax.numpy as jnp
 from jax.nn.initializers import truncated_normal, zeros
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
+from igrlib._extras import missing
+
+try:
+    import flax.linen as nn
+except ImportError as error:
+    raise missing(error) from error
 
 __all__ = ["ResNet18", "resnet18"]
 

@@ -19,13 +19,14 @@ import numpy as np
 from igrlib.records.manifest import check_alike, projection
 from igrlib.records.unit_meta import check_no_path, checked_meta, checked_unit
 from igrlib.storage.files import atomic_write, locked
-from igrlib.storage.npz import RecordError, checked_arrays, digest, encode, load
+from igrlib.storage.npz import UNPACKED, RecordError, checked_arrays, digest, encode, load
 
 __all__ = [
     "SHARD_LIMIT",
     "Record",
     "Unit",
     "add_unit",
+    "load_unit",
     "open_record",
     "open_records",
     "rebuild_manifest",
@@ -47,12 +48,17 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A recorded run: its folder, experiment, profile, and finished units by name."""
+    """A recorded run: its folder, experiment, profile, and finished units by name.
+
+    expected: the names of all units that it is to have, as its manifest told when it was opened;
+    None where nobody has said.
+    """
 
     directory: Path
     experiment: str
     profile: str
     units: dict[str, Unit]
+    expected: tuple[str, ...] | None = ()
 
 
 def add_unit(
@@ -88,11 +94,17 @@ def add_unit(
             f"the shard of unit {unit!r} must be at most {SHARD_LIMIT} bytes, got {len(content)};"
             " record less often or split the unit"
         )
+    unpacked = sum(array.nbytes for array in arrays.values())
+    if unpacked > UNPACKED * SHARD_LIMIT // 2:  # Names and metadata come on top.
+        raise ValueError(
+            f"the arrays of unit {unit!r} must be at most {UNPACKED * SHARD_LIMIT // 2} bytes, got "
+            f"{unpacked}; record less often or split the unit"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{unit}.npz"
     with locked(folder):
         if path.exists() and not replace:
-            there = digest(*load(path))
+            there = digest(*load(path, limit=SHARD_LIMIT))
             if there != digest(arrays, meta):
                 raise RecordError(
                     f"{path} is finished already, with other contents. Pass replace=True to"
@@ -122,8 +134,16 @@ def rebuild_manifest(
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     if expected_units is not None:
         expected_units = sorted({checked_unit(name) for name in expected_units})
-    with locked(folder):
-        return _rebuild(folder, _expected(folder) if expected_units is None else expected_units)
+    try:
+        with locked(folder):
+            return _rebuild(folder, _expected(folder) if expected_units is None else expected_units)
+    except OSError:
+        # Where nobody may write nobody has to, if all is said already.
+        wanted = _expected(folder) if expected_units is None else expected_units
+        _, manifest = _project(folder, wanted)
+        if _is_written(folder, manifest):
+            return manifest
+        raise
 
 
 def open_record(directory: str | os.PathLike[str]) -> Record:
@@ -137,13 +157,14 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         listed = {name: entry["sha256"] for name, entry in manifest["units"].items()}
+        expected = _names(manifest["expected"])
     except FileNotFoundError:
         raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
     except OSError as error:
         raise RecordError(f"{folder / _MANIFEST} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(f"{folder / _MANIFEST} is cut short or altered. {mend}") from error
-    units, current = _project(folder, _expected(folder))
+    units, current = _project(folder, expected)
     found = {name: entry["sha256"] for name, entry in current["units"].items()}
     for name in sorted({*listed, *found}):
         if listed.get(name) != found.get(name):
@@ -160,7 +181,8 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
         raise RecordError(
             f"{folder / _MANIFEST} and its shards differ in {', '.join(differ)}. {mend}"
         )
-    return Record(folder, manifest["experiment"], manifest["profile"], units)
+    told = None if expected is None else tuple(expected)
+    return Record(folder, manifest["experiment"], manifest["profile"], units, told)
 
 
 def open_records(
@@ -176,18 +198,25 @@ def open_records(
 
 def _rebuild(folder: Path, expected: Sequence[str] | None) -> dict[str, Any]:
     _, manifest = _project(folder, expected)
-    content = (json.dumps(manifest, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
-    path = folder / _MANIFEST
-    if not path.exists() or path.read_bytes() != content:
-        atomic_write(path, lambda file: file.write(content))
+    if not _is_written(folder, manifest):
+        atomic_write(folder / _MANIFEST, lambda file: file.write(_content(manifest)))
     return manifest
+
+
+def _is_written(folder: Path, manifest: dict[str, Any]) -> bool:
+    path = folder / _MANIFEST
+    return path.exists() and path.read_bytes() == _content(manifest)
+
+
+def _content(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _project(
     folder: Path, expected: Sequence[str] | None
 ) -> tuple[dict[str, Unit], dict[str, Any]]:
     """The units of a record, and what its manifest has to say."""
-    units = {path: Unit(path.stem, *_load(path)) for path in _shards(folder)}
+    units = {path: Unit(path.stem, *load_unit(path)) for path in _shards(folder)}
     if not units:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     metas = {path: unit.meta for path, unit in units.items()}
@@ -199,12 +228,15 @@ def _shards(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
 
 
-def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """A shard, which must be one: whole, with the metadata of a unit, under its own name."""
-    arrays, meta = load(path)
+def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and metadata of a shard, checked against its hash and its name.
+
+    Raises `RecordError` for a file that is no shard of a unit, or too large for one.
+    """
+    arrays, meta = load(path, limit=SHARD_LIMIT)
     try:
         return arrays, checked_meta(path.stem, meta)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
             f"{path} is no shard of a unit: {error}. Move it away, or give it back its name."
         ) from error
@@ -215,7 +247,7 @@ def _readable(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     metas: dict[Path, dict[str, Any]] = {}
     for path in paths:
         try:
-            metas[path] = _load(path)[1]
+            metas[path] = load_unit(path)[1]
         except RecordError:
             continue
     return metas
@@ -224,7 +256,10 @@ def _readable(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 def _expected(folder: Path) -> list[str] | None:
     """The expected units as the manifest has them: the one thing that no shard can tell."""
     try:
-        names = json.loads((folder / _MANIFEST).read_bytes())["expected"]
-        return None if names is None else [checked_unit(name) for name in names]
-    except (OSError, ValueError, KeyError, TypeError):  # A broken manifest is mended by rebuilding.
-        return None
+        return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # A broken manifest is mended by rebuilding.
+
+
+def _names(expected: Any) -> list[str] | None:
+    return None if expected is None else [checked_unit(name) for name in expected]

@@ -32,6 +32,10 @@ _PROVENANCE = {
 _SINCE = {"precision": str, "xla_flags": list}
 """Parts of the provenance that older shards do not have."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
+# Those of profiles tell changed fields, and with them several values.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]{0,99}")
+_HASH = re.compile(r"[0-9a-f]{4,64}")
+_MOST_SECONDS = 1e10  # Three centuries.
 # An absolute path, at the start of a text or after a blank, a quote or the like.
 _PATH = re.compile(r"""(?:^|[\s'"`=<>(:,;\[])(?:/\w|~[/\\]|[A-Za-z]:[/\\](?!/)|\\\\\w|file:/)""")
 
@@ -58,16 +62,23 @@ def checked_meta(unit: str, meta: Mapping[str, Any]) -> dict[str, Any]:
     for field in ("experiment", "profile"):
         if not checked[field]:
             raise ValueError(f"meta[{field!r}] must not be empty")
+        _check_label(f"meta[{field!r}]", checked[field])
     _check_keys("meta['dataset']", checked["dataset"], _DATASET)
+    _check_label("meta['dataset']['name']", checked["dataset"]["name"])
     for split, size in checked["dataset"]["sizes"].items():
         _check_count(f"meta['dataset']['sizes'][{split!r}]", size)
     for i, seed in enumerate(checked["seeds"]):
         _check_kind(f"meta['seeds'][{i}]", seed, int)
     if checked["seconds"] < 0:
         raise ValueError(f"meta['seconds'] must be at least 0, got {checked['seconds']}")
+    if checked["seconds"] > _MOST_SECONDS:
+        raise ValueError(f"meta['seconds'] must be at most {_MOST_SECONDS:g}")
     origin = checked["provenance"]
     newer = {key: kind for key, kind in _SINCE.items() if key in origin}
     _check_keys("meta['provenance']", origin, _PROVENANCE | newer)
+    commit = (origin["commit"] or {}).get("hash", "0000")
+    if not (isinstance(commit, str) and _HASH.fullmatch(commit)):
+        raise ValueError(f"the hash of meta's commit must be hexadecimal digits, got {commit!r}")
     for i, entry in enumerate(checked["diverged"]):
         _check_keys(f"meta['diverged'][{i}]", entry, _DIVERGED)
         for key, count in entry.items():
@@ -75,6 +86,15 @@ def checked_meta(unit: str, meta: Mapping[str, Any]) -> dict[str, Any]:
     for where, text in _texts("meta", checked):
         check_no_path(where, text)
     return checked
+
+
+def _check_label(where: str, text: str) -> None:
+    """Pages show them as they are: no markup."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError(
+            f"{where} must be at most 100 letters, digits and . _ = + , -, starting with a letter"
+            f" or digit, got {text!r}"
+        )
 
 
 def check_no_path(where: str, text: str) -> None:

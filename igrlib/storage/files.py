@@ -16,7 +16,8 @@ except ImportError:  # Windows
 __all__ = ["atomic_write", "locked", "open_locked", "sweep"]
 
 _LOCK = ".manifest.lock"
-_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+# What a killed process leaves: a file half written, the lock on a folder, that on a unit.
+_LEFT = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.manifest\.lock|\..+-s\d+-\d+\.lock")
 
 
 def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -45,7 +46,7 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def sweep(directory: str | os.PathLike[str]) -> list[Path]:
-    """Remove what killed processes left half written in a folder, and say which files.
+    """Remove what killed processes left in a folder, half written or as locks, and say which files.
 
     Files that a process is still writing stay, whichever process and thread that is: the writer
     holds a lock on its temporary file, which the system takes back when the process ends. A file
@@ -53,7 +54,7 @@ def sweep(directory: str | os.PathLike[str]) -> list[Path]:
     """
     swept: list[Path] = []
     for path in sorted(Path(directory).glob(".*")):
-        if path.name == _LOCK or _TEMPORARY.fullmatch(path.name):
+        if _LEFT.fullmatch(path.name):
             with suppress(OSError):
                 _remove_unlocked(path)
                 swept.append(path)

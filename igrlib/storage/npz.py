@@ -28,6 +28,9 @@ __all__ = [
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
+UNPACKED = 100
+"""How many times as long as its limit a file may be unpacked."""
+
 _FORMAT = "igrlib record 1"
 _META = "__meta__"
 _MEND = "Delete it and run again what wrote it, or copy it anew from where it is whole."
@@ -54,22 +57,30 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: Mapping[str, Any]) 
     atomic_write(Path(path), lambda file: _write(file, arrays, meta, zipfile.ZIP_STORED))
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load(
+    path: str | os.PathLike[str], *, limit: int | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and metadata that `save` wrote, checked against the hash stored with them.
 
-    Raises `RecordError` for a file that is missing, cut short, altered or not from `save`;
-    nothing in it is ever unpickled.
+    With a `limit` files of more bytes are refused, and those that unpack to over 100 times as many.
+
+    Raises `RecordError` for a file that is missing, cut short, altered, too large or not from
+    `save`; nothing in it is ever unpickled.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_length(path, archive, limit)
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             if _META not in members:
                 raise RecordError(f"{path} was not written by igrlib: it has no {_META}. {_MEND}")
             arrays = {name: _read(archive, member) for name, member in members.items()}
         head = json.loads(arrays.pop(_META).tobytes())
         form, stored, meta = head["format"], head["sha256"], head["meta"]
-    except (RecordError, MemoryError):
+        found = digest(arrays, meta)
+    except RecordError:
         raise
+    except MemoryError as error:
+        raise RecordError(f"{path} does not fit into memory: {error}.") from error
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist. Run what writes it, or copy it here.") from None
     except OSError as error:
@@ -82,7 +93,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         ) from error
     if form != _FORMAT:
         raise RecordError(f"{path} has the format {form!r}, wanted is {_FORMAT!r}. {_MEND}")
-    if stored != (found := digest(arrays, meta)):
+    if stored != found:
         raise RecordError(
             f"{path} has been altered: it was saved with sha256 {stored}, its contents have"
             f" {found}. {_MEND}"
@@ -163,13 +174,38 @@ def _write(file: IO[bytes], arrays: Arrays, meta: Mapping[str, Any], compression
                 np.lib.format.write_array(member, members[name], allow_pickle=False)
 
 
+def _check_length(path: object, archive: zipfile.ZipFile, limit: int | None) -> None:
+    """Before anything is unpacked."""
+    if limit is None:
+        return
+    packed = os.path.getsize(archive.filename or "")
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if packed > limit or unpacked > UNPACKED * limit:
+        raise RecordError(
+            f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
+            f"{UNPACKED * limit} are read. {_MEND}"
+        )
+
+
 def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
     with archive.open(member) as file:
+        _check_header(file, member, archive.getinfo(member).file_size)
         array = np.lib.format.read_array(file, allow_pickle=False)
         # Reading past the last number makes zipfile compare its checksum.
         if file.read(1):
             raise ValueError(f"{member} is longer than its header says")
     return array
+
+
+def _check_header(file: Any, member: str, length: int) -> None:
+    """Refuse an array that claims more numbers than there are, before room is made for them."""
+    version = np.lib.format.read_magic(file)
+    reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
+    shape, _, dtype = getattr(np.lib.format, reader)(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > length - file.tell():
+        raise ValueError(f"{member} claims {claimed} bytes and has {length - file.tell()}")
+    file.seek(0)
 
 
 def _canonical(value: Any) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from igrlib.blocks import Blocks, arms, blocks, missing_units
+from igrlib.blocks import Blocks, arms, blocks, missing_units, not_whole
 from igrlib.records import Record
 from igrlib.verdicts.judgement import Verdict
 from igrlib.verdicts.rules import Word
@@ -111,9 +111,11 @@ def judge_boost(
     if record is None or arm not in arms(record):
         return _verdict("cannot tell", f"No unit of the arm {arm!r} is recorded.")
     other, other_arm = plain or (record, arm)
-    missing = (*missing_units(record, arm), *missing_units(other, other_arm))
-    ours, theirs = blocks(record, arm), blocks(other, other_arm).plain()
+    sides = dict.fromkeys([(record, arm), (other, other_arm)])
+    missing = tuple(name for side in sides for name in missing_units(*side))
+    lacking = " ".join(filter(None, (not_whole(*side) for side in sides)))
     try:
+        ours, theirs = blocks(record, arm), blocks(other, other_arm).plain()
         found = boost(ours, theirs)
     except ValueError as error:
         return _verdict("cannot tell", f"The record cannot be used: {error}.")
@@ -136,8 +138,8 @@ def judge_boost(
         f"Points of test accuracy, {found.gradients} gradients for each side, of h = "
         f"{_listed(with_mu)} with μ and {_listed(rates)} without: {each}."
     )
-    if missing:
-        return _verdict("cannot tell", f"{told} Not yet run: {', '.join(missing)}.", missing)
+    if lacking:
+        return _verdict("cannot tell", f"{told} {lacking}", missing)
     if len(rates) < limits.rates:
         return _verdict("cannot tell", f"{told} At least {limits.rates} plain rates are needed.")
     points = found.points[np.isfinite(found.points)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from igrlib.blocks import Blocks, arms, blocks, dataset_of, missing_units
+from igrlib.blocks import Blocks, arms, blocks, dataset_of, missing_units, not_whole
 from igrlib.records import Record
 from igrlib.verdicts.predictions import CAUSES, CLAIMS, Question, questions
 from igrlib.verdicts.rules import Thresholds, Word, p_of, thresholds_of, word_of
@@ -87,7 +87,13 @@ def judge(
     asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
     if explicit:
         asked = [replace(question, factor="h + 4μ") for question in asked]
-    return tuple(_judged(table, q, claims[q.prediction], missing, limits) for q in asked)
+    lacking = not_whole(record, arm)
+    try:
+        return tuple(
+            _judged(table, q, claims[q.prediction], missing, lacking, limits) for q in asked
+        )
+    except ValueError as error:  # Of `trend`: more learning rates than it can judge.
+        return _untold(claims, f"The record cannot be used: {error}.")
 
 
 def _untold(claims: Mapping[str, str], reason: str) -> tuple[Verdict, ...]:
@@ -98,7 +104,12 @@ def _untold(claims: Mapping[str, str], reason: str) -> tuple[Verdict, ...]:
 
 
 def _judged(
-    table: Blocks, question: Question, claim: str, missing: tuple[str, ...], limits: Thresholds
+    table: Blocks,
+    question: Question,
+    claim: str,
+    missing: tuple[str, ...],
+    lacking: str,
+    limits: Thresholds,
 ) -> Verdict:
     def over(quantity: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Trend:
         return trend(
@@ -125,8 +136,8 @@ def _judged(
     }
     beside = {name: over(quantity) for name, quantity in question.beside.items()}
     word, why = word_of(question, total, widths, controls, limits)
-    if missing:
-        word, why = "cannot tell", f"Not yet run: {', '.join(missing)}."
+    if lacking:
+        word, why = "cannot tell", lacking
     measured = np.isfinite(question.primary)
     models, diverged = int(table.finished.sum()), int(table.marks["diverged"].sum())
     unmeasured = models - diverged - int(measured.sum())

@@ -15,10 +15,13 @@
     accuracy: ["test accuracy (%)", false],
   };
 
+  // What was not measured, as a number that is none.
+  const known = (point) => Object.fromEntries(Object.entries(point).map(([name, v]) => [name, v ?? NaN]));
+
   // Each model at (λ = hm/4, the quantity), at the point chosen on "validation" or "test".
   function points({ rates, models }, quantity, selection) {
     const value = QUANTITIES[quantity][1];
-    return models.map((model) => [(rates[model.rate] * model.m) / 4, value(model[selection], model.m)]);
+    return models.map((model) => [(rates[model.rate] * model.m) / 4, value(known(model[selection]), model.m)]);
   }
 
   // The rank of each value from 1 up; equal values share the mean of theirs.
@@ -27,8 +30,11 @@
     return values.map((v) => (sorted.indexOf(v) + sorted.lastIndexOf(v)) / 2 + 1);
   }
 
-  // Spearman's correlation of the two coordinates of points.
-  function correlation(pairs) {
+  const measured = (pair) => pair.every(Number.isFinite);
+
+  // Spearman's correlation of the two coordinates of points, of those that have both.
+  function correlation(all) {
+    const pairs = all.filter(measured);
     const mean = (list) => list.reduce((s, v) => s + v, 0) / list.length;
     const [u, v] = [0, 1].map((k) => {
       const list = ranks(pairs.map((pair) => pair[k])), middle = mean(list);
@@ -39,7 +45,9 @@
   }
 
   // The limits of an axis that shows all values, with some air.
-  function around(values, log) {
+  function around(all, log) {
+    const values = all.filter((v) => Number.isFinite(v) && (v > 0 || !log));
+    if (!values.length) return log ? [1, 10] : [0, 1];
     const low = Math.min(...values), high = Math.max(...values);
     if (log) {
       const air = Math.max((high / low) ** 0.06, 1.2);
@@ -52,6 +60,11 @@
   // Where step 0 stands on a logarithmic axis: at half of the first step after it.
   const zero = (steps) => steps.find((step) => step > 0) / 2;
 
+  // On what the models may be chosen: an arm without a validation split has one choice.
+  const selections = ({ models }) =>
+    [["test", "test images, as the paper"], ["validation", "validation images"]]
+      .filter(([name]) => name === "test" || models.some((model) => model[name].step !== null));
+
   // The curve of a model where it was measured, as points.
   const curve = ({ steps }, model, name) =>
     model.curves[name]
@@ -59,7 +72,7 @@
       .filter(([, , v]) => v !== null)
       .map(([step, v]) => [step, v]);
 
-  IGR.sweep = { points, correlation, curve };
+  IGR.sweep = { points, correlation, curve, selections, around };
 
   IGR.explorers ??= {};
   IGR.explorers.sweep = function (root, data) {
@@ -71,8 +84,7 @@
 
     const controls = stage.controls(root);
     stage.choice(controls, "Show", named(QUANTITIES), state.quantity, (quantity) => draw({ quantity }));
-    const splits = [["test", "test images, as the paper"], ["validation", "validation images"]];
-    stage.choice(controls, "Chosen on", splits, state.selection, (selection) => draw({ selection }));
+    stage.choice(controls, "Chosen on", IGR.sweep.selections(data), state.selection, (selection) => draw({ selection }));
     stage.choice(controls, "Curve", named(CURVES), state.curve, (curve) => draw({ curve }));
     const list = stage.choice(controls, "Model", models.map((m, i) => [i, title(m)]), 0, (i) => draw({ model: +i }));
     const row = stage.row(root);
@@ -85,7 +97,7 @@
     // The nearest model under the pointer, or -1.
     const under = (event) => {
       const place = cloud.under(event);
-      const away = at.map(([u, v]) => IGR.distance([cloud.X(u), cloud.Y(v)], place));
+      const away = at.map(([u, v]) => (measured([u, v]) ? IGR.distance([cloud.X(u), cloud.Y(v)], place) : Infinity));
       const nearest = away.indexOf(Math.min(...away));
       return away[nearest] < 24 ? nearest : -1;
     };
@@ -108,6 +120,7 @@
       cloud.limits(around(at.map((p) => p[0]), true), around(at.map((p) => p[1]), log), [true, log]);
       cloud.clear();
       models.forEach((m, i) => {
+        if (!measured(at[i])) return;
         const dot = cloud.dot("model", at[i], i === state.model ? 7 : 4);
         stage.tint(dot, colors[m.rate]);
         if (m[selection].censored) dot.classList.add("igr-open");
@@ -119,16 +132,19 @@
       const all = block.flatMap((m) => curve(data, m, state.curve)), steep = CURVES[state.curve][1];
       chart.limits(around(all.map((p) => p[0]), true), around(all.map((p) => p[1]), steep), [true, steep]);
       chart.clear();
-      for (const m of block)
-        stage.tint(chart.line(m === model ? "model" : "faint", curve(data, m, state.curve)), colors[m.rate]);
-      const point = model[selection];
+      for (const m of block) {
+        const line = curve(data, m, state.curve);
+        if (line.length) stage.tint(chart.line(m === model ? "model" : "faint", line), colors[m.rate]);
+      }
+      const point = known(model[selection]);
       const shown = state.curve === "accuracy" ? 100 * point.accuracy : point[state.curve];
-      stage.tint(chart.dot("model", [point.step || zero(data.steps[state.curve]), shown], 6), colors[model.rate]);
+      const place = [point.step || zero(data.steps[state.curve]), shown];
+      if (measured(place) && (shown > 0 || !steep)) stage.tint(chart.dot("model", place, 6), colors[model.rate]);
 
       const say = stage.number;
       words.say(
         `Width ${model.width}, h = ${rates[model.rate]}, seed ${model.seed}: ` +
-        `best on ${selection} images at step ${point.step}` +
+        `best on ${selection} images at step ${Number.isNaN(point.step) ? "–" : point.step}` +
         (point.censored ? " (open point: in the last tenth of its run)" : "") +
         `, where E = ${say(point.loss)}, |∇E|² = ${say(point.squared_gradient)}, ` +
         `R_IG = ${say(point.squared_gradient / model.m)}, R_IG/E = ${say(point.squared_gradient / model.m / point.loss)} ` +
