@@ -84,6 +84,23 @@ def test_figures_have_caption_name_and_alternative_text(chapter):
     assert len(names) == len(set(names))
 
 
+# Quantities side by side, and runs that differ in what they train.
+WITHOUT_MEANING = ["fig-geometry-rescaling", "fig-geometry-norm", "fig-ntk-spectrum"]
+WITHOUT_MEANING += ["fig-ntk-fisher"]
+
+
+def test_colours_with_a_meaning_are_left_to_what_they_mean():
+    """Orange is descent, green the gradient flow, blue the modified flow, pink the regularizer."""
+    drawn = {}
+    for path in CHAPTERS:
+        for cell in code_cells(nbformat.read(path, as_version=4)):
+            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+            drawn[name] = cell.source
+    for name in WITHOUT_MEANING:
+        assert "plots.COLORS" not in drawn[name], name
+        assert "plots.OTHER_COLORS" in drawn[name], name
+
+
 def gates(chapter):
     """Labels of exercises, and for each solution's exercise the code cells inside it."""
     exercises, solutions, inside = [], {}, None

@@ -50,6 +50,18 @@ def test_truncations_have_colours_of_their_own_meaning():
     assert plots.truncation_colors(2) == colors[:2]
 
 
+def test_other_colours_are_seen_on_white_and_are_none_of_those_with_a_meaning():
+    assert min(map(contrast_on_white, plots.OTHER_COLORS)) >= 3
+    curves = [c for name, c in plots.COLORS.items() if name != "minima"]  # these are no curve
+    others, taught = (np.array([to_rgb(c) for c in cs]) for cs in (plots.OTHER_COLORS, curves))
+    assert np.linalg.norm(others[:, None] - taught[None], axis=-1).min() > 0.2
+
+
+def test_small_and_large_steps_are_told_apart_without_hue():
+    small, large = (contrast_on_white(plots.COLORS[f"{size} step"]) for size in ("small", "large"))
+    assert small > 2 * large
+
+
 def test_use_style_draws_in_the_colors_of_the_book():
     with mpl.rc_context():
         mpl.rcdefaults()

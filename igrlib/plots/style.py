@@ -11,7 +11,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.colors import to_hex
 
-__all__ = ["COLORS", "learning_rate_colors", "truncation_colors", "use_style"]
+__all__ = ["COLORS", "OTHER_COLORS", "learning_rate_colors", "truncation_colors", "use_style"]
 
 COLORS = {
     "gradient descent": "#D55E00",
@@ -19,9 +19,12 @@ COLORS = {
     "modified flow": "#0072B2",
     "explicit": "#CC79A7",
     "large step": "#E69F00",
+    "small step": "#6E6E6E",
     "second order": "#56B4E9",
     "minima": "#000000",
 }
+# For quantities and runs that are none of these.
+OTHER_COLORS = ("#8C510A", "#000000", "#7A7F00")
 
 
 def use_style() -> None:
