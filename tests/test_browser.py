@@ -30,9 +30,9 @@ WIDER = """() => [...document.querySelectorAll("body *")].filter((node) =>
 CUT = """() => {
   const folded = [...document.querySelectorAll("details:not([open])")];
   folded.forEach((node) => { node.open = true; });
-  const boxes = ["mjx-container[display=true]", "div.math", "pre", ".cell_output"];
-  const found = [...document.querySelectorAll(boxes.map((box) => `.bd-article ${box}`))]
-    .filter((node) => node.clientWidth === 0 || node.scrollWidth > node.clientWidth)
+  const found = [...document.querySelectorAll(".bd-article :not(svg *)")]
+    .filter((node) => node.scrollWidth > node.clientWidth &&
+      /auto|scroll/.test(getComputedStyle(node).overflowX))
     .map((n) => `${n.scrollWidth} in ${n.clientWidth} px: ${n.textContent.trim().slice(0, 80)}`);
   folded.forEach((node) => { node.open = false; });
   return found;
