@@ -1,7 +1,7 @@
 """How nbval compares a chapter's fresh outputs with the stored ones.
 
-Decimals may differ in their last digits; integers and words must agree exactly. A cell that was
-never executed has nothing to compare with, so it fails.
+Decimals may differ in their last digits; integers and words must agree exactly. A cell
+that was never executed has nothing to compare with, so it fails.
 """
 
 import json
@@ -14,7 +14,7 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 RELATIVE = 5e-3  # a stored number changed by 1 % fails
 ABSOLUTE = 1e-12  # rounding noise around zero
 
-# A number with a decimal point or an exponent that is not part of a word or of a version (1.2.3).
+# A number with a point or an exponent that is not part of a word or a version (1.2.3).
 DECIMAL = re.compile(
     r"(?<![\w.])[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)"
     r"(?!\w|\.\d)"
@@ -28,7 +28,7 @@ def same_decimal(stored, fresh):
 
 
 def words(text):
-    """The text without its decimals; blanks are collapsed because columns move with a digit."""
+    """The text without its decimals; blanks collapse: columns move with a digit."""
     return re.sub(r"\s+", " ", DECIMAL.sub(" # ", text)).strip()
 
 
@@ -39,7 +39,7 @@ def same_output(stored, fresh):
 
 
 class Output(str):
-    """An output's text, equal to another when their words agree and their decimals are close."""
+    """An output's text, equal to another if words agree and decimals are close."""
 
     __hash__ = None
 
@@ -51,7 +51,9 @@ class Output(str):
 
 
 def as_output(value):
-    return Output(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+    return Output(
+        value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    )
 
 
 def pytest_itemcollected(item):
@@ -63,7 +65,9 @@ def pytest_itemcollected(item):
 def pytest_collectstart(collector):
     if isinstance(collector, IPyNbFile):
         glued = "application/papermill.record/"
-        images = tuple(p + f"image/{kind}" for p in ("", glued) for kind in ("png", "jpeg"))
+        images = tuple(
+            p + f"image/{kind}" for p in ("", glued) for kind in ("png", "jpeg")
+        )
         collector.skip_compare += images
 
 

@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -48,7 +49,21 @@ def test_is_executed_and_in_normal_form(path):
 def test_code_cells_are_short(chapter):
     sizes = [lines(cell) for cell in code_cells(chapter)]
     assert max(sizes) <= 20
-    assert statistics.median(sizes) <= 8
+    assert statistics.median(sizes) <= 10
+
+
+def printed(cell):
+    """The lines that a page shows of what a cell prints and returns as text."""
+    for output in cell.outputs:
+        data = output.get("data", {})
+        text = data.get("text/plain", "") if set(data) <= {"text/plain"} else ""
+        yield from (output.get("text", "") or text).splitlines()
+
+
+def test_printed_lines_are_as_narrow_as_code(chapter):
+    width = tomllib.loads((ROOT / "book" / "ruff.toml").read_text())["line-length"]
+    wide = [line for cell in code_cells(chapter) for line in printed(cell) if len(line) > width]
+    assert wide == []
 
 
 def test_every_cell_is_checked(chapter):
@@ -67,6 +82,23 @@ def test_figures_have_caption_name_and_alternative_text(chapter):
             assert len(settings.get("image", {}).get("alt", "")) >= 20, cell.source
             names.append(settings["figure"]["name"])
     assert len(names) == len(set(names))
+
+
+# Quantities side by side, and runs that differ in what they train.
+WITHOUT_MEANING = ["fig-geometry-rescaling", "fig-geometry-norm", "fig-ntk-spectrum"]
+WITHOUT_MEANING += ["fig-ntk-fisher"]
+
+
+def test_colours_with_a_meaning_are_left_to_what_they_mean():
+    """Orange is descent, green the gradient flow, blue the modified flow, pink the regularizer."""
+    drawn = {}
+    for path in CHAPTERS:
+        for cell in code_cells(nbformat.read(path, as_version=4)):
+            name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
+            drawn[name] = cell.source
+    for name in WITHOUT_MEANING:
+        assert "plots.COLORS" not in drawn[name], name
+        assert "plots.OTHER_COLORS" in drawn[name], name
 
 
 def gates(chapter):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.html
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
 PAGES = sorted((HTML / "book").rglob("*.html"))
 PHONE = {"width": 360, "height": 740}
-DESKTOP = {"width": 1280, "height": 900}
+DESKTOP = {"width": 1300, "height": 900}
 
 MISSING_PICTURES = """() => Promise.all([...document.images].map((image) => {
   image.loading = "eager";
@@ -25,6 +25,20 @@ UNNAMED_PICTURES = """() => [...document.images].filter((image) => !image.alt.tr
 WIDER = """() => [...document.querySelectorAll("body *")].filter((node) =>
   node.getBoundingClientRect().right > document.documentElement.clientWidth + 1 &&
   getComputedStyle(node).position !== "fixed").slice(-5).map((n) => n.outerHTML.slice(0, 120))"""
+
+# What is folded is opened first: closed, it has no width.
+CUT = """() => {
+  const folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((node) => { node.open = true; });
+  const found = [...document.querySelectorAll(".bd-article :not(svg *)")]
+    .filter((node) => node.scrollWidth > node.clientWidth &&
+      /auto|scroll/.test(getComputedStyle(node).overflowX))
+    .map((n) => `${n.scrollWidth} in ${n.clientWidth} px: ${n.textContent.trim().slice(0, 80)}`);
+  folded.forEach((node) => { node.open = false; });
+  return found;
+}"""
+TORN = """() => [...document.querySelectorAll(".cell_output > .stream + .stream")]
+  .map((node) => `${node.previousElementSibling.textContent}|${node.textContent}`)"""
 
 # The levels A and AA of the guidelines. Style sheets are read as they stand, not asked for again.
 AXE = {
@@ -118,6 +132,12 @@ def test_no_sideways_scroll_on_a_phone(opened):
         assert width <= PHONE["width"], opened.page.evaluate(WIDER)
     finally:
         opened.page.set_viewport_size(DESKTOP)
+
+
+def test_nothing_is_cut_or_torn_on_a_desktop(opened):
+    """Formulas, code and what it prints fit into the column, each print in one box."""
+    assert opened.page.evaluate(CUT) == []
+    assert opened.page.evaluate(TORN) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

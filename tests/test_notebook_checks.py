@@ -13,6 +13,7 @@ import nbformat.v4 as nbf
 import numpy as np
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from myst_nb.core.execute import direct
 from PIL import Image
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
@@ -146,6 +147,31 @@ def test_form_is_refused_after_a_change(tmp_path):
     assert tool.problems(path) == []
     path.write_text(path.read_text().replace('"execution_count": 1', '"execution_count": 7'))
     assert tool.problems(path) == [f"{path}: not in normal form"]
+
+
+def test_torn_prints_are_refused(tmp_path):
+    path = tmp_path / "torn.ipynb"
+    found = notebook()
+    value = found.cells[0].outputs.pop()
+    pieces = [nbf.new_output("stream", name="stdout", text=t) for t in ("slope ", "2.7\n")]
+    found.cells[0].outputs = pieces
+    path.write_text(tool.dumps(found))
+    assert tool.problems(path) == [f"{path}: cell 1 prints in pieces: 'slope ' | '2.7\\n'"]
+    # What a value stands between are two prints.
+    found.cells[0].outputs = [pieces[0], value, pieces[1]]
+    path.write_text(tool.dumps(found))
+    assert tool.problems(path) == []
+
+
+def test_a_build_that_executes_keeps_printed_lines_whole(monkeypatch):
+    """As MyST-NB calls it: the pieces of a line come apart in time."""
+    monkeypatch.setenv("IGR_EXECUTE", "force")
+    monkeypatch.setattr(direct, "single_nb_execution", direct.single_nb_execution)
+    load(BOOK / "_ext" / "fresh_execution.py").choose_mode(None, SimpleNamespace())
+    line = "import time\nprint('h = 1.0:', end=' ', flush=True)\ntime.sleep(0.5)\nprint(0.42)"
+    found = nbf.new_notebook(cells=[nbf.new_code_cell(line)])
+    direct.single_nb_execution(found, cwd=None, timeout=60, allow_errors=False)
+    assert [output.text for output in found.cells[0].outputs] == ["h = 1.0: 0.42\n"]
 
 
 def test_the_cell_that_fetches_the_book_follows_its_address():

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import contrast_on_white
 from matplotlib.colors import same_color
 from synthetic_sweep import NOISE, STEPS, record, unit
 
@@ -116,6 +117,10 @@ def test_three_gradients_at_matched_loss_relative_to_the_smallest_rate():
             ]
             np.testing.assert_allclose(x, sorted(RATES))
             np.testing.assert_allclose(y, np.array(factors) / factors[0], rtol=1e-6)
+    levels = three_gradients(record(one), levels=[0.2, 0.1, 0.05])
+    shades = {tuple(line.get_color()) for line in levels.axes[0].lines if line.get_marker() == "."}
+    assert len(shades) == 3
+    assert min(map(contrast_on_white, shades)) >= 3
     with pytest.raises(ValueError, match="levels must be positive training losses, got"):
         three_gradients(record(one), levels=[])
 

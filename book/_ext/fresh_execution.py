@@ -4,6 +4,9 @@ A chapter that raises then fails the build. Without the variable the stored outp
 """
 
 import os
+from functools import partial
+
+from myst_nb.core.execute import direct
 
 
 def setup(app):
@@ -16,3 +19,6 @@ def choose_mode(app, config):
     if mode:
         config.nb_execution_mode = mode
         config.nb_execution_raise_on_error = True
+    if mode == "force":
+        # What a cell prints arrives in pieces; MyST-NB's own merging breaks the line at each.
+        direct.single_nb_execution = partial(direct.single_nb_execution, coalesce_streams=True)

@@ -13,6 +13,7 @@ import base64
 import io
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -129,6 +130,10 @@ def problems(path):
         for output in cell.outputs:
             if output.output_type == "stream" and output.name == "stderr":
                 found.append(f"{path}: cell {number} writes to stderr: {output.text.strip()!r}")
+        for first, second in pairwise(cell.outputs):
+            if first.output_type == second.output_type == "stream" and first.name == second.name:
+                pieces = f"{first.text!r} | {second.text!r}"
+                found.append(f"{path}: cell {number} prints in pieces: {pieces}")
     if dumps(normalise(fetched_from(notebook, address()))) != text:
         found.append(f"{path}: not in normal form")
     return found

@@ -114,7 +114,8 @@ def three_gradients(
         },
     )
     ranks = sorted(levels, reverse=True)
-    shades = plt.get_cmap("Purples")(np.linspace(0.45, 0.95, len(ranks)))
+    # Lighter shades have a contrast below 3 with white.
+    shades = plt.get_cmap("Purples")(np.linspace(0.56, 1, len(ranks)))
     size = (7.2, 3.4)
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     for ax, (title, name) in zip(axes, panels.items(), strict=True):
