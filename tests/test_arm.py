@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from igrlib.experiments.arm import Arm, combinations, schedule_of, stops_of
+from igrlib.experiments.networks import MLP
 from igrlib.experiments.profiles import EXPERIMENTS
 
 SMALL = Arm(
     "small",
     dataset="digits",
     widths=(8,),
-    depth=1,
+    network=MLP(depth=1),
     learning_rates=(0.5, 0.1),
     batch_sizes=(10,),
     num_seeds=(2,),
@@ -108,11 +109,10 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"mus": (0.0, -0.1)}, ValueError, "mus must be finite and 0 or more, got -0.1"),
         ({"mus": (math.inf,)}, ValueError, "mus must be finite"),
         ({"dataset": "mnits"}, ValueError, 'dataset must be one of .*; did you mean "mnist"'),
-        ({"activation": "elu"}, ValueError, "activation must be one of relu, tanh, got 'elu'"),
+        ({"network": "mlp"}, TypeError, "network must be an architecture of .*, got 'mlp'"),
         ({"levels": (0.0,)}, ValueError, "levels must be positive and finite, got 0"),
         ({"levels": (0.01, 0.1)}, ValueError, r"levels must fall, got \(0.01, 0.1\)"),
         ({"levels": [0.1]}, TypeError, r"levels must be a tuple, got \[0.1\]"),
-        ({"initial": "keras"}, ValueError, "initial must be one of haiku, flax, got 'keras'"),
         ({"points": ("best",)}, ValueError, "points must be one of .*, got 'best'"),
         ({"points": ("validation",), "num_validation": 0}, ValueError, "points must not have"),
         ({"physical_time": 0.0}, ValueError, "physical_time must be positive and finite, got 0"),
@@ -123,7 +123,6 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"num_train": 0}, ValueError, "num_train must be at least 1, got 0"),
         ({"num_validation": -1}, ValueError, "num_validation must be at least 0, got -1"),
         ({"score_every": 0}, ValueError, "score_every must be at least 1"),
-        ({"depth": 0}, ValueError, "depth must be at least 1"),
         ({"max_steps": True}, TypeError, "max_steps must be an integer, got True"),
         ({"num_seeds": (0,)}, ValueError, "num_seeds must be at least 1, got 0"),
         ({"num_seeds": 3}, TypeError, "num_seeds must be a tuple, got 3"),
@@ -147,7 +146,6 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"mus": (1e39,)}, ValueError, "mus must be .* single .*, got 1e.39"),
         ({"mus": (0.0, 1e-60)}, ValueError, "mus must be .* single .*, got 1e-60"),
         ({"max_steps": 2**31}, ValueError, "max_steps must be at most 2147483647"),
-        ({"depth": 100_000}, ValueError, "depth must be at most 1000, got 100000"),
         ({"noise_draws": 10**10}, ValueError, "noise_draws must be at most"),
         ({"num_seeds": (3 * 10**9,)}, ValueError, "num_seeds must be at most"),
     ],

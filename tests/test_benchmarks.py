@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from benchmarks.problems import Problem
+from benchmarks.sleepers import FLAG, failing, flagged, sleeper
+from benchmarks.workers import Competitor
+
 from benchmarks import (
     kernel,
     laid,
@@ -22,11 +26,7 @@ from benchmarks import (
     trainer,
     workers,
 )
-from benchmarks.problems import Problem
-from benchmarks.sleepers import FLAG, failing, flagged, sleeper
-from benchmarks.workers import Competitor
-
-from igrlib.experiments.sizes import resnet18_size
+from igrlib.experiments.networks import ResNet18, num_params
 from igrlib.measures import mean_cross_entropy
 from igrlib.regularizer import gradient_regularized_value_and_grad
 
@@ -306,7 +306,7 @@ def test_the_compiler_counts_the_memory_of_a_gradient():
 @pytest.mark.parametrize("width", [1, 6])
 def test_the_residual_network_of_pytorch_has_as_many_parameters(width):
     net = pytorch.resnet18(width, 3)
-    assert sum(p.numel() for p in net.parameters()) == resnet18_size("cifar10", width)
+    assert sum(p.numel() for p in net.parameters()) == num_params(ResNet18(), width, "cifar10")
 
 
 # The sides that are halved are odd, 33, 17, 9, 5 and 3, so that both pad alike.

@@ -13,11 +13,13 @@ from test_mlp import forward_numpy, layers_of
 from igrlib import data
 from igrlib.experiments.arm import schedule_of, stops_of
 from igrlib.experiments.building import build
+from igrlib.experiments.networks import ResNet18
+from igrlib.experiments.networks.mlp import mlp
+from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.units import units_of
 from igrlib.measures import scores
-from igrlib.models.mlp import mlp
-from igrlib.training import Classifier, Ensemble, Layout, Members
+from igrlib.training import Ensemble, Layout, Members
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
 
@@ -180,9 +182,8 @@ def test_mnist_is_learned_and_the_same_twice():
 def test_a_resnet_from_end_to_end(digits):
     """Two steps of width 1 on the digits: both modes are measured, and the classes start alike."""
     arm = changed(
-        model="resnet18",
         widths=(1,),
-        stem="cifar",
+        network=ResNet18(stem="cifar"),
         learning_rates=(0.1,),
         mus=(0.0, 0.01),
         num_seeds=(1,),

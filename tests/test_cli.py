@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from igrlib.experiments import costs, preflight, runner
 from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.claim import Claimed
 from igrlib.experiments.folder import Folder
+from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
@@ -184,7 +186,7 @@ def test_settings_are_read_as_the_fields_are_annotated():
     settings = ["widths=8, 16", "mus=1e-3", "batch_sizes=none,32", "initial=flax", "points="]
     label, (new,) = changed("p", [arm()], settings)
     assert (new.widths, new.mus, new.batch_sizes) == ((8, 16), (0.001,), (None, 32))
-    assert (new.initial, new.points) == ("flax", ())
+    assert (new.network.initial, new.points) == ("flax", ())
     assert new.learning_rates == arm().learning_rates
     assert label == "p+batch_sizes=none,32+initial=flax+mus=0.001+points=+widths=8,16"
 
@@ -236,13 +238,15 @@ def test_a_field_that_the_network_does_not_have_is_refused(
 
 def test_a_field_of_one_network_is_changed_in_the_arms_that_have_it():
     arms = EXPERIMENTS["egr-sweep"]["cpu"]
-    assert {arm.model for arm in arms} == {"mlp", "resnet18"}
+    assert {arm.network.kind for arm in arms} == {"mlp", "resnet18"}
     label, new = changed("cpu", arms, ["depth=3"])
     assert label == "cpu+depth=3"
-    assert [a.depth for a in new] == [3 if a.model == "mlp" else a.depth for a in arms]
+    assert [a.network for a in new] == [
+        replace(a.network, depth=3) if isinstance(a.network, MLP) else a.network for a in arms
+    ]
     # The network that is asked for counts, not the one that was there.
     _, (other,) = changed("p", [arm(dataset="digits")], ["model=resnet18", "stem=cifar"])
-    assert (other.model, other.stem) == ("resnet18", "cifar")
+    assert other.network == ResNet18(stem="cifar")
 
 
 def test_a_changed_profile_has_a_name_of_its_own():

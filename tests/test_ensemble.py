@@ -22,7 +22,8 @@ from test_mlp import (
     random_layers,
 )
 
-from igrlib.training import Classifier, Ensemble, Layout, Members
+from igrlib.experiments.networks.model import Classifier
+from igrlib.training import Ensemble, Layout, Members
 from igrlib.training.batches import batch_indices
 from igrlib.training.steps import Epoch
 
@@ -444,7 +445,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 from jax.sharding import Mesh
 import test_ensemble as t
 from igrlib.training.batches import batch_indices
-from igrlib.training import Classifier, Ensemble, Layout
+from igrlib.experiments.networks.model import Classifier
+from igrlib.training import Ensemble, Layout
 
 assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
 single = Classifier(lambda key: t.init(key, jnp.float32), t.logits)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from igrlib import data
 from igrlib.experiments.building import build
+from igrlib.experiments.networks import MLP
 from igrlib.experiments.preflight import check_unit, memory_of
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.profiles.resnet import RESNET_SWEEP
@@ -38,7 +39,7 @@ def built(group=1, width=50, batch_size=16, mu=0.0):
         dataclasses.replace(
             MLP_SWEEP["digits"][0],
             widths=(width,),
-            depth=3,
+            network=MLP(depth=3),
             learning_rates=(0.1, 0.2),
             num_seeds=(2,),
             seeds_per_unit=(2,),
@@ -85,7 +86,9 @@ def test_the_workspace_is_what_the_compiler_plans_or_a_little_more(group, width,
             ensemble._advance.lower(
                 sweep.state, ensemble._given, Epoch(ensemble._orders, *ensemble.data), 0, 10
             ),
-            jax.jit(sweep.log._closeup._lambda_max).lower(block, sweep.log.splits.train),
+            jax.jit(sweep.log.evaluator._program("lambda_max", "training")).lower(
+                block, sweep.log.evaluator.splits.train
+            ),
         ]
         planned = [p.compile().memory_analysis().temp_size_in_bytes for p in programs]
     workspace = sum(terms[name] for name in ("new parameters", "gradients", "activations"))
@@ -105,7 +108,9 @@ def test_so_is_that_of_a_network_with_batch_norm(mu, largest):
             program = jax.jit(lambda s: ensemble.advance(s, 0, 1)).lower(sweep.state)
         else:
             block = ensemble.take(models, ensemble.blocks([0])[0])
-            program = jax.jit(sweep.log._closeup._lambda_max).lower(block, sweep.log.splits.train)
+            program = jax.jit(sweep.log.evaluator._program("lambda_max", "training")).lower(
+                block, sweep.log.evaluator.splits.train
+            )
         planned = program.compile().memory_analysis().temp_size_in_bytes
     workspace = sum(terms[name] for name in ("new parameters", "gradients", "activations"))
     assert planned <= workspace <= 2.5 * planned

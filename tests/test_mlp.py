@@ -1,4 +1,4 @@
-"""igrlib.models.mlp against NumPy, the parameter counts of Figure 2 and closed forms.
+"""igrlib.experiments.networks.mlp against NumPy, the parameter counts of Figure 2 and closed forms.
 
 The MLP, its loss and its gradient by hand, in float64 NumPy, serve the other test modules too.
 """
@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import kstest, truncnorm
 
 import igrlib as ig
-from igrlib.models.mlp import MLP, mlp
+from igrlib.experiments.networks.mlp import MLPModule, mlp
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 1), np.uint8)
 
@@ -178,9 +178,9 @@ def test_initial_parameters_depend_on_the_key_alone(initial):
 
 
 def test_the_arguments_reach_the_model():
-    assert mlp(9) == MLP(9, 5, 10, "haiku", "relu")
+    assert mlp(9) == MLPModule(9, 5, 10, "haiku", "relu")
     made = mlp(9, depth=2, num_classes=3, initial="flax", activation="tanh")
-    assert made == MLP(9, 2, 3, "flax", "tanh")
+    assert made == MLPModule(9, 2, 3, "flax", "tanh")
 
 
 @pytest.mark.parametrize(

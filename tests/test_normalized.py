@@ -8,13 +8,20 @@ import pytest
 from jax.sharding import Mesh
 from test_ensemble import host, model, same_bits
 
-from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.log import Splits
+from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables
 from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.schema import MEASURED
 from igrlib.experiments.sweep import Sweep
-from igrlib.measures import measures
+from igrlib.measures import (
+    Measures,
+    largest_hessian_eigenvalue,
+    mean_squared_batch_gradient,
+    measures,
+    perturbed,
+)
 from igrlib.regularizer import gradient_regularized_loss
-from igrlib.training import Ensemble, Layout, Members, NormalizedClassifier, Variables
+from igrlib.training import Ensemble, Layout, Members
 from igrlib.training.batches import batch_indices
 
 N = 24
@@ -151,7 +158,7 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     place = made.replicate
     splits = Splits(made.data, None, tuple(place(a) for a in TEST))
     # The costly part has its loops inside in any case: compiled once is enough.
-    close = CloseUp(10, points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
+    close = Evaluation(10, points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
                     noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
     sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
     arrays = sweep.run()
@@ -195,6 +202,85 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     ratio = arrays["evaluated_squared_gradient"] / arrays["train_squared_gradient"]
     assert (np.abs(np.log(ratio)) > 0.01).all()
     assert np.isfinite(arrays["chosen_lambda_max"][0, 2]) == loop
+
+
+# Which of its two functions a network with batch norm is measured as.
+MODE_OF = {
+    ("scores", "validation"): evaluate,
+    ("scores", "test"): evaluate,
+    ("measures", "train"): train,
+    ("measures", "evaluated"): evaluate,
+    ("measures", "validation"): evaluate,
+    ("measures", "test"): evaluate,
+    ("lambda_max", "train"): train,
+    ("batch_squared_gradient", "train"): train,
+    ("noise_slope", "train"): train,
+    ("noise_accuracy", "test"): evaluate,
+}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A trained model, its evaluator on splits of 24, 9 and 30 images, and these."""
+    made = ensemble(Members((0.5,), (5,), (20,), (0.0,)), batch_size=10)
+    more = np.random.default_rng(7)
+    other = more.integers(0, 256, (30, 3, 4, 1), np.uint8), more.integers(0, 3, 30).astype(np.int32)
+    splits = Splits(made.data, *(tuple(map(made.replicate, split)) for split in (TEST, other)))
+    evaluation = Evaluation(10, num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
+                            slope_sigmas=(0.3,), slope_draws=2)  # fmt: skip
+    state = made.advance(made.init(), 0, 20)
+    return Evaluator(evaluation, made, splits), state.variables
+
+
+def by_hand(name, variables, split, function, block=10):
+    """A measure of one model, whose logits are those of `train` or `evaluate`."""
+
+    def logits(params, images):
+        found = function(params, variables.stats, images)
+        return found[0] if function is train else found
+
+    params, (x, y) = variables.params, split
+    keys = [jax.random.fold_in(jax.random.key(0), purpose) for purpose in (2, 3)]
+    if name == "noise_slope":
+        noisy = [perturbed(params, k, jnp.float32(0.3)) for k in jax.random.split(keys[0], 2)]
+        squares = [measures(logits, p, x, y, block=block).squared_gradient for p in noisy]
+        return np.mean(np.sqrt(squares))
+    if name == "noise_accuracy":
+        half, right = len(y) // 2, []
+        for number, key in enumerate(jax.random.split(keys[1], 4)):
+            part = slice(half * (number % 2), half * (number % 2 + 1))
+            outputs = logits(perturbed(params, key, jnp.float32(0.5)), x[part])
+            right.append(np.mean(np.argmax(outputs, -1) == y[part]))
+        return np.mean(right)
+    if name == "lambda_max":
+        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, block=block)
+    if name == "batch_squared_gradient":
+        return mean_squared_batch_gradient(logits, params, x, y, batch_size=10)
+    return measures(logits, params, x, y, block=block).loss
+
+
+@pytest.mark.parametrize(("name", "split"), MODE_OF)
+def test_every_measure_is_of_its_mode(measured, name, split):
+    evaluator, models = measured
+    found = evaluator.measure(name, split, models)
+    if name.startswith("noise"):
+        found, _ = found  # Mean and standard deviation.
+    value = float(np.ravel(getattr(found, "loss", found))[0])
+    own = MODE_OF[name, split]
+    variables = jax.tree.map(jnp.asarray, model(models, 0))
+    data = getattr(evaluator.splits, "train" if split == "evaluated" else split)
+    np.testing.assert_allclose(value, by_hand(name, variables, data, own), rtol=1e-9)
+    # Neither in the other mode nor, in training mode, with another cut into blocks.
+    others = [by_hand(name, variables, data, evaluate if own is train else train)]
+    if own is train and name != "batch_squared_gradient":
+        others.append(by_hand(name, variables, data, own, block=500))
+    assert min(abs(value - other) for other in others) > 1e-3 * abs(value)
+
+
+def test_the_table_of_modes_is_this_one():
+    told = {key: "training" if way is train else "evaluation" for key, way in MODE_OF.items()}
+    assert told == MODES
+    assert Measures._fields == MEASURED
 
 
 def test_the_scale_of_a_normalized_kernel_changes_the_gradient_and_not_its_scale_free_form():

@@ -56,7 +56,6 @@ PUBLIC = (
     "igrlib.experiments.profiles",
     "igrlib.experiments.profiles.mlp",
     "igrlib.experiments.runner",
-    "igrlib.experiments.sizes",
     "igrlib.experiments.units",
 )
 

@@ -1,4 +1,4 @@
-"""igrlib.models.resnet against Haiku's own ResNet, published counts and batch norm's algebra."""
+"""ResNet-18 against Haiku's own, published counts and batch norm's algebra."""
 
 import haiku as hk
 import jax
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from igrlib.models.resnet import resnet18
+from igrlib.experiments.networks.resnet import resnet18
 
 IMAGES = np.random.default_rng(0).normal(size=(4, 32, 32, 3))
 

@@ -13,11 +13,10 @@ from test_measures import logits
 from test_mlp import layers_of, squared_norm_numpy
 
 from igrlib import records
-from igrlib.experiments.arrays import POINTS
 from igrlib.experiments.checkpoint import code_of
-from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.log import Splits
+from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.schema import CURVATURE, POINTS
 from igrlib.experiments.sweep import Stopped, Sweep
 from igrlib.measures import largest_hessian_eigenvalue
 from igrlib.training import Ensemble, Layout, Members
@@ -36,7 +35,7 @@ TRAIN, VALIDATION, TEST = examples(40), examples(15), examples(12)
 # Five models in groups of two; the fourth blows up, the last one stops early.
 MEMBERS = Members((0.5, 0.1, 0.5, 1e35, 0.1), (0, 0, 1, 2, 2), (60, 60, 60, 60, 25), (0.0,) * 5)
 SCHEDULE = Schedule((0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1))
-CLOSE = CloseUp(
+CLOSE = Evaluation(
     5,
     num_matvecs=2,
     noise_sigmas=(0.0, 0.5),
@@ -201,7 +200,7 @@ TRAIN_LAID = tuple(jnp.asarray(a) for a in TRAIN)
 
 def test_curvature_at_the_chosen_point(done):
     step = done.arrays["chosen_step"][0, 0]
-    found = [done.arrays[f"chosen_{name}"][0, 0] for name in CloseUp.curvature_names]
+    found = [done.arrays[f"chosen_{name}"][0, 0] for name in CURVATURE]
     np.testing.assert_allclose(found, curvature(done, 0, step), rtol=1e-8)
 
 
@@ -218,10 +217,10 @@ def test_crossings_are_the_first_steps_below_a_level(done):
     at_once[:, :-1] = crossed[:, :-1] & (expected[:, :-1] == expected[:, 1:])
     assert at_once.any()
     assert (crossed & ~at_once).sum() > 3
-    for name in CloseUp.curvature_names:
+    for name in CURVATURE:
         np.testing.assert_array_equal(~np.isnan(a[f"crossing_{name}"]), crossed & ~at_once)
     member, level = np.argwhere(crossed & ~at_once)[-1]
-    found = [a[f"crossing_{name}"][member, level] for name in CloseUp.curvature_names]
+    found = [a[f"crossing_{name}"][member, level] for name in CURVATURE]
     wanted = curvature(done, member, expected[member, level])
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
 
@@ -418,7 +417,7 @@ def every_step():
     """Gradient descent with the whole split, no validation split, measured after every step."""
     members = Members((0.01, 0.2), (0, 3), (30, 30), (0.0, 0.0))
     ensemble = built(members, 40)
-    close = CloseUp(40, points=())
+    close = Evaluation(40, points=())
     steps = tuple(range(31))
     splits = splits_of(ensemble, validation=False)
     return Sweep(ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
@@ -464,7 +463,7 @@ def ending(stop):
     members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
     ensemble = built(members, 5)
     steps = tuple(sorted({*range(5), stop}))
-    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), CloseUp(5, points=()))
+    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(5, points=()))
     return sweep.run()
 
 

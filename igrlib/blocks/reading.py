@@ -8,16 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from igrlib.blocks.table import Blocks
-from igrlib.experiments.arrays import ALONG
-from igrlib.experiments.sizes import size_of
+from igrlib.experiments.networks import recorded_params
+from igrlib.experiments.schema import ALONG, MARKS
 from igrlib.records import Record, Unit
 
 __all__ = ["arms", "blocks", "dataset_of", "missing_units", "not_whole"]
 
 SHARED = ("level", "noise_sigma", "slope_sigma")
 """Arrays that all models of an arm have in common."""
-
-MARKS = ("censored_validation", "censored_test", "fitted")
 
 _WHOSE = {"learning_rate": "f", "seed": "iu", "diverged": "iu"}
 """Every unit of a sweep has these, one for each model, of numbers of this kind."""
@@ -153,7 +151,7 @@ def _members(unit: Unit, mark: str) -> np.ndarray:
 
 def _size(unit: Unit) -> int:
     try:
-        return size_of(unit.meta["unit_config"])
+        return recorded_params(unit.meta["unit_config"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"unit {unit.name} has a network of unknown size: {error}") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from igrlib.experiments.arrays import ALONG, POINTS
+from igrlib.experiments.schema import ALONG, POINTS
 
 __all__ = ["Blocks", "area_under", "squared_gradient_at"]
 

@@ -113,7 +113,7 @@ def verdicts(args: argparse.Namespace) -> int:
         title = f"by μ, at learning rate {min(arm.learning_rates):g}"
         judged[title] = judge(record, arm.name, explicit=True)
     if any(arm.mus):
-        plain = _plain(folder) if arm.model == "resnet18" else None
+        plain = _plain(folder) if arm.network.convolutional else None
         judged["against the best learning rate"] = (judge_boost(record, arm.name, plain=plain),)
     for title, several in judged.items():
         if len(judged) > 1:

@@ -13,8 +13,9 @@ import numpy as np
 
 from igrlib._checks import check_integer, one_of
 from igrlib.data import IMAGE_SHAPES
-from igrlib.experiments.arrays import POINTS
+from igrlib.experiments.networks import MLP, NETWORKS, Network
 from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.schema import POINTS
 
 __all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
 
@@ -28,7 +29,6 @@ into a shard."""
 _MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 _MOST = {
-    "depth": 1_000,
     "num_train": _MOST_STEPS,
     "min_steps": _MOST_STEPS,
     "max_steps": _MOST_STEPS,
@@ -41,21 +41,18 @@ _MOST = {
 }
 
 
+_MLP = MLP()
+
+
 @dataclass(frozen=True)
 class Arm:
     """One sweep: every combination of width, batch size, seed, learning rate and μ."""
 
     name: str
     dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
-    model: Literal["mlp", "resnet18"] = "mlp"
+    network: Network = _MLP
     widths: tuple[int, ...] = (50, 100, 200, 400)
     """Units n of each hidden layer of an MLP, or channels after the stem of a ResNet."""
-    depth: int = 5
-    """Hidden layers of an MLP."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """Of an MLP; with ReLU the loss has kinks, where the theorem does not hold."""
-    stem: Literal["imagenet", "cifar"] = "imagenet"
-    """Of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
     """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
     batch_sizes: tuple[int | None, ...] = (32,)
@@ -82,8 +79,6 @@ class Arm:
     """Steps between later measurements of gradients."""
     levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
     """Training losses, falling, at whose first crossing λ_max is measured."""
-    initial: Literal["haiku", "flax"] = "haiku"
-    """The initial distribution of an MLP."""
     mus: tuple[float, ...] = (0.0,)
     """The explicit regularization rates μ of equation (8)."""
     matched: bool = False
@@ -170,8 +165,10 @@ def _check_size(arm: Arm) -> None:
 def _check_varied(arm: Arm) -> None:
     """What an arm combines: each has an entry, all of them differ, and each can be."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
-    one_of("model", arm.model, ("mlp", "resnet18"))
-    one_of("stem", arm.stem, ("imagenet", "cifar"))
+    if type(arm.network) not in NETWORKS.values():
+        raise TypeError(
+            f"network must be an architecture of igrlib.experiments.networks, got {arm.network!r}"
+        )
     several = ("widths", "learning_rates", "mus", "batch_sizes", "points")
     for name in (*several, "num_seeds", "seeds_per_unit", "levels", "slope_sigmas"):
         if not isinstance(getattr(arm, name), tuple):
@@ -207,8 +204,6 @@ def _check_varied(arm: Arm) -> None:
             )
         for number in values:
             _check_count(name, number, _MOST_STEPS)
-    one_of("initial", arm.initial, ("haiku", "flax"))
-    one_of("activation", arm.activation, ("relu", "tanh"))
     for mu in arm.mus:
         _check_number("mus", mu, positive=False)
     for name in ("learning_rates", "mus"):

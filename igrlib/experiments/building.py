@@ -7,9 +7,7 @@ import numpy as np
 
 from igrlib.data import Dataset
 from igrlib.experiments.arm import Arm, combinations, schedule_of
-from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.log import Splits
-from igrlib.experiments.networks import model_of
+from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 from igrlib.training import Ensemble, Layout, Members
@@ -34,7 +32,7 @@ def ensemble_of(unit: Unit, dataset: Dataset, layout: Layout) -> Ensemble:
     members = Members(*zip(*each, strict=True))
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     return Ensemble(
-        model_of(unit, dataset),
+        arm.network.build(unit.width, dataset.train.images.shape[1:], dataset.scale),
         members,
         images[: arm.num_train],
         labels[: arm.num_train],
@@ -59,7 +57,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         validation=(place(images[held]), place(labels[held])) if arm.num_validation else None,
         test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
     )
-    closeup = CloseUp(
+    evaluation = Evaluation(
         unit.batch_size,
         points=arm.points,
         num_matvecs=arm.num_matvecs,
@@ -67,4 +65,4 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         slope_sigmas=arm.slope_sigmas,
         slope_draws=arm.slope_draws,
     )
-    return Sweep(ensemble, splits, schedule_of(arm), closeup)
+    return Sweep(ensemble, splits, schedule_of(arm), evaluation)

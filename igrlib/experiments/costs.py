@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igrlib.experiments.arm import combinations
-from igrlib.experiments.sizes import size_of
+from igrlib.experiments.networks import recorded_params
 from igrlib.experiments.units import Unit
 from igrlib.records.record import load_unit
 
@@ -74,7 +74,7 @@ def seconds(unit: Unit, finished: Iterable[Past], device: str | None = None) -> 
     work, arm = _work(unit.config()), unit.arm
     best: tuple[float, float] | None = None
     for other in finished:
-        alike = (other.dataset, other.model) == (arm.dataset, arm.model)
+        alike = (other.dataset, other.model) == (arm.dataset, arm.network.kind)
         if not alike or device not in (None, other.device):
             continue
         unlike = abs(math.log(work / other.work))
@@ -86,4 +86,4 @@ def seconds(unit: Unit, finished: Iterable[Past], device: str | None = None) -> 
 def _work(config: Mapping[str, Any]) -> float:
     """Multiplications in a step, up to a factor: one for each example and parameter."""
     regularized = any(config.get("mus", ())) or config.get("matched", False)
-    return config["batch_size"] * size_of(config) * (_REGULARIZED if regularized else 1)
+    return config["batch_size"] * recorded_params(config) * (_REGULARIZED if regularized else 1)

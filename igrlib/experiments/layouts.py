@@ -29,7 +29,7 @@ def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
     """
     found = list(jax.devices() if devices is None else devices)[: models(unit)]
     mesh = Mesh(np.array(found), ("models",))
-    convolutions = unit.arm.model == "resnet18"
+    convolutions = unit.arm.network.convolutional
     if found[0].platform == "cpu":
         return Layout(mesh, group=1, loop=not convolutions)
     if convolutions:

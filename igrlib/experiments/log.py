@@ -4,7 +4,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,13 @@ import numpy as np
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
-from igrlib.experiments.arrays import POINTS, empty_arrays
-from igrlib.experiments.closeup import CloseUp
+from igrlib.experiments.evaluation import Evaluation, Evaluator, Splits
+from igrlib.experiments.networks.model import Variables
 from igrlib.experiments.schedule import Schedule
-from igrlib.training import Ensemble, State, Variables
+from igrlib.experiments.schema import POINTS, empty_arrays
+from igrlib.training import Ensemble, State
 
-__all__ = ["Log", "Splits"]
-
-
-class Splits(NamedTuple):
-    """Images and labels by split, on the devices; `validation` may be None."""
-
-    train: tuple[Array, Array]
-    validation: tuple[Array, Array] | None
-    test: tuple[Array, Array]
+__all__ = ["Log"]
 
 
 class Log:
@@ -35,8 +28,8 @@ class Log:
     accuracy; `models` are those at step 0.
     """
 
-    splits: Splits
     schedule: Schedule
+    evaluator: Evaluator
     chosen: dict[str, Variables]
     arrays: dict[str, np.ndarray]
 
@@ -45,20 +38,22 @@ class Log:
         ensemble: Ensemble,
         splits: Splits,
         schedule: Schedule,
-        closeup: CloseUp,
+        evaluation: Evaluation,
         models: Variables,
     ) -> None:
-        self._ensemble, self.splits = ensemble, splits
-        self.schedule = schedule
+        self._ensemble, self.schedule = ensemble, schedule
+        self.evaluator = Evaluator(evaluation, ensemble, splits)
         self.chosen = {point: jax.tree.map(jnp.copy, models) for point in POINTS[:2]}
         members = ensemble.members
-        self._closeup = closeup.compiled(ensemble)
         self.arrays = empty_arrays(
             len(members),
-            schedule,
-            closeup,
+            scores=schedule.scores,
+            gradients=schedule.gradients,
+            levels=schedule.levels,
+            noise_sigmas=evaluation.noise_sigmas,
+            slope_sigmas=evaluation.slope_sigmas,
             validation=splits.validation is not None,
-            normalized=self._closeup.normalized,
+            normalized=self.evaluator.normalized,
         )
         self.arrays |= {
             "learning_rate": np.asarray(members.learning_rates),
@@ -76,10 +71,9 @@ class Log:
         alive, arrays = self._alive(state, at), self.arrays
         models, column = state.variables, self.schedule.scores.index(at)
         for split in ("validation", "test"):
-            data = getattr(self.splits, split)
-            if data is None or not len(alive):
+            if getattr(self.evaluator.splits, split) is None or not len(alive):
                 continue
-            found = self._over(models, alive, lambda v, data=data: self._closeup.scores(v, data))
+            found = self._measured("scores", split, models, alive)
             arrays[f"{split}_loss"][alive, column] = found.loss
             arrays[f"{split}_accuracy"][alive, column] = found.accuracy
             self._choose(split, models, alive, found.accuracy, at)
@@ -116,7 +110,7 @@ class Log:
         """Measure all that there is of a block of models at one of `POINTS`."""
         column = POINTS.index(point)
         models = self._ensemble.take(self.chosen.get(point, state.variables), block)
-        found = self._closeup.look(models, self.splits, deep=point in self._closeup.closeup.points)
+        found = self.evaluator.look(models, deep=point in self.evaluator.evaluation.points)
         for name, values in found.items():
             self.arrays[f"chosen_{name}"][block, column] = values
 
@@ -133,18 +127,16 @@ class Log:
         self, models: Variables, alive: np.ndarray, column: int, at: int
     ) -> None:
         arrays = self.arrays
-        train = self._over(models, alive, lambda v: self._closeup.trained(v, self.splits.train))
-        test = self._over(models, alive, lambda v: self._closeup.evaluated(v, self.splits.test))
+        train = self._measured("measures", "train", models, alive)
+        test = self._measured("measures", "test", models, alive)
         for name, values in train._asdict().items():
             arrays[f"train_{name}"][alive, column] = values
-        if self._closeup.normalized:
-            still = self._over(
-                models, alive, lambda v: self._closeup.evaluated(v, self.splits.train)
-            )
+        if self.evaluator.normalized:
+            still = self._measured("measures", "evaluated", models, alive)
             arrays["evaluated_loss"][alive, column] = still.loss
             arrays["evaluated_squared_gradient"][alive, column] = still.squared_gradient
         arrays["test_squared_gradient"][alive, column] = test.squared_gradient
-        arrays["norm"][alive, column] = self._over(models, alive, self._closeup.norm)
+        arrays["norm"][alive, column] = self._over(models, alive, self.evaluator.norm)
         for k, level in enumerate(self.schedule.levels):
             fresh = alive[(train.loss < level) & (arrays["crossing_step"][alive, k] < 0)]
             if not len(fresh):
@@ -155,9 +147,7 @@ class Log:
                 below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
                 fresh = fresh[~below]
             if len(fresh):
-                found = self._over(
-                    models, fresh, lambda v: self._closeup.curvature(v, self.splits.train)
-                )
+                found = self._over(models, fresh, self.evaluator.curvature)
                 for name, values in found.items():
                     arrays[f"crossing_{name}"][fresh, k] = values
 
@@ -172,6 +162,9 @@ class Log:
         best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at
         chosen = self._ensemble.lay(np.isin(np.arange(self._ensemble.padded), who))
         self.chosen[name] = _choose(chosen, models, self.chosen[name])
+
+    def _measured(self, name: str, split: str, models: Variables, members: np.ndarray) -> Any:
+        return self._over(models, members, lambda v: self.evaluator.measure(name, split, v))
 
     def _over(
         self, models: Variables, members: np.ndarray, function: Callable[[PyTree], Any]

@@ -7,7 +7,6 @@ from igrlib.data import Dataset, Split
 from igrlib.experiments.arm import combinations
 from igrlib.experiments.building import check_splits
 from igrlib.experiments.costs import models
-from igrlib.experiments.networks import model_of
 from igrlib.experiments.units import Unit
 from igrlib.training.members import Layout
 from igrlib.training.memory import available_bytes, check_fits, device_bytes
@@ -37,7 +36,7 @@ def memory_of(unit: Unit, dataset: Dataset, layout: Layout) -> dict[str, int]:
     data = _nbytes(dataset.train, held) + _nbytes(dataset.test, len(dataset.test.labels))
     orders = 4 * len(unit.seeds) * unit.arm.num_train
     return {"orders of examples": orders} | device_bytes(
-        model_of(unit, dataset),
+        unit.arm.network.build(unit.width, dataset.train.images.shape[1:], dataset.scale),
         dataset.train.images[0],
         num_models=-(-models(unit) // layout.block) * layout.group,
         group=layout.group,

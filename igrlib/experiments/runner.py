@@ -79,8 +79,8 @@ def run_unit(
                 "profile": folder.profile,
                 "unit": unit.name,
                 "dataset": _told(dataset),
-                "config": {"model": _told_model(unit.arm), "loss": "cross entropy"},
-                "unit_config": unit.config() | laid | {"num_params": sweep.num_params},
+                "config": {"model": unit.arm.network.label, "loss": "cross entropy"},
+                "unit_config": unit.config() | laid | {"num_params": sweep.ensemble.num_params},
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,
@@ -90,13 +90,6 @@ def run_unit(
             records.add_unit(folder.path, unit.name, arrays, meta)
         folder.merge(expected)
     return folder.shard(unit)
-
-
-def _told_model(arm: Arm) -> str:
-    if arm.model == "resnet18":
-        return f"ResNet-18, stem for {'ImageNet' if arm.stem == 'imagenet' else 'CIFAR'}"
-    layers = f"MLP, {'five' if arm.depth == 5 else arm.depth} hidden layers"
-    return layers if arm.activation == "relu" else f"{layers}, {arm.activation}"
 
 
 def _told(dataset: data.Dataset) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from igrlib._checks import one_of
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.networks import NETWORKS
 
 __all__ = ["changed"]
 
@@ -21,8 +22,13 @@ _LONGEST = 80  # characters of a name that says all changes; it names a folder
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-_OF_MODEL = {"depth": "mlp", "activation": "mlp", "initial": "mlp", "stem": "resnet18"}
-"""Fields that one network alone has."""
+_OF_NETWORKS: dict[str, Any] = {
+    name: hint
+    for network in NETWORKS.values()
+    for name, hint in get_type_hints(network).items()
+    if name in {f.name for f in fields(network)}
+}
+"""Fields of the architectures, with their types: one name, one type."""
 
 
 def changed(
@@ -35,23 +41,26 @@ def changed(
     value and what is wanted, also where no arm has such a network; with nothing changed the name
     is that of the profile.
     """
-    hints = get_type_hints(Arm)
-    free = [f.name for f in fields(Arm) if f.name != "name"]  # Arms are told apart by their names.
+    # Arms are told apart by their names.
+    own = {f.name for f in fields(Arm)} - {"name", "network"}
+    hints = {name: hint for name, hint in get_type_hints(Arm).items() if name in own}
+    hints |= _OF_NETWORKS | {"model": Literal[tuple(NETWORKS)]}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
         if not equals:
             raise ValueError(f"a setting must be field=value, got {setting!r}")
-        one_of("the field of a setting", name, free)
+        one_of("the field of a setting", name, hints)
         if name in values:
             raise ValueError(f"{name} is set twice, got {setting!r} the second time")
         values[name] = _parsed(name, hints[name], text)
     new = tuple(_with(arm, values) for arm in arms)
-    for name in sorted(values.keys() & _OF_MODEL.keys()):
-        if all(arm.model != _OF_MODEL[name] for arm in new):
+    for name in sorted(values.keys() & _OF_NETWORKS.keys()):
+        if not any(hasattr(arm.network, name) for arm in new):
+            owners = [kind for kind, network in NETWORKS.items() if name in _fields(network)]
             raise ValueError(
-                f"{name} is a field of model {_OF_MODEL[name]} alone, and every arm of {profile} "
-                f"has model {new[0].model}: it would change nothing, leave it out"
+                f"{name} is a field of model {' and '.join(owners)} alone, and every arm of "
+                f"{profile} has model {new[0].network.kind}: it would change nothing, leave it out"
             )
     if new == tuple(arms):
         return profile, new
@@ -63,9 +72,16 @@ def changed(
 
 
 def _with(arm: Arm, values: dict[str, Any]) -> Arm:
-    """`arm` with those of `values` that its network has."""
-    model = values.get("model", arm.model)
-    return replace(arm, **{k: v for k, v in values.items() if _OF_MODEL.get(k, model) == model})
+    """`arm` with those of `values` that it or its network has."""
+    kind = NETWORKS[values.get("model", arm.network.kind)]
+    network: Any = arm.network if isinstance(arm.network, kind) else kind()
+    of_network = {k: v for k, v in values.items() if k in _fields(kind)}
+    of_arm = {k: v for k, v in values.items() if k not in _OF_NETWORKS and k != "model"}
+    return replace(arm, network=replace(network, **of_network), **of_arm)
+
+
+def _fields(network: Any) -> set[str]:
+    return {f.name for f in fields(network)}
 
 
 def _parsed(name: str, hint: Any, text: str) -> Any:

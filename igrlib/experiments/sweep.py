@@ -2,7 +2,7 @@
 
 A `Sweep` moves in short strides between measurements, may be stopped after any of them, and goes on
 from a checkpoint to the same bits. It knows nothing of the command line; the model and the data are
-given to it. What it records: `igrlib.experiments.arrays`.
+given to it. What it records: `igrlib.experiments.schema`.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -17,10 +17,10 @@ import numpy as np
 
 from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
-from igrlib.experiments.arrays import POINTS
-from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.log import Log, Splits
+from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.log import Log
 from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.schema import POINTS
 from igrlib.records import RecordError
 from igrlib.training import Ensemble, State
 
@@ -46,12 +46,12 @@ class Sweep:
     state: State
 
     def __init__(
-        self, ensemble: Ensemble, splits: Splits, schedule: Schedule, closeup: CloseUp
+        self, ensemble: Ensemble, splits: Splits, schedule: Schedule, evaluation: Evaluation
     ) -> None:
         self.ensemble, self.schedule = ensemble, schedule
         self.step, self.tasks_done, self.seconds = 0, 0, 0.0
         self.state = ensemble.init()
-        self.log = Log(ensemble, splits, schedule, closeup, self.state.variables)
+        self.log = Log(ensemble, splits, schedule, evaluation, self.state.variables)
 
     def run(
         self,
@@ -89,11 +89,6 @@ class Sweep:
     def model_steps(self) -> int:
         """Steps of single models in the whole sweep."""
         return sum(self.ensemble.members.stops)
-
-    @property
-    def num_params(self) -> int:
-        """The number m of parameters of each model."""
-        return sum(a.size // len(a) for a in jax.tree.leaves(self.state.params))
 
     def _strides(self) -> Iterator[tuple[int, str]]:
         """Do the work piece by piece; between two pieces everything is in `self`."""

@@ -29,8 +29,12 @@ class Unit:
 
     def config(self) -> dict[str, Any]:
         """What makes this unit what it is, as JSON."""
+        arm = asdict(self.arm)
+        network = arm.pop("network")
         return {
-            **asdict(self.arm),
+            **arm,
+            "model": self.arm.network.kind,
+            **network,
             "width": self.width,
             "batch_size": self.batch_size,
             "seeds": list(self.seeds),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from igrlib.blocks import Blocks, blocks
-from igrlib.experiments.arrays import POINTS
+from igrlib.experiments.schema import POINTS
 from igrlib.plots.style import learning_rate_colors
 from igrlib.records import Record
 

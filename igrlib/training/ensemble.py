@@ -18,8 +18,9 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Model, Variables
 from igrlib.training.batches import epoch_order, steps_per_epoch
-from igrlib.training.members import Layout, Members, Model, State, Variables
+from igrlib.training.members import Layout, Members, State
 from igrlib.training.steps import Epoch, Given, compiled_steps
 
 __all__ = ["Ensemble"]
@@ -101,6 +102,12 @@ class Ensemble:
             stops=stops,
             mus=mus,
         )
+
+    @property
+    def num_params(self) -> int:
+        """The number m of parameters of each model."""
+        shapes = jax.eval_shape(self._start, self._given.seeds)
+        return sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(shapes.params))
 
     def replicate(self, array: Any) -> Array:
         """The array on every device."""

@@ -1,11 +1,10 @@
-"""What an ensemble is made of: a classifier, its members, their layout over devices, their state.
+"""What an ensemble is made of beside its network: members, layout over devices, state.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
@@ -13,59 +12,9 @@ from jaxtyping import Array
 
 from igrlib._checks import check_integer
 from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Variables
 
-__all__ = ["Classifier", "Layout", "Members", "Model", "NormalizedClassifier", "State", "Variables"]
-
-
-class Variables(NamedTuple):
-    """What a model is made of: `params`, which are trained, and `stats`, the moving averages that
-    batch norm keeps; {} where there is none."""
-
-    params: PyTree
-    stats: PyTree
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
-
-    `logits` takes the images as they are stored, bytes, and scales them itself. It is the same in
-    training and evaluation; a model with batch norm is a `NormalizedClassifier`.
-    """
-
-    init: Callable[[Array], PyTree]
-    logits: Callable[[PyTree, Array], Array]
-
-    def start(self, key: Array) -> Variables:
-        """The variables before the first step."""
-        return Variables(self.init(key), {})
-
-    def train(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
-        """Logits in training mode, and the statistics after these images."""
-        return self.logits(params, images), stats
-
-    def evaluate(self, params: PyTree, stats: PyTree, images: Array) -> Array:
-        """Logits in evaluation mode."""
-        del stats
-        return self.logits(params, images)
-
-
-@dataclass(frozen=True)
-class NormalizedClassifier:
-    """A model with batch norm to train: the three functions that a `Classifier` has as methods.
-
-    `train` normalises by the images that it is given, so that each logit depends on all of them;
-    `evaluate` by the statistics. Both take the images as they are stored.
-
-    Source: Appendix A.5; chapter 8, *ResNet-18*.
-    """
-
-    start: Callable[[Array], Variables]
-    train: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
-    evaluate: Callable[[PyTree, PyTree, Array], Array]
-
-
-Model: TypeAlias = Classifier | NormalizedClassifier
+__all__ = ["Layout", "Members", "State"]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Model, NormalizedClassifier, Variables
 from igrlib.measures import BLOCK
-from igrlib.training.members import Model, NormalizedClassifier, Variables
 
 __all__ = ["available_bytes", "check_fits", "device_bytes"]
 

@@ -14,10 +14,11 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Model
 from igrlib.measures import mean_cross_entropy
 from igrlib.regularizer import gradient_regularized_value_and_grad
 from igrlib.training.batches import steps_per_epoch
-from igrlib.training.members import Layout, Model, State
+from igrlib.training.members import Layout, State
 
 __all__ = ["Epoch", "Given", "compiled_steps"]
 

@@ -48,7 +48,7 @@ def network(width: int, side: int) -> tuple[Any, Any]:
     """`init(key)` and `logits(params, images)` of the paper's MLP, as the sweep makes them."""
     import jax.numpy as jnp
 
-    from igrlib.models.mlp import mlp
+    from igrlib.experiments.networks.mlp import mlp
 
     net = mlp(width)
 

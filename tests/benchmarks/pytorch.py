@@ -48,7 +48,7 @@ def mlp(width: int, inputs: int) -> Any:
 
 
 def resnet18(width: int, channels: int) -> Any:
-    """`igrlib.models.resnet.resnet18`, its parts named alike, of images (n, channels, side, side).
+    """ResNet-18 as in igrlib, its parts named alike, of images (n, channels, side, side).
 
     Differs from it: images of even sides are padded on both sides alike, as in torchvision.
     """

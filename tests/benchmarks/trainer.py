@@ -49,7 +49,8 @@ def ensemble(width: int, sizes: Sizes) -> Job:
 def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
     from jax.sharding import Mesh
 
-    from igrlib.training import Classifier, Ensemble, Layout, Members
+    from igrlib.experiments.networks.model import Classifier
+    from igrlib.training import Ensemble, Layout, Members
 
     mesh = Mesh(np.array(devices), ("models",))
     count = sizes.models

@@ -10,6 +10,7 @@ Source: Section 4 and Figure 3c; chapter 9, *Explicit regularization*.
 from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.networks import MLP
 from igrlib.experiments.profiles.mlp import DIGITS
 from igrlib.experiments.profiles.resnet import CIFAR, PUBLISHED, QUARTER
 
@@ -26,7 +27,7 @@ _MATCHED = replace(
 EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter. Full batches of a smooth loss first: the theorem's case.
     "digits": (
-        replace(_MATCHED, name="tanh", activation="tanh"),
+        replace(_MATCHED, name="tanh", network=MLP(depth=2, activation="tanh")),
         replace(_MATCHED, name="relu"),
         # With batches the regularizer is that of each batch, as the implicit one is.
         replace(

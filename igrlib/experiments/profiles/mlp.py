@@ -6,6 +6,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.networks import MLP
 
 __all__ = ["DIGITS", "MLP_SWEEP"]
 
@@ -14,7 +15,7 @@ DIGITS = Arm(
     dataset="digits",
     widths=(32,),
     # Two hidden layers: on 8×8 images five only lengthen the first plateau.
-    depth=2,
+    network=MLP(depth=2),
     learning_rates=(0.4, 0.2, 0.1, 0.05),
     batch_sizes=(None,),
     num_train=500,

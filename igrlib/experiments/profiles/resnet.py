@@ -6,13 +6,14 @@ Source: Section 6 and Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
 from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.networks import ResNet18
 
 __all__ = ["CIFAR", "PUBLISHED", "QUARTER", "RESNET_SWEEP"]
 
 CIFAR = Arm(
     "sgd",
     dataset="cifar10",
-    model="resnet18",
+    network=ResNet18(),
     # An eighth of the published width.
     widths=(8,),
     learning_rates=(0.2, 0.1, 0.05, 0.01, 0.005),
@@ -72,10 +73,9 @@ RESNET_SWEEP: dict[str, tuple[Arm, ...]] = {
         Arm(
             "sgd",
             dataset="digits",
-            model="resnet18",
             widths=(4,),
             # The stem for ImageNet would leave one pixel of the 8×8.
-            stem="cifar",
+            network=ResNet18(stem="cifar"),
             learning_rates=(0.2, 0.1, 0.05, 0.02, 0.01),
             batch_sizes=(100,),
             num_train=1_300,

@@ -5,8 +5,9 @@ Differs from the paper: it names only "ResNet-18" and Haiku. That the network is
 with its stem for ImageNet is our reading of it, suggested by accuracies near 75 %.
 """
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from jax.nn.initializers import truncated_normal, zeros
@@ -14,19 +15,21 @@ from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
 from igrlib._extras import missing
+from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables
 
 try:
     import flax.linen as nn
 except ImportError as error:
     raise missing(error) from error
 
-__all__ = ["ResNet18", "resnet18"]
+__all__ = ["ResNet18", "ResNet18Module", "resnet18"]
 
 GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Channels, in units of the width, and stride of each of the four groups of two blocks."""
 
 
-class ResNet18(nn.Module):
+class ResNet18Module(nn.Module):
     """17 convolutions with batch norm and a linear layer, in four groups of two residual blocks.
 
     Takes images of shape (n, height, width, channels) and whether to `train`, and returns logits of
@@ -79,24 +82,71 @@ def resnet18(
     *,
     num_classes: int = 10,
     stem: Literal["imagenet", "cifar"] = "imagenet",
-) -> ResNet18:
+) -> ResNet18Module:
     """ResNet-18 with its arguments checked.
 
     `width` channels after the stem, 64 in the paper's network, 2, 4 and 8 times as many further on.
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
-    CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as in
-    `igrlib.models.mlp`, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or
-    `ValueError` for sizes that are no positive integers or another `stem`.
+    CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as those of
+    the MLP, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or `ValueError`
+    for sizes that are no positive integers or another `stem`.
 
     Source: Appendix A.5; chapter 8.
     Differs from Haiku: moving averages start at mean 0 and variance 1 and are not corrected for
     it; after 100 steps at decay 0.9 that is less than 10⁻⁴ of either.
     """
     one_of("stem", stem, ("imagenet", "cifar"))
-    return ResNet18(
+    return ResNet18Module(
         check_integer("width", width, low=1), check_integer("num_classes", num_classes, low=2), stem
     )
+
+
+@dataclass(frozen=True)
+class ResNet18:
+    """The architecture of `resnet18`, without its width and the images that it is given.
+
+    Raises `ValueError` for another `stem`.
+
+    Source: Appendix A.5; chapter 8.
+    """
+
+    kind: ClassVar[str] = "resnet18"
+    convolutional: ClassVar[bool] = True
+
+    stem: Literal["imagenet", "cifar"] = "imagenet"
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, ("imagenet", "cifar"))
+
+    @property
+    def label(self) -> str:
+        """What records call it."""
+        return f"ResNet-18, stem for {'ImageNet' if self.stem == 'imagenet' else 'CIFAR'}"
+
+    def build(self, width: int, shape: tuple[int, ...], scale: float) -> NormalizedClassifier:
+        """The network with `width` channels after the stem, for images of `shape`.
+
+        It divides images by `scale`, and does nothing else to them.
+        """
+        net = resnet18(width, stem=self.stem)
+
+        def start(key: Array) -> Variables:
+            made = net.init(key, jnp.zeros((1, *shape)), True)
+            return Variables(made["params"], made["batch_stats"])
+
+        def train(params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+            made: dict[str, Any] = {"params": params, "batch_stats": stats}
+            x = images.astype(jnp.float32) / scale
+            logits, changed = net.apply(made, x, True, mutable=["batch_stats"])
+            return logits, changed["batch_stats"]
+
+        def evaluate(params: PyTree, stats: PyTree, images: Array) -> Array:
+            made: dict[str, Any] = {"params": params, "batch_stats": stats}
+            outputs: Any = net.apply(made, images.astype(jnp.float32) / scale, False)
+            return outputs
+
+        return NormalizedClassifier(start, train, evaluate)
 
 
 def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:

@@ -5,7 +5,8 @@ Differs from the paper: it says "5-layer"; only five *hidden* layers, with biase
 parameter counts that its figures print.
 """
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer, lecun_normal, truncated_normal
@@ -13,16 +14,18 @@ from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
 from igrlib._extras import missing
+from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Classifier
 
 try:
     import flax.linen as nn
 except ImportError as error:
     raise missing(error) from error
 
-__all__ = ["MLP", "mlp"]
+__all__ = ["MLP", "MLPModule", "mlp"]
 
 
-class MLP(nn.Module):
+class MLPModule(nn.Module):
     """`depth` hidden layers of `width` ReLU or tanh units, and `num_classes` logits.
 
     Takes images of shape (n, ...), flattened, and returns logits of shape (n, num_classes).
@@ -55,7 +58,7 @@ def mlp(
     num_classes: int = 10,
     initial: Literal["haiku", "flax"] = "haiku",
     activation: Literal["relu", "tanh"] = "relu",
-) -> MLP:
+) -> MLPModule:
     """The MLP with its arguments checked.
 
     `initial="haiku"` draws weights from a normal distribution of standard deviation 1/√fan-in cut
@@ -69,7 +72,7 @@ def mlp(
     """
     one_of("initial", initial, ("haiku", "flax"))
     one_of("activation", activation, ("relu", "tanh"))
-    return MLP(
+    return MLPModule(
         check_integer("width", width, low=1),
         check_integer("depth", depth, low=1),
         check_integer("num_classes", num_classes, low=2),
@@ -82,3 +85,47 @@ def _kernel_init(initial: str, fan_in: int) -> Initializer:
     if initial == "flax":
         return lecun_normal()
     return truncated_normal(stddev=fan_in**-0.5)
+
+
+@dataclass(frozen=True)
+class MLP:
+    """The architecture of `mlp`, without its width and the images that it is given.
+
+    `depth` counts hidden layers. Raises `ValueError` or `TypeError` as `mlp` does.
+
+    Source: Section 6; chapter 7.
+    """
+
+    kind: ClassVar[str] = "mlp"
+    convolutional: ClassVar[bool] = False
+
+    depth: int = 5
+    activation: Literal["relu", "tanh"] = "relu"
+    """With ReLU the loss has kinks, where the theorem does not hold."""
+    initial: Literal["haiku", "flax"] = "haiku"
+
+    def __post_init__(self) -> None:
+        check_integer("depth", self.depth, low=1, high=1_000)
+        self._module(1)
+
+    @property
+    def label(self) -> str:
+        """What records call it."""
+        layers = f"MLP, {'five' if self.depth == 5 else self.depth} hidden layers"
+        return layers if self.activation == "relu" else f"{layers}, {self.activation}"
+
+    def build(self, width: int, shape: tuple[int, ...], scale: float) -> Classifier:
+        """The network with `width` units in each hidden layer, for images of `shape`.
+
+        It divides images by `scale`, and does nothing else to them.
+        """
+        net = self._module(width)
+
+        def logits(params: PyTree, images: Array) -> Array:
+            outputs: Any = net.apply(params, images.astype(jnp.float32) / scale)
+            return outputs
+
+        return Classifier(lambda key: net.init(key, jnp.zeros((1, *shape))), logits)
+
+    def _module(self, width: int) -> MLPModule:
+        return mlp(width, depth=self.depth, activation=self.activation, initial=self.initial)

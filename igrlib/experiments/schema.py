@@ -1,4 +1,4 @@
-"""The arrays that a sweep records.
+"""What a sweep records: the names and shapes of its arrays.
 
 For M models, S measurements of accuracies, G of gradients, L levels of the training loss and the
 three points of `POINTS`; NaN where nothing was measured, −1 for a step that never came:
@@ -19,12 +19,11 @@ Losses are in nats, accuracies between 0 and 1, squared gradients ‖∇E‖² o
 split. Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from igrlib.experiments.closeup import CloseUp
-from igrlib.experiments.schedule import Schedule
-
-__all__ = ["ALONG", "POINTS", "empty_arrays"]
+__all__ = ["ALONG", "CURVATURE", "MARKS", "MEASURED", "POINTS", "empty_arrays"]
 
 POINTS = ("validation", "test", "final")
 """Where each model is looked at closely: its best validation accuracy, test accuracy, its end."""
@@ -44,21 +43,34 @@ ALONG = {
 }
 """Arrays with a measurement for each model and step, by the array that holds these steps."""
 
+MEASURED = ("loss", "accuracy", "squared_gradient", "scale_free")
+"""What is measured of a whole split."""
+
+CURVATURE = ("lambda_max", "batch_squared_gradient")
+"""What is measured of the training split at levels of its loss, and at the points asked for."""
+
+MARKS = ("censored_validation", "censored_test", "fitted")
+"""Lists of models in the metadata: best accuracy in the last tenth of the run, on validation or
+test split, and every training example right at some measurement."""
+
 
 def empty_arrays(
     members: int,
-    schedule: Schedule,
-    closeup: CloseUp,
     *,
+    scores: Sequence[int],
+    gradients: Sequence[int],
+    levels: Sequence[float],
+    noise_sigmas: Sequence[float],
+    slope_sigmas: Sequence[float],
     validation: bool,
     normalized: bool = False,
 ) -> dict[str, np.ndarray]:
     """All arrays of a sweep of `members` models, with nothing measured yet.
 
-    `validation`: whether there is such a split; `normalized`: whether there is batch norm.
+    `scores` and `gradients` are the steps at which they are measured; `validation`: whether there
+    is such a split; `normalized`: whether there is batch norm.
     """
-    levels, points = len(schedule.levels), len(POINTS)
-    steps = {"score_step": schedule.scores, "gradient_step": schedule.gradients}
+    points, steps = len(POINTS), {"score_step": scores, "gradient_step": gradients}
 
     def nan(*shape: int) -> np.ndarray:
         return np.full((members, *shape), np.nan)
@@ -69,17 +81,20 @@ def empty_arrays(
         for name in names
         if normalized or not name.startswith("evaluated")
     }
-    arrays["crossing_step"] = np.full((members, levels), -1)
-    arrays |= {f"crossing_{name}": nan(levels) for name in closeup.curvature_names}
+    arrays["crossing_step"] = np.full((members, len(levels)), -1)
+    arrays |= {f"crossing_{name}": nan(len(levels)) for name in CURVATURE}
     arrays["chosen_step"] = np.full((members, points), -1)
-    for name, shape in closeup.shapes(validation, normalized).items():
-        arrays[f"chosen_{name}"] = nan(points, *shape)
+    splits = ["train", "test", *["validation"] * validation, *["evaluated"] * normalized]
+    whole = [f"{split}_{measure}" for split in splits for measure in MEASURED]
+    arrays |= {f"chosen_{name}": nan(points) for name in ("norm", *whole, *CURVATURE)}
+    for name, sigmas in (("noise_accuracy", noise_sigmas), ("noise_slope", slope_sigmas)):
+        arrays |= {f"chosen_{name}{of}": nan(points, len(sigmas)) for of in ("", "_sd")}
     arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
     return arrays | {
         **{grid: np.asarray(at) for grid, at in steps.items()},
-        "level": np.asarray(schedule.levels),
-        "noise_sigma": np.asarray(closeup.noise_sigmas),
-        "slope_sigma": np.asarray(closeup.slope_sigmas),
-        "score_done": np.zeros(len(schedule.scores), bool),
+        "level": np.asarray(levels),
+        "noise_sigma": np.asarray(noise_sigmas),
+        "slope_sigma": np.asarray(slope_sigmas),
+        "score_done": np.zeros(len(scores), bool),
         "diverged": np.full(members, -1),
     }

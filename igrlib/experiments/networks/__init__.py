@@ -1,0 +1,73 @@
+"""The architectures that can be trained: one frozen dataclass each, and what they are called.
+
+A new one needs a `kind`, under which records know it, whether it is `convolutional`, a `label` and
+`build`, and its place in `NETWORKS`. Its fields are settings of an arm; its width is the arm's.
+
+Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import jax
+
+from igrlib._checks import one_of
+from igrlib.data import IMAGE_SHAPES
+from igrlib.experiments.networks.mlp import MLP
+from igrlib.experiments.networks.model import Model
+from igrlib.experiments.networks.resnet import ResNet18
+
+__all__ = ["MLP", "NETWORKS", "Network", "ResNet18", "network_of", "num_params", "recorded_params"]
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What every architecture has."""
+
+    kind: ClassVar[str]
+    convolutional: ClassVar[bool]
+
+    @property
+    def label(self) -> str:
+        """What records call it."""
+        ...
+
+    def build(self, width: int, shape: tuple[int, ...], scale: float) -> Model:
+        """The network to train, for images of `shape` that it divides by `scale`."""
+        ...
+
+
+NETWORKS: dict[str, type[Any]] = {network.kind: network for network in (MLP, ResNet18)}
+"""The architectures by the name that records and settings use."""
+
+
+def network_of(config: Mapping[str, Any]) -> Network:
+    """The architecture of a unit's configuration; an MLP where it says none, as older ones do.
+
+    Raises `ValueError` for an unknown one.
+    """
+    kind = NETWORKS[one_of("model", config.get("model", MLP.kind), NETWORKS)]
+    return kind(**{f.name: config[f.name] for f in fields(kind) if f.name in config})
+
+
+@cache
+def num_params(network: Network, width: int, dataset: str) -> int:
+    """The number m of parameters, counted in the network itself, on images of a data set.
+
+    Source: Section 6, the legend of Figure 2; chapters 7 and 8.
+    """
+    model = network.build(width, IMAGE_SHAPES[dataset], 1.0)
+    start = jax.eval_shape(model.start, jax.eval_shape(lambda: jax.random.key(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(start.params))
+
+
+def recorded_params(config: Mapping[str, Any]) -> int:
+    """The number m of parameters of a recorded unit, from its configuration.
+
+    It stands there; for older units it is counted. Raises `ValueError` for an unknown network.
+    """
+    if "num_params" in config:
+        return int(config["num_params"])
+    return num_params(network_of(config), config["width"], config["dataset"])
