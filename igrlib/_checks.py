@@ -67,11 +67,11 @@ def wide_number(name: str, value: Any) -> Any:
 
 
 def real_array(name: str, value: Any) -> Any:
-    """An array of real numbers in this machine's byte order; a list of them becomes one."""
+    """An array of real numbers; a list of them becomes one."""
     wanted = f"{name} must be an array of real numbers"
     if not isinstance(value, Array):
         try:
-            value = native(np.asarray(value))
+            value = np.asarray(value)
         except ValueError as error:
             raise TypeError(f"{wanted}, got {_kind(value)}") from error
     if not (jnp.issubdtype(value.dtype, np.floating) or jnp.issubdtype(value.dtype, np.integer)):

@@ -68,7 +68,8 @@ def gradient_descent(
 
     Saves steps 0, `save_every`, 2·`save_every`, … and the last. Each call traces `loss` anew and
     so sees what captured arrays, globals and attributes hold now. A program compiles once for each
-    `num_steps` and `save_every`; new values in captured arrays of the same shape compile nothing. A
+    `num_steps` and `save_every`; new values in captured arrays of the same shape compile nothing.
+    (`jax.jit` around the call saves the trace, some milliseconds, and freezes what is captured.) A
     run that diverges is no error: its trajectory holds what it reached. Raises `TypeError` or
     `ValueError` unless `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and `save_every` ≥ 1 are
     integers, `params` are floating-point and `loss` returns a scalar.

@@ -199,10 +199,8 @@ def gradient_regularized_value_and_grad(
         scale = jnp.asarray(apart, length.dtype) / jnp.where(length > 0, length, 1)
         there = add_scaled(params, scale, gradient)
         further, _ = first(there)
-        moved = jax.tree.map(lambda b, a: (b - a).astype(scale.dtype) / apart, there, params)
-        scale = _unless_lost(
-            scale, apart, moved, jax.tree.map(lambda g: g * scale / apart, gradient)
-        )
+        moved = jax.tree.map(jnp.subtract, there, params)
+        scale = _unless_lost(scale, apart, add_scaled(moved, -scale, gradient))
         return out, gradient, 1, jax.tree.map(lambda b, a: (b - a) / scale, further, gradient)
 
     def computed(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Any, PyTree]:
@@ -227,12 +225,12 @@ def _half(params: PyTree) -> Any:
     return next((x.dtype for x in jax.tree.leaves(params) if jnp.finfo(x.dtype).bits < 32), None)
 
 
-def _unless_lost(scale: Array, distance: Scalar, moved: PyTree, wanted: PyTree) -> Array:
-    """`scale`; refused, or NaN, where rounding made of a unit vector `wanted` another, `moved`."""
-    lost = squared_norm(jax.tree.map(jnp.subtract, moved, wanted)) > 0.1**2
-    if is_traced(lost):
-        return jnp.where(lost, jnp.nan, scale)
-    if lost:
+def _unless_lost(scale: Array, distance: Scalar, lost: PyTree) -> Array:
+    """`scale`; refused, or NaN, where rounding takes the vector `lost` from a step so long."""
+    too_short = squared_norm(lost) > (0.1 * jnp.asarray(distance, scale.dtype)) ** 2
+    if is_traced(too_short):
+        return jnp.where(too_short, jnp.nan, scale)
+    if too_short:
         raise ValueError(
             f"distance must be larger, got {float(distance):.3g}: rounding of params changes it by "
             "a tenth or more; give a larger distance, or take another method"

@@ -7,6 +7,7 @@ import pytest
 from helpers import counted_compilations
 
 import igrlib as ig
+from igrlib._programs import traced
 
 TIMES = np.array([0.0, 0.5])
 STEP = 0.1
@@ -112,6 +113,13 @@ def test_a_field_that_is_kept_reads_anew_as_well():
             ig.flow(field, jnp.ones(2), TIMES)[1], np.exp(-TIMES[1] * scale**2), rtol=1e-9
         )
         np.testing.assert_allclose(corrections(jnp.ones(2))[1], -(scale**4) / 2, rtol=1e-14)
+
+
+def test_the_same_function_object_is_traced_anew():
+    loss, change = jax_array_rebound()
+    for scale in (1.0, 2.0):
+        change(scale)
+        assert float(traced(loss, jnp.ones(2))(jnp.ones(2))) == scale**2
 
 
 @pytest.mark.parametrize("way", [array_changed_in_place, jax_array_rebound])
