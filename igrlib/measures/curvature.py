@@ -15,8 +15,8 @@ from igrlib.measures.splits import BLOCK, Logits, sum_over_blocks, totals
 
 try:
     from matfree import decomp, eig
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["largest_hessian_eigenvalue"]
 

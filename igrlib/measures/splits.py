@@ -18,8 +18,8 @@ from igrlib._typing import PyTree
 
 try:
     import optax
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = [
     "BLOCK",

@@ -16,8 +16,8 @@ from igrlib._extras import missing
 
 try:
     import flax.linen as nn
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["MLP", "mlp"]
 

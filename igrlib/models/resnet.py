@@ -17,8 +17,8 @@ from igrlib._extras import missing
 
 try:
     import flax.linen as nn
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["ResNet18", "resnet18"]
 
