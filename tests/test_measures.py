@@ -120,6 +120,26 @@ def test_logits_that_are_nan_answer_nothing(block):
     assert np.isnan(of.scores(logits, PARAMS, spoilt, y, block=block).accuracy)
 
 
+@pytest.mark.parametrize(
+    ("row", "accuracy"),
+    [
+        ([np.inf, np.inf, 0.0], np.nan),
+        ([np.inf, 0.0, 0.0], np.nan),
+        ([np.nan, 0.0, 1.0], np.nan),
+        ([0.0, 1.0, np.nan], np.nan),
+        ([3e38, 0.0, 1.0], 1.0),
+        ([0.0, -np.inf, -1.0], 1.0),  # A class left out.
+        ([0.0, 3e38, -1.0], 0.5),
+    ],
+)
+def test_what_overflows_answers_nothing(row, accuracy):
+    """Of two images of the first class, the other one right."""
+    outputs = jnp.array([[1.0, 0.0, 0.0], row], jnp.float32)
+    images, labels = jnp.arange(2), jnp.zeros(2, int)
+    found = of.scores(lambda _, x: outputs[x], {}, images, labels)
+    np.testing.assert_array_equal(found.accuracy, accuracy)
+
+
 def dense_hessian_numpy(labels, images):
     """∇²E column by column, by central differences of the gradient by hand."""
     theta = np.concatenate([a.ravel() for layer in LAYERS for a in layer])

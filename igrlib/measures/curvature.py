@@ -18,8 +18,8 @@ from igrlib.regularizer import num_params
 
 try:
     from matfree import decomp
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["largest_hessian_eigenvalue"]
 

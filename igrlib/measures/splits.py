@@ -197,13 +197,12 @@ def check_split(logits: Logits, params: PyTree, images: Array, labels: Array) ->
 
 
 def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, Array]:
-    """The sums over examples of the losses and of the right answers; NaN logits answer NaN."""
+    """The sums over examples of the losses and of the right answers, NaN where a loss is."""
     outputs = logits(params, x)
     losses = _cross_entropies(outputs, y)
     right = (jnp.argmax(outputs, -1) == y).astype(losses.dtype)
-    # The largest of NaN is the first class.
-    answers = jnp.where(jnp.isnan(outputs).any(-1), jnp.nan, right)
-    return jnp.sum(losses), jnp.sum(answers)
+    # The largest of NaN, or of infinities, is the first class: that is no answer.
+    return jnp.sum(losses), jnp.sum(jnp.where(jnp.isnan(losses), jnp.nan, right))
 
 
 def _scored(params: PyTree, total: Any, n: Any) -> Scores:

@@ -19,8 +19,8 @@ from igrlib.experiments.networks.model import Classifier
 
 try:
     import flax.linen as nn
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["MLP", "MLPModule", "mlp"]
 

@@ -20,8 +20,8 @@ from igrlib.experiments.networks.model import NormalizedClassifier, Variables
 
 try:
     import flax.linen as nn
-except ImportError as error:
-    raise missing(error) from error
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["ResNet18", "ResNet18Module", "resnet18"]
 
