@@ -31,6 +31,31 @@ def test_colors_are_different_and_told_apart_without_hue():
     assert distances[~np.eye(len(rgb), dtype=bool)].min() > 0.2
 
 
+def contrast_on_white(color):
+    """As WCAG 2 has it: (1 + 0.05)/(L + 0.05) with the luminance L of the linear parts."""
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_no_colour_of_a_scale_is_too_light_to_see(count):
+    rates = [0.001 * 2**k for k in range(count)]
+    assert min(map(contrast_on_white, plots.learning_rate_colors(rates))) >= 3
+    assert min(map(contrast_on_white, plots.truncation_colors(count))) >= 3
+
+
+def test_truncations_have_colours_of_their_own_meaning():
+    """f_0 is the gradient flow's field, f_0 + h f_1 the modified flow's; the rest is neither."""
+    colors = plots.truncation_colors(6)
+    assert colors[:2] == [plots.COLORS["gradient flow"], plots.COLORS["modified flow"]]
+    rest = np.array([to_rgb(color) for color in colors[2:]])
+    taught = np.array([to_rgb(color) for color in plots.COLORS.values()])
+    assert np.linalg.norm(rest[:, None] - taught[None], axis=-1).min() > 0.2
+    assert (np.diff([luminance(color) for color in rest]) < -0.05).all()
+    assert plots.truncation_colors(2) == colors[:2]
+
+
 def test_use_style_draws_in_the_colors_of_the_book():
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -75,6 +100,14 @@ def test_order_plot_shows_points_lines_and_orders(ax):
         np.testing.assert_allclose(fitted.get_ydata(), values, rtol=1e-9)
 
 
+def test_order_plot_takes_colours_for_labels_that_are_no_names_of_the_book(ax):
+    h = np.array([0.1, 0.05, 0.02])
+    errors = {"up to $f_2$": h**3, "modified flow": h**2}
+    plots.order_plot(ax, h, errors, colors={"up to $f_2$": "#123456"})
+    drawn = [line.get_color() for line in ax.get_lines()]
+    assert drawn == ["#123456"] * 2 + [plots.COLORS["modified flow"]] * 2
+
+
 def test_order_plot_of_noisy_errors_fits_by_least_squares(ax):
     h = np.array([0.4, 0.2, 0.1, 0.05, 0.025])
     noisy = h**2 * np.array([1.2, 0.9, 1.0, 1.1, 0.8])
@@ -110,6 +143,31 @@ def test_phase_plane_draws_level_lines_and_a_field_that_goes_down(ax):
     np.testing.assert_allclose(
         np.array([arrows.U, arrows.V]), -gradient / np.linalg.norm(gradient, axis=0), atol=1e-12
     )
+
+
+@pytest.mark.parametrize("shape", [(4.0, 4.0), (9.0, 3.0)])
+def test_phase_plane_draws_arrows_along_the_field_in_data_coordinates(shape):
+    """The arrows as they are drawn, on axes with unequal scales, taken back to the data."""
+    with mpl.rc_context():
+        figure, ax = plt.subplots(figsize=shape)
+        plots.phase_plane(ax, lambda p: (p[1] - p[0] ** 2) ** 2, (0.0, 1.0), (-4.0, 4.0))
+        figure.canvas.draw()
+        (arrows,) = (c for c in ax.collections if isinstance(c, mpl.quiver.Quiver))
+        # Vertex 3 of an arrow's outline is its tip, seen from its foot.
+        tips = np.array([path.vertices[3] for path in arrows.get_paths()])
+        tips = arrows.get_transform().transform(tips)
+        foot = ax.transData.transform(arrows.get_offsets())
+        drawn = ax.transData.inverted().transform(foot + tips) - arrows.get_offsets()
+        plt.close(figure)
+    a, b = arrows.XY.T
+    down = np.array([4 * a * (b - a**2), -2 * (b - a**2)]).T
+    cross = drawn[:, 0] * down[:, 1] - drawn[:, 1] * down[:, 0]
+    lengths = np.linalg.norm(drawn, axis=1) * np.linalg.norm(down, axis=1)
+    assert len(a) > 100
+    np.testing.assert_allclose(cross / lengths, 0, atol=1e-3)
+    assert ((drawn * down).sum(axis=1) > 0).all()
+    long = np.linalg.norm(tips, axis=1)
+    np.testing.assert_allclose(long, long.mean(), rtol=1e-6)
 
 
 def test_phase_plane_of_a_loss_that_vanishes_on_the_grid(ax):

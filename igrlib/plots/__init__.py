@@ -7,7 +7,7 @@ The theory half's plots stand here; the figures of the experiments are in `igrli
 
 from igrlib.plots.order import order_plot
 from igrlib.plots.phase import phase_plane
-from igrlib.plots.style import COLORS, learning_rate_colors, use_style
+from igrlib.plots.style import COLORS, learning_rate_colors, truncation_colors, use_style
 from igrlib.plots.tangent import tangent_plane
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "order_plot",
     "phase_plane",
     "tangent_plane",
+    "truncation_colors",
     "use_style",
 ]

@@ -15,11 +15,16 @@ __all__ = ["order_plot"]
 
 
 def order_plot(
-    ax: Axes, step_sizes: ArrayLike, errors: Mapping[str, ArrayLike]
+    ax: Axes,
+    step_sizes: ArrayLike,
+    errors: Mapping[str, ArrayLike],
+    *,
+    colors: Mapping[str, str] = COLORS,
 ) -> dict[str, float]:
     """Errors against step size on log-log axes, each with its fitted order in the legend.
 
-    `errors` maps a label, preferably a key of `COLORS`, to one error for each step size.
+    `errors` maps a label to one error for each step size, `colors` a label to its colour, before
+    `COLORS` does; a label that neither knows has the next colour of the style.
     Returns the fitted orders by label.
     """
     h = np.asarray(step_sizes)
@@ -28,9 +33,9 @@ def order_plot(
     for (label, values), marker in zip(errors.items(), cycle("os^Dv"), strict=False):
         e = np.asarray(values)
         orders[label] = convergence_order(h, e)
-        (points,) = ax.loglog(
-            h, e, marker, color=COLORS.get(label), label=f"{label}: order {orders[label]:.2f}"
-        )
+        color = {**COLORS, **colors}.get(label)
+        legend = f"{label}: order {orders[label]:.2f}"
+        (points,) = ax.loglog(h, e, marker, color=color, label=legend)
         through = np.exp(np.mean(np.log(e)) - orders[label] * np.mean(np.log(h)))
         ax.loglog(h, through * h ** orders[label], "-", lw=1, color=points.get_color())
     ax.set_xlabel("step size $h$")

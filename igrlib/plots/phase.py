@@ -30,5 +30,7 @@ def phase_plane(
     every = (slice(None, None, max(resolution // 15, 1)),) * 2
     field = np.stack([-np.asarray(part).reshape(first.shape)[every] for part in (down, across)])
     directions = field / np.maximum(np.linalg.norm(field, axis=0), np.finfo(float).tiny)
-    ax.quiver(first[every], second[every], *directions, color="#c4c4c4", width=0.0025, scale=32)
+    # Angles in the data's own coordinates: where the axes differ in scale, so do the two.
+    arrows = {"angles": "xy", "color": "#949494", "width": 0.0025, "scale": 32}
+    ax.quiver(first[every], second[every], *directions, **arrows)
     ax.set(xlim=xlim, ylim=ylim)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
+from matplotlib.colors import to_hex
 
-__all__ = ["COLORS", "learning_rate_colors", "use_style"]
+__all__ = ["COLORS", "learning_rate_colors", "truncation_colors", "use_style"]
 
 COLORS = {
     "gradient descent": "#D55E00",
@@ -46,4 +47,17 @@ def learning_rate_colors(learning_rates: Sequence[float]) -> list[tuple[float, .
     """One colour for each learning rate, from light (small) to dark (large) on one scale."""
     ranks = np.argsort(np.argsort(np.asarray(learning_rates)))
     scale = mpl.colormaps["viridis_r"]
-    return [scale(0.12 + 0.8 * rank / max(len(ranks) - 1, 1)) for rank in ranks]
+    # Before 0.42 the scale has a contrast below 3 with white.
+    return [scale(0.42 + 0.58 * rank / max(len(ranks) - 1, 1)) for rank in ranks]
+
+
+def truncation_colors(count: int) -> list[str]:
+    """Colours of the modified fields truncated after f_0, f_1, …, `count` of them.
+
+    The first two are the fields of the gradient flow and of the modified flow, and have their
+    colours; the others are violets, darker with each further term.
+    """
+    light, dark = np.array([0.60, 0.42, 0.78]), np.array([0.17, 0.04, 0.30])
+    shares = np.linspace(0, 1, max(count - 2, 2))
+    violets = [to_hex(light + share * (dark - light)) for share in shares]
+    return [COLORS["gradient flow"], COLORS["modified flow"], *violets][:count]
