@@ -1,4 +1,4 @@
-"""Random pytrees, losses with gradients known in NumPy, and counters, for the test modules."""
+"""Random pytrees, losses with gradients known in NumPy, counters, and contrast, for the test modules."""
 
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 
 HALF = (jnp.float16, jnp.bfloat16)
 ALL_DTYPES = (*HALF, jnp.float32, jnp.float64)
@@ -113,3 +114,10 @@ def largest_array(function, *args):
 
 def _sized(aval):
     return hasattr(aval, "size")
+
+
+def contrast_on_white(color):
+    """As WCAG 2 has it: (1 + 0.05)/(L + 0.05) with the luminance L of the linear parts."""
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)

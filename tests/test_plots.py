@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import contrast_on_white
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
@@ -29,13 +30,6 @@ def test_colors_are_different_and_told_apart_without_hue():
     rgb = np.array([to_rgb(color) for color in plots.COLORS.values()])
     distances = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1)
     assert distances[~np.eye(len(rgb), dtype=bool)].min() > 0.2
-
-
-def contrast_on_white(color):
-    """As WCAG 2 has it: (1 + 0.05)/(L + 0.05) with the luminance L of the linear parts."""
-    parts = np.array(to_rgb(color))
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05)
 
 
 @pytest.mark.parametrize("count", range(1, 9))

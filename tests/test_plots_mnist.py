@@ -7,6 +7,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import contrast_on_white
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
@@ -177,7 +178,9 @@ def test_colours_belong_to_the_record_and_not_to_the_arm():
     assert sorted(colors.rates) == [0.01, 0.05, 0.1, 0.2]
     brightness = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.rates[h])) for h in (0.01, 0.2)]
     # Readable on white, and dark for large steps.
-    assert 0.7 > brightness[0] > brightness[1]
+    assert brightness[0] > brightness[1]
+    for color in [*colors.rates.values(), *_tables._WIDTH_COLORS]:
+        assert contrast_on_white(color) >= 3
     figure = mnist.figure_a3(record, "gd")
     (line,) = [a for a in curves(figure.axes[0]) if a.get_ydata()[1] > 0][:1]
     assert to_rgba(line.get_color()) in {to_rgba(colors.rates[h]) for h in (0.1, 0.2)}

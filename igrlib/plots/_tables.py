@@ -13,8 +13,9 @@ from igrlib.records import Record
 __all__ = ["Palette", "chosen", "one_width", "palette", "plain", "unit_configs"]
 
 _MARKERS = "o^sDvP*X"
-# Light to dark like the learning rates, in orange, so that the two are not taken for each other.
-_WIDTH_COLORS = ("#fdae6b", "#f16913", "#b13a03", "#6b2101", "#401300", "#000000")
+# Light to dark like the learning rates, from orange by red to black, so that the two are not taken
+# for each other; the lightest has a contrast of 3 with white.
+_WIDTH_COLORS = ("#ea632a", "#c63d4d", "#972766", "#67166e", "#340a5f", "#000004")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,8 @@ def palette(record: Record) -> Palette:
     widths = sorted({int(unit.meta["unit_config"]["width"]) for unit in units})
     shades = [_WIDTH_COLORS[k % len(_WIDTH_COLORS)] for k in range(len(widths))]
     marks = [_MARKERS[k % len(_MARKERS)] for k in range(len(widths))]
-    # Without the lightest colour of the scale: thin lines of it are hard to see on white.
     return Palette(
-        dict(zip(rates, learning_rate_colors([0.0, *rates])[1:], strict=True)),
+        dict(zip(rates, learning_rate_colors(rates), strict=True)),
         dict(zip(widths, shades, strict=True)),
         dict(zip(widths, marks, strict=True)),
     )
