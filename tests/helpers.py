@@ -1,4 +1,4 @@
-"""Random pytrees, losses with gradients known in NumPy, counters, and contrast, for the test modules."""
+"""Random pytrees, losses with gradients known in NumPy, counters and contrast, for the tests."""
 
 from contextlib import contextmanager
 from typing import NamedTuple
