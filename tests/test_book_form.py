@@ -163,3 +163,20 @@ def test_no_path_of_one_machine(chapter):
             text = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
             assert not absolute.search(text), text
             assert not re.search(r" at 0x[0-9a-f]+", text), text
+
+
+EVIDENCE = {
+    "what is regularized is the squared slope": ["rem-geometry-a7"],
+    "driven to flat minima": ["thm-geometry-independent"],
+    "$\\det g = 1+m\\RIG$": ["rem-geometry-a8"],
+    "zero where the surface looks Euclidean": ["thm-geometry-plane"],
+    "the norm grows by at most": ["thm-geometry-norm"],
+    "the entries of $K$ shrink": ["thm-ntk-push", "thm-ntk-linear", "fig-ntk-matched"],
+}
+
+
+@pytest.mark.parametrize("claim", EVIDENCE)
+def test_verdicts_on_the_appendices_name_the_page_that_decides_them(claim):
+    prose = prose_of(nbformat.read(ROOT / "book" / "what_held.ipynb", as_version=4))
+    (row,) = [line for line in prose.splitlines() if line.startswith("|") and claim in line]
+    assert re.findall(r"`([a-z0-9-]+)`", row.split("|")[4]) == EVIDENCE[claim]

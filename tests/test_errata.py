@@ -382,6 +382,21 @@ def test_second_correction_is_no_gradient():
         assert asymmetry(loss) == 0
 
 
+@pytest.mark.parametrize("loss", [TWO_PARAMETER, A**4 * B + A * B**3 - A**2, A**5 - A * B**4 + B])
+def test_corrections_are_gradients_of_the_loss_in_another_metric(loss):
+    """f_k = −S_k ∇E with symmetric matrices, k = 1, 2, 3, exactly, against the recursion."""
+    gradient, hessian = sp_gradient(loss), sp.hessian(loss, PLANE)
+    turning = hessian.diff(A) * gradient[0] + hessian.diff(B) * gradient[1]
+    matrices = [
+        hessian / 2,
+        hessian**2 / 3 + turning / 12,
+        hessian**3 / 4 + (hessian * turning + turning * hessian) / 12,
+    ]
+    for field, matrix in zip(hairer_lubich_wanner(loss, 3)[1:], matrices, strict=True):
+        assert (matrix - matrix.T).applyfunc(sp.expand) == sp.zeros(2, 2)
+        assert (field + matrix * gradient).applyfunc(sp.expand) == sp.zeros(2, 1)
+
+
 def test_euler_method_as_printed_is_implicit():
     slope, hessian = sp_gradient(TWO_PARAMETER), sp.hessian(TWO_PARAMETER, PLANE)
     gradient = sp.lambdify((A, B), list(slope))
