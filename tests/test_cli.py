@@ -21,7 +21,7 @@ import igrlib
 import igrlib.cli.console as console
 from igrlib import cli, data, records
 from igrlib.cli import parser
-from igrlib.experiments import costs, layouts, runner
+from igrlib.experiments import layouts, runner
 from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.claim import Claimed
 from igrlib.experiments.folder import Folder
@@ -291,7 +291,9 @@ def test_no_two_units_of_a_profile_have_one_name():
             assert len(set(names)) == len(names), (experiment, profile)
 
 
-def shard(out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", **config):
+def shard(
+    out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", device=None, **config
+):
     """A finished unit, as the runner leaves it."""
     meta = {
         "experiment": experiment,
@@ -304,7 +306,7 @@ def shard(out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep"
         "seconds": seconds,
         "provenance": {
             "versions": {},
-            "device": {"kind": "cpu"},
+            "device": {"kind": device or jax.devices()[0].device_kind},
             "cpus": 2,
             "commit": None,
         },
@@ -577,23 +579,52 @@ def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, caps
         signal.signal(signal.SIGHUP, before)
 
 
-def test_estimates_scale_with_steps_and_with_the_work_of_a_step():
-    steps = [{"max_steps": n, "min_steps": n, "physical_time": 1.0} for n in (10, 30)]
-    units = [runner.units([arm(dataset="digits", **n)])[0] for n in steps]
-    unit, longer = units
-    work = 32 * (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)  # batch size times parameters
-    done = costs.Past("a", "digits", "mlp", costs.model_steps(unit), work, 7.0, "cpu")
-    assert costs.seconds(longer, [done]) == pytest.approx(21)
-    assert costs.seconds(longer, [done], device="H100") is None
-    # The same steps with twice the batch, and with more units in each layer.
-    double = runner.units([arm(dataset="digits", batch_sizes=(64,), **steps[0])])[0]
-    assert costs.seconds(double, [done]) == pytest.approx(14)
-    wider = runner.units([arm(dataset="digits", **{**steps[0], "widths": (16,)})])[0]
-    more = (64 * 16 + 4 * 16**2 + 16 * 10 + 5 * 16 + 10) / (64 * 8 + 4 * 8**2 + 8 * 10 + 5 * 8 + 10)
-    assert costs.seconds(wider, [done]) == pytest.approx(7 * more)
-    wide = runner.units([arm(dataset="digits", widths=(400,))])[0]
-    assert costs.seconds(wide, [done]) is None
-    assert costs.seconds(runner.units([arm()])[0], [done]) is None
+def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_takes(igr, tmp_path):
+    settings = ("widths=8,16", "batch_sizes=32,64", "num_seeds=5", "seeds_per_unit=2")
+    label, arms = changed("digits", MLP_SWEEP["digits"], settings)
+    units = {unit.name: unit for unit in runner.units(arms)}
+    words = [word for setting in settings for word in ("--set", setting)]
+
+    def times():
+        status, out, err = igr("list", "mlp-sweep", "--profile", "digits", *words)
+        assert (status, err) == (0, "")
+        return {row[1]: row[4] for row in rows(out)}, out
+
+    assert set(times()[0].values()) == {"?"}
+    # Two seeds take a minute, two others three, on this kind of device; elsewhere an hour.
+    shard(tmp_path, label, units["sgd-n0008-b00032-s00-01"], seconds=60.0)
+    assert times()[0]["sgd-n0008-b00032-s02-03"] == "~1m00"
+    shard(tmp_path, label, units["sgd-n0008-b00032-s02-03"], seconds=180.0)
+    shard(tmp_path, label, units["sgd-n0016-b00064-s00-01"], seconds=3600.0, device="H100")
+    told, out = times()
+    known = {name: time for name, time in told.items() if time != "?"}
+    assert known == {
+        "sgd-n0008-b00032-s00-01": "1m00",
+        "sgd-n0008-b00032-s02-03": "3m00",
+        # One seed: half as many model-steps.
+        "sgd-n0008-b00032-s04-04": "~1m00",
+        "sgd-n0016-b00064-s00-01": "1h00",
+    }
+    missing = len(units) - 3
+    assert f"{missing} of {len(units)} units are missing, ~1m00 and {missing - 1} of unknown" in out
+
+
+def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
+    (first, *_, twin) = [
+        u
+        for u in runner.units(MLP_SWEEP["cpu"])
+        if (u.arm.name, u.width, u.batch_size) == ("sgd", 50, 32)
+    ]
+    shard(tmp_path, "cpu", first, seconds=60.0)
+
+    def none():
+        raise RuntimeError("Unable to initialize backend")
+
+    monkeypatch.setattr(jax, "devices", none)
+    status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
+    assert (status, err) == (0, "")
+    told = {row[1]: row[4] for row in rows(out)}
+    assert (told[first.name], told[twin.name]) == ("1m00", "?")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):

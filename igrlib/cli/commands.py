@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             return signals.told or late
 
         def run_one(unit: Any) -> Path:
-            progress = Progress(f"{unit.name}, {_count(unit)} models")
+            progress = Progress(f"{unit.name}, {unit.models} models")
 
             def tell(*how_far: Any) -> None:
                 nonlocal began_work
@@ -228,9 +228,3 @@ def _one_device_a_core() -> None:
 
 def _say(text: str) -> None:
     say(f"igr: {text}")
-
-
-def _count(unit: Any) -> int:
-    from igrlib.experiments.costs import models
-
-    return models(unit)

@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 
 from igrlib._extras import needed
 from igrlib.data import Dataset
-from igrlib.experiments.costs import models
 from igrlib.experiments.networks import model_of
 from igrlib.experiments.units import Unit
 from igrlib.training import Layout
@@ -32,14 +31,14 @@ def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
     all models together, in chunks of steps, and one network with convolutions at a time, which
     fills it; several at once would be grouped convolutions, which are slow.
     """
-    found = list(jax.devices() if devices is None else devices)[: models(unit)]
+    found = list(jax.devices() if devices is None else devices)[: unit.models]
     mesh = Mesh(np.array(found), ("models",))
     convolutions = unit.arm.model == "resnet18"
     if found[0].platform == "cpu":
         return Layout(mesh, group=1, loop=not convolutions)
     if convolutions:
         return Layout(mesh, group=1)
-    return Layout(mesh, group=-(-models(unit) // len(found)), chunk=CHUNK)
+    return Layout(mesh, group=-(-unit.models // len(found)), chunk=CHUNK)
 
 
 def free_bytes(device: Any) -> int | None:
@@ -64,7 +63,7 @@ def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     images = unit.arm.num_train + unit.arm.num_validation + len(dataset.test.labels)
     # Labels are kept in 4 bytes; a device fills up its last group.
     data = images * (dataset.train.images[0].nbytes + 4)
-    copies = 3 * model * layout.group * -(-models(unit) // layout.block)
+    copies = 3 * model * layout.group * -(-unit.models // layout.block)
     devices = list(layout.mesh.devices.flat)
     if devices[0].platform == "cpu":  # One memory for all of them.
         data, copies = len(devices) * data, len(devices) * copies
