@@ -23,7 +23,7 @@ from igrlib.experiments.settings import changed
 # its threads at its first use, which is in the child.
 SERVER = """
 import io, json, os, sys, traceback
-import flax.linen, jax, matfree.decomp, optax, sklearn.datasets, tqdm
+import filelock, flax.linen, jax, matfree.decomp, optax, psutil, sklearn.datasets, tqdm
 import igrlib.cli
 from igrlib import data
 from igrlib.experiments import layouts, runner
