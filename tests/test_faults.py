@@ -23,10 +23,10 @@ from igrlib.experiments.settings import changed
 # its threads at its first use, which is in the child.
 SERVER = """
 import io, json, os, sys, traceback
-import flax.linen, jax, matfree.decomp, optax, sklearn.datasets, tqdm
+import filelock, flax.linen, jax, matfree.decomp, optax, psutil, sklearn.datasets, tqdm
 import igrlib.cli
 from igrlib import data
-from igrlib.experiments import preflight, runner
+from igrlib.experiments import layouts, runner
 from jax._src import xla_bridge
 data.load("digits")
 assert not xla_bridge.backends_are_initialized()
@@ -379,6 +379,27 @@ def test_a_full_disk_costs_only_what_came_after_the_last_checkpoint(igr, undistu
     assert status == 2
     assert_one_line(said, f"{UNIT}.npz", "No space left on device", "run again to go on")
     assert step_of(igr.checkpoint()) > 0
+    assert igr.run()[0] == 0
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+NO_MEMORY = """
+from igrlib.training import Ensemble
+import jax.numpy as jnp
+advance = Ensemble.advance
+def hungry(ensemble, state, first, last):
+    if first >= 1000:
+        jnp.zeros((2**24, 2**24))
+    return advance(ensemble, state, first, last)
+Ensemble.advance = hungry
+"""
+
+
+def test_without_memory_a_run_ends_in_one_line_and_goes_on_from_its_checkpoint(igr, undisturbed):
+    status, said = igr.run("--checkpoint-every", "0", before=NO_MEMORY)
+    assert status == 2
+    assert_one_line(said, f"unit {UNIT} ran out of memory", "fewer seeds", "checkpoint", "kept")
+    assert step_of(igr.checkpoint()) >= 1000
     assert igr.run()[0] == 0
     assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
 

@@ -616,7 +616,7 @@ def test_a_whole_record_may_lie_where_nobody_writes(folder, monkeypatch):
 
     add(folder, "a")
     whole = records.rebuild_manifest(folder, expected_units=["a"])
-    monkeypatch.setattr(files, "open_locked", read_only)
+    monkeypatch.setattr(files, "held", read_only)
     assert records.rebuild_manifest(folder, expected_units=["a"]) == whole
     with pytest.raises(OSError, match="Read-only"):
         records.rebuild_manifest(folder, expected_units=["a", "b"])

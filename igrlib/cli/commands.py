@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             return signals.told or late
 
         def run_one(unit: Any) -> Path:
-            progress = Progress(f"{unit.name}, {_count(unit)} models")
+            progress = Progress(f"{unit.name}, {unit.models} models")
 
             def tell(*how_far: Any) -> None:
                 nonlocal began_work
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 if asked_to_stop():
                     raise Stopped
-                with _record_errors():
+                with _run_errors(unit):
                     return runner.run_unit(
                         unit,
                         folder,
@@ -167,17 +167,21 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
 def _check_units(units: Sequence[Any]) -> None:
     """Everything that can be known to be wrong, before the first unit takes its hours."""
     from igrlib import data
-    from igrlib.experiments.layouts import layout_of
-    from igrlib.experiments.preflight import check_unit
+    from igrlib.experiments.building import check_splits
+    from igrlib.experiments.layouts import check_fits, layout_of
 
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
-        check_unit(unit, datasets[unit.arm.dataset], layout_of(unit))
+        check_splits(unit.arm, datasets[unit.arm.dataset])
+        check_fits(unit, datasets[unit.arm.dataset], layout_of(unit))
 
 
 @contextmanager
-def _record_errors() -> Iterator[None]:
-    """During a run only files can be the user's to mend; any other ValueError is a bug."""
+def _run_errors(unit: Any) -> Iterator[None]:
+    """During a run only files and memory can be the user's to mend; any other error is a bug."""
+    from jax.errors import JaxRuntimeError
+
+    from igrlib.experiments.layouts import LESS
     from igrlib.records import RecordError
 
     try:
@@ -189,6 +193,13 @@ def _record_errors() -> Iterator[None]:
         raise Mistake(
             f"{where}{error.strerror or error}; what was saved before is kept: make room, or see to"
             " the permissions, and run again to go on, or name another folder with --out"
+        ) from error
+    except JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise Mistake(
+            f"unit {unit.name} ran out of memory; what was saved before is kept, with its "
+            f"checkpoint: {LESS} ({str(error).splitlines()[0]})"
         ) from error
 
 
@@ -217,9 +228,3 @@ def _one_device_a_core() -> None:
 
 def _say(text: str) -> None:
     say(f"igr: {text}")
-
-
-def _count(unit: Any) -> int:
-    from igrlib.experiments.costs import models
-
-    return models(unit)

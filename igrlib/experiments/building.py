@@ -32,7 +32,7 @@ def ensemble_of(unit: Unit, dataset: Dataset, layout: Layout) -> Ensemble:
     members = Members(*zip(*each, strict=True))
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     return Ensemble(
-        arm.network.build(unit.width, dataset.train.images.shape[1:], dataset.scale),
+        unit.classifier(dataset),
         members,
         images[: arm.num_train],
         labels[: arm.num_train],

@@ -1,4 +1,4 @@
-"""How the models of a unit lie on the devices.
+"""How the models of a unit lie on the devices, and whether they can.
 
 Source: Section 6 and Appendix A.5; chapter 8, *ResNet-18*.
 """
@@ -10,14 +10,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from igrlib.experiments.costs import models
+from igrlib._extras import needed
+from igrlib.data import Dataset
 from igrlib.experiments.units import Unit
 from igrlib.training import Layout
 
-__all__ = ["layout_of"]
+__all__ = ["LESS", "check_fits", "free_bytes", "layout_of"]
 
 CHUNK = 32
 """Steps that a GPU is given at once."""
+LESS = "train fewer seeds or learning rates together, or a smaller width or batch"
+"""What takes less memory."""
 
 
 def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
@@ -27,11 +30,47 @@ def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
     all models together, in chunks of steps, and one network with convolutions at a time, which
     fills it; several at once would be grouped convolutions, which are slow.
     """
-    found = list(jax.devices() if devices is None else devices)[: models(unit)]
+    found = list(jax.devices() if devices is None else devices)[: unit.models]
     mesh = Mesh(np.array(found), ("models",))
     convolutions = unit.arm.network.convolutional
     if found[0].platform == "cpu":
         return Layout(mesh, group=1, loop=not convolutions)
     if convolutions:
         return Layout(mesh, group=1)
-    return Layout(mesh, group=-(-models(unit) // len(found)), chunk=CHUNK)
+    return Layout(mesh, group=-(-unit.models // len(found)), chunk=CHUNK)
+
+
+def free_bytes(device: Any) -> int | None:
+    """Bytes that are free on a JAX device, for a CPU those of the machine; None if unknown."""
+    if device.platform == "cpu":
+        return needed("psutil").virtual_memory().available
+    stats = device.memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return None if limit is None else limit - stats.get("bytes_in_use", 0)
+
+
+def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
+    """Raise `MemoryError` where even the splits and the models of a unit exceed what is free.
+
+    Each model is there three times: as trained, and as chosen by validation and test accuracy.
+    What a step needs besides is known only when it is compiled.
+    """
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    variables = jax.eval_shape(unit.classifier(dataset).start, key)
+    model = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
+    images = unit.arm.num_train + unit.arm.num_validation + len(dataset.test.labels)
+    # Labels are kept in 4 bytes; a device fills up its last group.
+    data = images * (dataset.train.images[0].nbytes + 4)
+    copies = 3 * model * layout.group * -(-unit.models // layout.block)
+    devices = list(layout.mesh.devices.flat)
+    if devices[0].platform == "cpu":  # One memory for all of them.
+        data, copies = len(devices) * data, len(devices) * copies
+    free = min((b for b in map(free_bytes, devices) if b is not None), default=None)
+    if free is not None and data + copies > free:
+        data, copies, total, left = (
+            f"{b / 2**20:,.1f}" for b in (data, copies, data + copies, free)
+        )
+        raise MemoryError(
+            f"unit {unit.name} needs data {data} + three copies of the parameters {copies} = "
+            f"{total} MiB, and {left} MiB are free: {LESS}"
+        )

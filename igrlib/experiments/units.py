@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from igrlib.experiments.arm import Arm, stops_of
+from igrlib.data import Dataset
+from igrlib.experiments.arm import Arm, combinations, stops_of
+from igrlib.experiments.networks.model import Model
 
 __all__ = ["Unit", "units_of"]
 
@@ -26,6 +28,20 @@ class Unit:
         seeds = f"s{self.seeds[0]:02d}-{self.seeds[-1]:02d}"
         batch = f"b{self.batch_size:05d}"
         object.__setattr__(self, "name", f"{self.arm.name}-n{self.width:04d}-{batch}-{seeds}")
+
+    @property
+    def models(self) -> int:
+        """How many models train together."""
+        return len(self.seeds) * len(combinations(self.arm))
+
+    @property
+    def model_steps(self) -> int:
+        """Steps of single models."""
+        return len(self.seeds) * sum(steps for *_, steps in combinations(self.arm))
+
+    def classifier(self, dataset: Dataset) -> Model:
+        """The network to train, for images as the data set stores them."""
+        return self.arm.network.build(self.width, dataset.train.images.shape[1:], dataset.scale)
 
     def config(self) -> dict[str, Any]:
         """What makes this unit what it is, as JSON."""

@@ -1,23 +1,23 @@
-"""Files that appear whole or not at all, and a lock that dies with the process that holds it."""
+"""Files that appear whole or not at all, and locks that die with the process that holds them."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from igrlib._extras import needed
 
-__all__ = ["atomic_write", "locked", "open_locked", "sweep"]
+__all__ = ["atomic_write", "held", "locked", "sweep"]
 
 _LOCK = ".manifest.lock"
-# What a killed process leaves: a file half written, the lock on a folder, that on a unit.
-_LEFT = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp|\.manifest\.lock|\..+-s\d+-\d+\.lock")
+# What a killed process leaves: a file half written with its lock, the lock on a folder, on a unit.
+_LEFT = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.(tmp|lock)|\.manifest\.lock|\..+-s\d+-\d+\.lock")
+# What a file system says that has no locks, as some on a network.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -28,20 +28,20 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
     try:
-        # The lock, kept until the file has its name, tells `sweep` that the writer lives.
-        with open(open_locked(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL), "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-            if fcntl is None:  # Windows renames no open file.
-                file.close()
-            os.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise _told(error, path) from error
-        raise
+        # The lock tells `sweep` that the writer lives.
+        with held(temporary.with_suffix(".lock")):
+            try:
+                with open(temporary, "xb") as file:
+                    write(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+    except OSError as error:
+        raise _told(error, path) from error
     _sync_folder(path.parent)
 
 
@@ -49,71 +49,53 @@ def sweep(directory: str | os.PathLike[str]) -> list[Path]:
     """Remove what killed processes left in a folder, half written or as locks, and say which files.
 
     Files that a process is still writing stay, whichever process and thread that is: the writer
-    holds a lock on its temporary file, which the system takes back when the process ends. A file
-    that may not be removed stays too. A folder that is not there gives an empty list.
+    holds a lock beside its temporary file, which the system takes back when the process ends. A
+    file that may not be removed stays too. A folder that is not there gives an empty list.
     """
     swept: list[Path] = []
     for path in sorted(Path(directory).glob(".*")):
         if _LEFT.fullmatch(path.name):
-            with suppress(OSError):
-                _remove_unlocked(path)
-                swept.append(path)
+            with suppress(OSError), held(path.with_suffix(".lock"), wait=False) as alone:
+                if alone:
+                    if path.suffix == ".tmp":
+                        path.unlink()
+                    swept.append(path)
     return swept
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """One process and thread at a time in this folder; no lock where the platform has none."""
-    if fcntl is None:
+    """One process and thread at a time in this folder."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(directory / _LOCK))
+        except OSError as error:
+            raise _told(error, directory) from error
         yield
-        return
-    path = directory / _LOCK
+
+
+@contextmanager
+def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock file `path`, made here and removed in the end, alone of all processes.
+
+    Gives false where the file system has no locks: then anybody gets it. Raises `TimeoutError`
+    where another process or thread holds it and `wait` is false, `OSError` where the file cannot
+    be made.
+    """
+    # A soft lock would outlive a process that is killed on another machine.
+    lock = needed("filelock").FileLock(path, fallback_to_soft=False, poll_interval=0.01)
     try:
-        descriptor = open_locked(path, os.O_RDWR | os.O_CREAT)
+        lock.acquire(timeout=-1 if wait else 0)
     except OSError as error:
-        raise _told(error, directory) from error
+        if error.errno not in _NO_LOCKS:
+            raise
     try:
-        yield
+        yield lock.is_locked
     finally:
         # Removed while still held: who waits for it sees that it is gone and makes a new one.
         with suppress(OSError):
             path.unlink()
-        os.close(descriptor)
-
-
-def open_locked(path: Path, flags: int, *, wait: bool = True) -> int:
-    """A descriptor of the file that `path` names, locked where the file system can.
-
-    Raises `BlockingIOError` where somebody else holds the lock and `wait` is false.
-    """
-    while True:
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
-        if fcntl is None:
-            return descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            raise
-        except OSError:  # Some network file systems have no locks.
-            return descriptor
-        except BaseException:  # Interrupted while waiting.
-            os.close(descriptor)
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                return descriptor
-        os.close(descriptor)  # Its last holder has removed it in between.
-
-
-def _remove_unlocked(path: Path) -> None:
-    """Remove a file; `OSError` where somebody holds it or the file system cannot tell."""
-    if fcntl is None:
-        path.unlink()  # Windows refuses while it is open.
-        return
-    with open(path, "rb+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
+        lock.release()
 
 
 def _sync_folder(directory: Path) -> None:

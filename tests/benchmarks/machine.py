@@ -16,7 +16,7 @@ def this_machine() -> dict[str, Any]:
     import jax
     import jaxlib
 
-    from igrlib.training.memory import available_bytes
+    from igrlib.experiments.layouts import free_bytes
 
     devices = jax.devices()
     load = ", ".join(f"{x:.2f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "?"
@@ -28,7 +28,7 @@ def this_machine() -> dict[str, Any]:
         "load averages": load,
         "python": platform.python_version(),
         "jax, jaxlib": f"{jax.__version__}, {jaxlib.__version__}",
-        "bytes free": available_bytes(devices[0]),
+        "bytes free": free_bytes(devices[0]),
     }
 
 

@@ -1,0 +1,102 @@
+"""igrlib.experiments.layouts: what memory is known of a unit, against the arrays themselves."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import psutil
+import pytest
+from jax.sharding import Mesh
+
+from igrlib import data
+from igrlib.experiments import layouts
+from igrlib.experiments.building import build
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.profiles.resnet import RESNET_SWEEP
+from igrlib.experiments.runner import units
+from igrlib.training import Ensemble, Layout
+
+ONE = {"num_seeds": (1,), "seeds_per_unit": (1,)}
+
+
+def least(unit, dataset, layout, monkeypatch):
+    """The number of free bytes from which a unit is not refused, found by halving."""
+    low, high = 0, 2**40
+    while low < high:
+        free = (low + high) // 2
+        monkeypatch.setattr(layouts, "free_bytes", lambda device, free=free: free)
+        try:
+            layouts.check_fits(unit, dataset, layout)
+            high = free
+        except MemoryError:
+            low = free + 1
+    return low
+
+
+def nbytes(tree):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ("arm", "fields", "group"),
+    [
+        (MLP_SWEEP["digits"][0], {"widths": (7,), "learning_rates": (0.1, 0.2)}, 3),
+        (RESNET_SWEEP["digits"][0], {"widths": (2,), "learning_rates": (0.1,)}, 1),
+    ],
+)
+def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, group):
+    init = Ensemble.init
+
+    def zeros(ensemble):
+        """To compile what draws random numbers takes longer than all the rest."""
+        shapes = jax.eval_shape(lambda: init(ensemble))
+        return ensemble.lay(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes))
+
+    monkeypatch.setattr(Ensemble, "init", zeros)
+    (unit,) = units([dataclasses.replace(arm, **ONE, **fields)])
+    dataset = data.load("digits")
+    layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
+    with jax.enable_x64(False):
+        sweep = build(unit, dataset, layout)
+        held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.splits))
+        assert least(unit, dataset, layout, monkeypatch) == held
+
+
+def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
+    (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
+    dataset = data.load("digits")
+
+    def wanted(platform, group):
+        devices = np.array([SimpleNamespace(platform=platform)] * 2, object)
+        mesh = SimpleNamespace(devices=devices, size=2)
+        layout = SimpleNamespace(mesh=mesh, group=group, block=2 * group)
+        return least(unit, dataset, layout, monkeypatch)
+
+    split = 997 * 68
+    model = 4 * (64 * 32 + 32**2 + 32 * 10 + 74)
+    # Four models, two on each device.
+    assert wanted("cpu", 1) == 2 * split + 3 * 4 * model
+    assert wanted("gpu", 1) == wanted("gpu", 2) == split + 3 * 2 * model
+    # Filled up to three on each.
+    assert wanted("gpu", 3) == split + 3 * 3 * model
+
+
+def test_the_device_with_the_least_memory_counts(monkeypatch, without_type_hook):
+    (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
+    told = [None, {"bytes_limit": 2**40, "bytes_in_use": 2**40 - 9}, {"bytes_limit": 2**40}]
+    for order in (told, told[::-1]):
+        devices = [SimpleNamespace(platform="gpu", memory_stats=lambda s=s: s) for s in order]
+        mesh = SimpleNamespace(devices=np.array(devices, object), size=3)
+        with pytest.raises(MemoryError, match=r"and 0\.0 MiB are free"):
+            layouts.check_fits(
+                unit, data.load("digits"), SimpleNamespace(mesh=mesh, group=2, block=6)
+            )
+
+
+def test_what_is_free_is_what_the_device_or_the_system_says():
+    stats = {"bytes_limit": 1000, "bytes_in_use": 300}
+    assert layouts.free_bytes(SimpleNamespace(platform="gpu", memory_stats=lambda: stats)) == 700
+    assert layouts.free_bytes(SimpleNamespace(platform="gpu", memory_stats=lambda: None)) is None
+    found, memory = layouts.free_bytes(jax.devices("cpu")[0]), psutil.virtual_memory()
+    assert 0 < found <= memory.total
