@@ -55,7 +55,7 @@ lint: $(STAMP) ## ruff: lint and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP) ## basedpyright: igrlib, and every type of its public surface
+types: $(STAMP) ## basedpyright: igrlib, the explorers, and every type of its public surface
 	$(call heading,Types)
 	$(WITH_BIN) basedpyright
 	$(WITH_BIN) basedpyright --verifytypes igrlib --ignoreexternal
@@ -70,10 +70,10 @@ data: $(STAMP) ## read MNIST and CIFAR-10 once, by TensorFlow Datasets, into the
 	$(BIN)/igr data prepare mnist
 	$(BIN)/igr data prepare cifar10
 
-unit: $(STAMP) ## unit tests, with the coverage of igrlib
+unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
 	$(call heading,Unit tests)
 	@mkdir -p _build/coverage
-	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov-fail-under=95
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95
 
 notebooks: $(STAMP) ## every chapter against its stored outputs
 	$(call heading,Notebooks)
