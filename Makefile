@@ -101,7 +101,7 @@ links: $(STAMP) ## look up every link of the book (needs a network)
 
 bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX
 	$(call heading,Benchmarks)
-	JAX_PLATFORMS= $(BIN)/python -m tests.benchmarks $(ARGS)
+	JAX_PLATFORMS= $(BIN)/python -m benchmarks $(ARGS)
 
 # Every unit at its own width, batch and number of models, but few images and a handful of steps.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \

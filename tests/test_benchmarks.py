@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from benchmarks import (
     kernel,
     laid,
@@ -25,7 +26,6 @@ from benchmarks import (
 from benchmarks.problems import Problem
 from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
-
 from igrlib.experiments.sizes import resnet18_size
 from igrlib.measures import mean_cross_entropy
 from igrlib.regularizer import gradient_regularized_value_and_grad

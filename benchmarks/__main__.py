@@ -12,7 +12,7 @@ COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet", "layouts", "pages
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--only", choices=COMPARISONS, help="one comparison instead of all")
     add("--rounds", type=int, default=5)
