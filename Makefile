@@ -60,10 +60,11 @@ types: $(STAMP) ## basedpyright: igrlib, the explorers, and every type of its pu
 	$(WITH_BIN) basedpyright
 	$(WITH_BIN) basedpyright --verifytypes igrlib --ignoreexternal
 
-schemas: $(STAMP) ## the workflows and the citation file against their schemas
+schemas: $(STAMP) ## the workflows, the citation file and the results of benchmarks against their schemas
 	$(call heading,Schemas)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --schemafile benchmarks/schema.json benchmarks/results/*.json
 
 data: $(STAMP) ## read MNIST and CIFAR-10 once, by TensorFlow Datasets, into the cache
 	$(call heading,Data)
@@ -99,7 +100,7 @@ pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chrom
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck
 
-bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX
+bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX; ARGS="--json FILE" keeps them
 	$(call heading,Benchmarks)
 	JAX_PLATFORMS= $(BIN)/python -m benchmarks $(ARGS)
 
