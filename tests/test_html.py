@@ -92,7 +92,8 @@ def test_the_first_use_of_a_name_leads_to_its_reference(path):
     assert all(address.startswith("api/") for address in linked)
 
 
-IMPORTS = re.compile(r"^from (igrlib[\w.]*) import (.+)$", re.M)
+IMPORTS = re.compile(r"^from ((?:igrlib|explorers)[\w.]*) import (.+)$", re.M)
+MODULES = re.compile(r"^import (explorers[\w.]*)", re.M)
 
 
 def imported(module, item):
@@ -109,7 +110,9 @@ def test_what_a_chapter_imports_is_in_the_reference(path):
     known = {item for kind, items in inventory.items() if kind.startswith("py:") for item in items}
     source = (HTML / "_sources/book" / f"{path.stem}.ipynb").read_text(encoding="utf-8")
     cells = [cell.source for cell in nbformat.reads(source, 4).cells if cell.cell_type == "code"]
-    for module, names in IMPORTS.findall("\n".join(cells)):
+    code = "\n".join(cells)
+    assert set(MODULES.findall(code)) <= known
+    for module, names in IMPORTS.findall(code):
         for item in (part.strip().partition(" as ")[0] for part in names.split(",")):
             found = imported(module, item)
             full = found.__name__ if isinstance(found, ModuleType) else f"{module}.{item}"

@@ -200,6 +200,18 @@ def test_the_cell_that_fetches_the_book_does_nothing_where_it_is(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_notebook_that_stood_alone_imports_what_lies_beside_the_chapters(tmp_path, monkeypatch):
+    """Colab's kernel did not start in the book's folder, which would be on its path."""
+    folder = tmp_path / "the-book" / "book"
+    folder.mkdir(parents=True)
+    (folder / "beside_the_chapters.py").write_text("found = True\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    shell = InteractiveShell.instance()
+    assert shell.run_cell(tool.FETCH.format(url="https://example.invalid/a/b")).success
+    assert shell.run_cell("import beside_the_chapters").success
+
+
 @pytest.mark.parametrize(
     ("url", "edit", "colab"),
     [("", False, False), ("https://github.com/a/b", True, True), ("https://x.org/a", True, False)],

@@ -1,10 +1,12 @@
-"""The reference of `igrlib`, from its docstrings.
+"""The reference of `igrlib` and of the explorers, from their docstrings.
 
 They are plain text with single backticks around code, as they are read in a terminal. What would
 be markup to Sphinx and is mathematics to the reader, |a| and θ_0, is escaped here.
 """
 
 import re
+import sys
+from pathlib import Path
 
 import jax
 from jaxtyping import ArrayLike
@@ -41,6 +43,7 @@ def shortened(text):
 
 
 def setup(app):
+    sys.path.append(str(Path(__file__).parents[1]))  # of the explorers
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", escape)
     app.connect("autodoc-skip-member", leave_out)

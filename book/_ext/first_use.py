@@ -1,4 +1,4 @@
-"""In each chapter, the first use of a name of `igrlib` in code or in prose leads to its reference.
+"""In each chapter, the first use of a name of `igrlib` or `explorers` leads to its reference.
 
 A chapter says `ig.flow` where the reference says `igrlib.flows.flow`: the names it imported are
 read off its cells, and what they stand for is looked up in the package.
@@ -10,7 +10,8 @@ import re
 
 from docutils import nodes
 
-IMPORT = re.compile(r"^(?:from (igrlib[\w.]*) )?import (.+)$", re.M)
+PACKAGES = ("igrlib", "explorers")
+IMPORT = re.compile(rf"^(?:from ((?:{'|'.join(PACKAGES)})[\w.]*) )?import (.+)$", re.M)
 CALLED = re.compile(r"^(\w+(?:\.\w+)*)(?:\([^)]*\))?$")
 # A dotted name as it stands in highlighted code, names and dots each in their element.
 WORD = r'<span class="n[a-z]*">(\w+)</span>'
@@ -25,13 +26,13 @@ def documented(app):
 
 
 def imported(doctree):
-    """What the names that a page's code imports stand for, as dotted names of the package."""
+    """What the names that a page's code imports stand for, as dotted names of a package."""
     aliases = {"igrlib": "igrlib"}
     for block in doctree.findall(nodes.literal_block):
         for origin, what in IMPORT.findall(block.astext()):
             for part in re.sub(r"[()]", "", what).split(","):
                 name, _, alias = part.strip().partition(" as ")
-                if origin or name.split(".")[0] == "igrlib":
+                if origin or name.split(".")[0] in PACKAGES:
                     aliases[alias or name] = f"{origin}.{name}" if origin else name
     return aliases
 

@@ -33,6 +33,7 @@ FETCH_TAG = "fetch-book"
 FETCH = """\
 # Where this notebook stands alone, as on Colab, the book and its package are fetched first.
 import importlib.util
+import sys
 
 from pathlib import Path
 
@@ -40,7 +41,8 @@ if importlib.util.find_spec("igrlib") is None:
     !git clone --quiet --depth 1 {url} the-book
     %pip install --quiet "./the-book[notebooks]"
 if Path("the-book").exists():  # also where the session began anew
-    %cd the-book/book"""
+    %cd the-book/book
+    sys.path.insert(0, str(Path.cwd()))  # of the explorers"""
 PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf")
 
 

@@ -17,7 +17,7 @@ from igrlib.storage.npz import difference
 
 __all__ = ["code_of", "restore", "save"]
 
-_READERS = ("blocks", "cli", "explorers", "plots", "verdicts")
+_READERS = ("blocks", "cli", "plots", "verdicts")
 """Packages that change nothing that a sweep computes."""
 
 

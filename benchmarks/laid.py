@@ -5,6 +5,7 @@ Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
 
 from functools import partial
 
+from .found import Comparison, of_turns
 from .problems import RATE, TURN, Problem, images_of, model_of
 from .residual import BATCHES
 from .rounds import complaints, ratios, say, summary
@@ -66,8 +67,11 @@ def report(problem: Problem, turns: Turns) -> list[str]:
     return [*lines, *(f"  NOISY: {line}" for line in complaints(times, turns.others))]
 
 
-def compare(problem: Problem, rounds: int) -> None:
+def compare(problem: Problem, rounds: int) -> list[Comparison]:
     """Run and print the comparison."""
     say(f"Layouts of an ensemble on one device: {rounds} rounds; median (range)")
-    for line in report(problem, take_turns(competitors(problem), rounds)):
+    turns = take_turns(competitors(problem), rounds)
+    for line in report(problem, turns):
         say(line)
+    what = f"{problem}, {MODELS} models"
+    return [of_turns("layouts", what, turns, "seconds for a step of a model")]

@@ -12,23 +12,17 @@ def cores() -> int:
 
 
 def this_machine() -> dict[str, Any]:
-    """Where all this runs."""
+    """What a record says of its origin; the processor, the load of the machine, free bytes."""
     import jax
-    import jaxlib
 
     from igrlib.experiments.layouts import free_bytes
+    from igrlib.records import provenance
 
-    devices = jax.devices()
-    load = ", ".join(f"{x:.2f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "?"
     return {
+        **provenance(),
         "processor": _processor(),
-        "cores": cores(),
-        "platform": devices[0].platform,
-        "devices": f"{len(devices)} x {devices[0].device_kind}",
-        "load averages": load,
-        "python": platform.python_version(),
-        "jax, jaxlib": f"{jax.__version__}, {jaxlib.__version__}",
-        "bytes free": free_bytes(devices[0]),
+        "load_averages": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "bytes_free": free_bytes(jax.devices()[0]),
     }
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from . import pytorch
+from .found import Comparison, of_turns
 from .problems import RATE, TURN, Problem, images_of, model_of
 from .rounds import complaints, ratios, say, summary
 from .workers import Competitor, Job, Turns, paced, take_turns
@@ -97,12 +98,16 @@ def report(problem: Problem, turns: Turns) -> list[str]:
     return [*lines, *(f"  NOISY: {line}" for line in complaints(times, turns.others))]
 
 
-def compare(problems: Sequence[Problem], rounds: int, gpu: bool) -> None:
+def compare(problems: Sequence[Problem], rounds: int, gpu: bool) -> list[Comparison]:
     """Run and print the comparison for each problem."""
     where = "GPU" if gpu else "CPU"
     say(f"A step on E + μ‖∇E‖² on the {where}: {rounds} rounds; median (range)")
     if lacking := pytorch.missing(gpu):
         say(f"SKIPPED: {lacking}")
+    found = []
     for problem in problems:
-        for line in report(problem, take_turns(competitors(problem, gpu), rounds)):
+        turns = take_turns(competitors(problem, gpu), rounds)
+        for line in report(problem, turns):
             say(line)
+        found.append(of_turns("egr", problem, turns, "seconds a step"))
+    return found

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import peak, peers, pytorch
+from .found import Comparison, of_turns
 from .machine import cores
 from .problems import RATE, Problem, synthetic
 from .rounds import Summary, complaints, ratios, say, summary
@@ -139,7 +140,7 @@ def peak_share(
     return ratios(times[product], [t / needed for t in times[ENSEMBLE]])
 
 
-def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> None:
+def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> list[Comparison]:
     """Run and print the comparison at each width."""
     say(
         f"Trainer on the {'GPU' if sizes.gpu else 'CPU'}: {sizes.models} models, batch "
@@ -147,10 +148,15 @@ def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> None:
     )
     if lacking := pytorch.missing(sizes.gpu):
         say(f"SKIPPED: {lacking}")
+    found, products = [], dict.fromkeys(PRODUCTS, "seconds a multiplication or addition")
     for width in widths:
         turns = take_turns(competitors(width, sizes, best_threads(width, sizes)), rounds)
         for line in report(width, sizes, turns):
             say(line)
+        network = Problem("mlp", width, sizes.batch_size, sizes.side)
+        what = f"{network}, {sizes.num_images:,} of them, {sizes.models} models"
+        found.append(of_turns("trainer", what, turns, "seconds for a step of a model", products))
+    return found
 
 
 def _peak_aim(width: int, sizes: Sizes) -> float | None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
+from .found import Comparison, Series
+
+ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html" / "book"
 EXPLORERS = {"step": "theorem", "phase": "two_parameters", "sweep": "mnist"}
 
@@ -42,10 +44,12 @@ def _browser():
 
 
 def compare(rounds):
+    """Print the times; frames in milliseconds, every one of all rounds, and paints in seconds."""
     installed, pages = _browser(), sorted(HTML.glob("*.html"))
     if not pages or not installed.find():
         print("pages: no built book, or no browser")
-        return
+        return []
+    frames = []
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=installed.find(), args=["--no-sandbox"])
         for explorer, chapter in EXPLORERS.items():
@@ -59,6 +63,7 @@ def compare(rounds):
                 f"nine in ten under {statistics.quantiles(times, n=10)[-1]:.1f}, "
                 f"longest {max(times):.1f} (aim 20)"
             )
+            frames.append(Series(explorer, "milliseconds", times))
             page.close()
         paints = {path.stem: [] for path in pages}
         for _ in range(rounds):
@@ -72,3 +77,11 @@ def compare(rounds):
             middle = statistics.median(seconds)
             print(f"largest paint of {name}: {middle:.2f} s ({low:.2f} to {high:.2f}, aim 1.5)")
         chromium.close()
+    return [
+        Comparison("pages", "a frame of an explorer", frames),
+        Comparison(
+            "pages",
+            "the largest paint of a page",
+            [Series(name, "seconds", seconds) for name, seconds in paints.items()],
+        ),
+    ]

@@ -2,13 +2,14 @@
 
 An `Explorer` shows itself in a notebook and in the built book. It needs no server, no network and
 no library: its script and its data are in its own HTML. What a script computes is computed
-in the tests once more, by `igrlib` or in closed form. `igrlib.explorers.sweep` reads records, and
-is imported by itself: the others need neither Flax nor data.
+in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads records, and
+is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
+package beside them, since a kernel starts in the folder of its notebook.
 
 Source: chapters 2, 3 and 7.
 """
 
-from igrlib.explorers.page import Explorer, script
-from igrlib.explorers.shown import phase_explorer, step_explorer
+from explorers.page import Explorer, script
+from explorers.shown import phase_explorer, step_explorer
 
 __all__ = ["Explorer", "phase_explorer", "script", "step_explorer"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import to_hex
 
+from explorers.page import Explorer
 from igrlib.blocks import Blocks, blocks
-from igrlib.explorers.page import Explorer
 from igrlib.plots._tables import palette
 from igrlib.records import Record
 

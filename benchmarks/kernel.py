@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from .found import Comparison, of_turns
 from .rounds import complaints, ratios, say, summary
 from .workers import Competitor, Job, Turns, paced, take_turns
 
@@ -113,10 +114,10 @@ def compare(
     counts: Sequence[int],
     rounds: int,
     available: int | None,
-) -> None:
+) -> list[Comparison]:
     """Run and print the comparison for scalar and for 10 outputs; `available` in bytes."""
     say(f"Quadratic form of the kernel: {rounds} rounds; median (range)")
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    env, found = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}, []
     for outputs in (1, 10):
         for count in counts:
             needed = bytes_needed(count, outputs)
@@ -126,5 +127,9 @@ def compare(
                 continue
             names = (FORMED, FORM, REGULARIZER)
             racers = [Competitor(name, evaluate, (count, outputs, name), env) for name in names]
-            for line in report(count, outputs, take_turns(racers, rounds)):
+            turns = take_turns(racers, rounds)
+            first, *lines = report(count, outputs, turns)
+            for line in (first, *lines):
                 say(line)
+            found.append(of_turns("kernel", first, turns, "seconds an evaluation"))
+    return found

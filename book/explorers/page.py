@@ -4,7 +4,7 @@ import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Explorer", "script"]
@@ -70,4 +70,4 @@ class Explorer:
 
 
 def _file(name: str) -> str:
-    return resources.files("igrlib.explorers").joinpath("scripts", name).read_text("utf-8")
+    return Path(__file__).with_name("scripts").joinpath(name).read_text("utf-8")

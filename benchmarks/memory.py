@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
+from .found import Comparison, Series
 from .problems import Problem, model_of
 from .regularized import METHODS, PLAIN, value_and_grad
 from .rounds import say
@@ -38,12 +39,17 @@ def report(problem: Problem, needed: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def compare(problems: Sequence[Problem]) -> None:
+def compare(problems: Sequence[Problem]) -> list[Comparison]:
     """Compile and print the comparison for each problem: exact, and the same in every round."""
     say("Temporary memory of a gradient of E + μ‖∇E‖², as the compiler counts it")
+    found = []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         for problem in problems:
             ways = (PLAIN, *METHODS)
-            needed = pool.map(temporary_bytes, [problem] * len(ways), ways)
-            for line in report(problem, dict(zip(ways, needed, strict=True))):
+            took = pool.map(temporary_bytes, [problem] * len(ways), ways)
+            needed = dict(zip(ways, took, strict=True))
+            for line in report(problem, needed):
                 say(line)
+            series = [Series(way, "bytes", [count]) for way, count in needed.items()]
+            found.append(Comparison("memory", str(problem), series))
+    return found

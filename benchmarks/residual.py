@@ -6,6 +6,7 @@ Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
 from functools import partial
 
 from . import pytorch, trainer
+from .found import Comparison, of_turns
 from .problems import RATE, Problem, images_of, model_of, unit_of
 from .rounds import complaints, ratios, say, summary
 from .workers import Competitor, Job, Turns, take_turns
@@ -52,11 +53,13 @@ def report(problem: Problem, turns: Turns) -> list[str]:
     return [*lines, *(f"  NOISY: {line}" for line in complaints(times, turns.others))]
 
 
-def compare(problem: Problem, rounds: int, gpu: bool) -> None:
+def compare(problem: Problem, rounds: int, gpu: bool) -> list[Comparison]:
     """Run and print the comparison."""
     where = "GPU" if gpu else "CPU"
     say(f"A training step of ResNet-18 on the {where}: {rounds} rounds; median (range)")
     if lacking := pytorch.missing(gpu):
         say(f"SKIPPED: {lacking}")
-    for line in report(problem, take_turns(competitors(problem, gpu), rounds)):
+    turns = take_turns(competitors(problem, gpu), rounds)
+    for line in report(problem, turns):
         say(line)
+    return [of_turns("resnet", problem, turns, "seconds a step")]

@@ -1,0 +1,1 @@
+"""How fast igrlib is beside its rivals: `python -m benchmarks`, or `make bench`."""

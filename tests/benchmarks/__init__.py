@@ -1,1 +1,0 @@
-"""How fast igrlib is beside its rivals: `python -m tests.benchmarks`, or `make bench`."""
