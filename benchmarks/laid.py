@@ -28,7 +28,7 @@ def way(problem: Problem, group: int, loop: bool) -> Job:
     import numpy as np
     from jax.sharding import Mesh
 
-    from igrlib.training import Ensemble, Layout, Members
+    from igrlib.experiments.ensemble import Ensemble, Layout, Members
 
     mesh = Mesh(np.array(jax.devices()[:1]), ("models",))
     trained = Ensemble(

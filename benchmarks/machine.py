@@ -16,7 +16,7 @@ def this_machine() -> dict[str, Any]:
     import jax
 
     from igrlib.experiments.layouts import free_bytes
-    from igrlib.records import provenance
+    from igrlib.experiments.records import provenance
 
     return {
         **provenance(),

@@ -18,7 +18,7 @@ def jax_loop(width: int, batch_size: int, num_images: int, side: int) -> Job:
     import jax
     import jax.numpy as jnp
 
-    from igrlib.measures import cross_entropy
+    from igrlib.experiments.measures import cross_entropy
 
     images, labels = (jax.device_put(array) for array in synthetic(num_images, side))
     init, logits = network(width, side)

@@ -56,8 +56,8 @@ def unit_of(problem: Problem) -> Any:
 
 def model_of(problem: Problem) -> Any:
     """The model as the sweeps make it."""
-    from igrlib.data import NUM_CLASSES, Dataset, Split
     from igrlib.experiments import networks
+    from igrlib.experiments.data import NUM_CLASSES, Dataset, Split
 
     split = Split(*images_of(problem, 1))
     data = Dataset("bench", split, split, NUM_CLASSES, 255.0, "")

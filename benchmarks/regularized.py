@@ -27,7 +27,7 @@ def value_and_grad(model: Any, way: str) -> Callable[..., Any]:
     import jax
 
     from igrlib import gradient_regularized_value_and_grad
-    from igrlib.measures import mean_cross_entropy
+    from igrlib.experiments.measures import mean_cross_entropy
 
     def loss(params: Any, stats: Any, x: Any, y: Any) -> Any:
         outputs, after = model.train(params, stats, x)

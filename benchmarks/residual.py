@@ -18,8 +18,8 @@ BATCHES = 20
 
 def sweep(problem: Problem, num_images: int) -> Job:
     """An epoch of one model, laid out as a sweep does; a unit of work is a step."""
+    from igrlib.experiments.ensemble import Ensemble, Members
     from igrlib.experiments.layouts import layout_of
-    from igrlib.training import Ensemble, Members
 
     trained = Ensemble(
         model_of(problem),

@@ -50,8 +50,8 @@ def ensemble(width: int, sizes: Sizes) -> Job:
 def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
     from jax.sharding import Mesh
 
+    from igrlib.experiments.ensemble import Ensemble, Layout, Members
     from igrlib.experiments.networks.model import Classifier
-    from igrlib.training import Ensemble, Layout, Members
 
     mesh = Mesh(np.array(devices), ("models",))
     count = sizes.models
@@ -66,7 +66,7 @@ def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
 
 
 def epochs(trainer: Any) -> Job:
-    """An epoch of all models of an `igrlib.training.Ensemble`."""
+    """An epoch of all models of an `igrlib.experiments.ensemble.Ensemble`."""
     import jax
 
     steps = trainer.steps_per_epoch

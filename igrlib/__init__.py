@@ -7,7 +7,7 @@ Gradient descent with step h follows, to the next order, the gradient flow of
 JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
 """
 
-from igrlib import backward_error, flows, geometry, models, ntk, regularizer
+from igrlib import backward_error, flows, geometry, ntk, regularizer, two_parameter
 from igrlib.backward_error import (
     convergence_order,
     euler_corrections,
@@ -40,11 +40,11 @@ __all__ = [
     "gradient_regularized_loss",
     "gradient_regularized_value_and_grad",
     "implicit_gradient_regularizer",
-    "models",
     "modified_field",
     "modified_loss",
     "ntk",
     "num_params",
     "regularization_rate",
     "regularizer",
+    "two_parameter",
 ]

@@ -2,6 +2,6 @@
 
 import sys
 
-from igrlib.cli import main
+from igrlib.experiments.cli import main
 
 sys.exit(main())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igrlib.records import Record, Unit
+from igrlib.experiments.records import Record, Unit
 
 RATES = (0.1, 0.05, 0.025, 0.01, 0.005)
 LEVELS = np.array([1e-1, 1e-2, 1e-3, 1e-4])

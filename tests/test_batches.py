@@ -1,4 +1,4 @@
-"""igrlib.training.batches against counting, and against what shuffling means."""
+"""igrlib.experiments.ensemble.batches against counting, and against what shuffling means."""
 
 import functools
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from igrlib.training.batches import batch_indices, epoch_order, steps_per_epoch
+from igrlib.experiments.ensemble.batches import batch_indices, epoch_order, steps_per_epoch
 
 KEY = jax.random.key(7)
 

@@ -30,8 +30,8 @@ from benchmarks.found import SCHEMA, as_json, of_turns
 from benchmarks.problems import Problem
 from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
+from igrlib.experiments.measures import mean_cross_entropy
 from igrlib.experiments.networks import ResNet18, num_params
-from igrlib.measures import mean_cross_entropy
 from igrlib.regularizer import gradient_regularized_value_and_grad
 
 MLP, RESNET = Problem("mlp", 4, 8, 3), Problem("resnet18", 2, 4, 8)

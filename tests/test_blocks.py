@@ -1,4 +1,4 @@
-"""igrlib.blocks: where each number of a record comes to stand, and what is read off it."""
+"""Tables of a record: where each number of a record comes to stand, and what is read off it."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic_sweep import LEVELS, NOISE, RATES, STEPS, record, sweep, unit
 
-from igrlib.blocks import (
+from igrlib.experiments.blocks import (
     area_under,
     arms,
     blocks,

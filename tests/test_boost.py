@@ -1,11 +1,11 @@
-"""igrlib.verdicts.boost on records whose best models are known."""
+"""igrlib.experiments.verdicts.boost on records whose best models are known."""
 
 import numpy as np
 import pytest
 from synthetic_sweep import record, unit
 
-from igrlib.blocks import blocks
-from igrlib.verdicts import BoostThresholds, boost, judge_boost
+from igrlib.experiments.blocks import blocks
+from igrlib.experiments.verdicts import BoostThresholds, boost, judge_boost
 
 STEPS = np.array([0, 50, 100, 200])
 

@@ -10,16 +10,16 @@ from jax.sharding import Mesh
 from test_arm import SMALL, changed
 from test_mlp import forward_numpy, layers_of
 
-from igrlib import data
+from igrlib.experiments import data
 from igrlib.experiments.arm import schedule_of, stops_of
 from igrlib.experiments.building import build
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import ResNet18
 from igrlib.experiments.networks.mlp import mlp
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.units import units_of
-from igrlib.measures import scores
-from igrlib.training import Ensemble, Layout, Members
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
 

@@ -1,4 +1,4 @@
-"""igrlib.chance against SciPy and against what the shared factor m must do."""
+"""igrlib.experiments.verdicts.chance against SciPy and against what the shared factor m must do."""
 
 import dataclasses
 
@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from synthetic_sweep import record, sweep, unit
 
-from igrlib.blocks import blocks
-from igrlib.chance import rate_with_regularizer
+from igrlib.experiments.blocks import blocks
+from igrlib.experiments.verdicts.chance import rate_with_regularizer
 
 PARAMS = {50: 49_960, 100: 119_910}
 

@@ -9,13 +9,13 @@ import optax
 import pytest
 from jax.sharding import Mesh
 
-from igrlib import data
-from igrlib.data import Dataset, Split
+from igrlib.experiments import data
 from igrlib.experiments.building import build
+from igrlib.experiments.data import Dataset, Split
+from igrlib.experiments.ensemble import Layout
 from igrlib.experiments.networks.resnet import resnet18
 from igrlib.experiments.profiles.resnet import CIFAR
 from igrlib.experiments.units import units_of
-from igrlib.training import Layout
 
 RATE, MU, STEPS, TRAIN, TEST = 0.1, 0.02, 4, 48, 40
 HOPELESS = 1e30

@@ -19,20 +19,19 @@ import pytest
 import synthetic_sweep
 
 import igrlib
-import igrlib.cli.console as console
-from igrlib import cli, data, records
-from igrlib.cli import parser
-from igrlib.experiments import layouts, runner
+import igrlib.experiments.cli.console as console
+from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.claim import Claimed
+from igrlib.experiments.cli import parser
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
+from igrlib.experiments.storage import npz
 from igrlib.experiments.sweep import Stopped
-from igrlib.storage import npz
-from igrlib.verdicts import judge, judge_boost
+from igrlib.experiments.verdicts import judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
 
@@ -500,7 +499,7 @@ def test_the_version_is_told(igr):
 
 WITH_UNITS_THAT_DO_NOTHING = """
 import sys
-from igrlib import cli
+from igrlib.experiments import cli
 from igrlib.experiments import runner
 def run_unit(unit, folder, *, progress, **_):
     progress(unit, 1, 2, "training")
@@ -512,7 +511,10 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def process(
-    *argv, cwd, code="import sys\nfrom igrlib import cli\nsys.exit(cli.main())", **standard
+    *argv,
+    cwd,
+    code="import sys\nfrom igrlib.experiments import cli\nsys.exit(cli.main())",
+    **standard,
 ):
     """A command in a process of its own, as a shell starts it."""
     package = str(Path(igrlib.__file__).parents[1])

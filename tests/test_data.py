@@ -1,4 +1,4 @@
-"""igrlib.data against scikit-learn, published numbers, and small data sets prepared as by TFDS."""
+"""igrlib.experiments.data against scikit-learn, published numbers, and small data sets prepared as by TFDS."""
 
 import errno
 import hashlib
@@ -21,8 +21,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tensorflow_datasets.proto import tf_example_pb2
 
-from igrlib import data
-from igrlib.storage import npz
+from igrlib.experiments import data
+from igrlib.experiments.storage import npz
 
 TRAIN, TEST = 40, 12
 KEYS = ["train_images", "train_labels", "test_images", "test_labels"]
@@ -141,7 +141,7 @@ def test_the_arrays_are_read_only_and_jax_takes_them(cache):
 def test_what_tfds_prepared_is_cached_in_one_order_whatever_its_own(
     arrays, tmp_path, shuffle, shards, monkeypatch
 ):
-    monkeypatch.setattr("igrlib._tfds._BLOCK", 7)
+    monkeypatch.setattr("igrlib.experiments._tfds._BLOCK", 7)
     write_tfds(tmp_path / "tfds", shuffle, shards)
     first = data.load("mnist")
     assert_same(first, arrays)
@@ -160,7 +160,7 @@ def test_what_tfds_prepared_is_cached_in_one_order_whatever_its_own(
 def test_a_fresh_interpreter_is_quiet_and_imports_little(arrays, tmp_path):
     write_tfds(tmp_path / "tfds")
     code = (
-        "import sys; from igrlib import data; heavy = {'tensorflow_datasets', 'sklearn', 'PIL'}\n"
+        "import sys; from igrlib.experiments import data; heavy = {'tensorflow_datasets', 'sklearn', 'PIL'}\n"
         "assert not heavy & set(sys.modules)\n"
         f"data._KNOWN['mnist'] = {sha256(arrays)!r}\n"
         "data.load('mnist')\n"

@@ -1,4 +1,4 @@
-"""igrlib.training.ensemble against loops in NumPy, and against itself cut into other pieces."""
+"""igrlib.experiments.ensemble.ensemble against loops in NumPy, and against itself cut into other pieces."""
 
 import json
 import os
@@ -22,10 +22,10 @@ from test_mlp import (
     random_layers,
 )
 
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble.batches import batch_indices
+from igrlib.experiments.ensemble.steps import Epoch
 from igrlib.experiments.networks.model import Classifier
-from igrlib.training import Ensemble, Layout, Members
-from igrlib.training.batches import batch_indices
-from igrlib.training.steps import Epoch
 
 N, SIZES = 22, (12, 5, 4, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
@@ -444,9 +444,9 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from jax.sharding import Mesh
 import test_ensemble as t
-from igrlib.training.batches import batch_indices
+from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.networks.model import Classifier
-from igrlib.training import Ensemble, Layout
+from igrlib.experiments.ensemble import Ensemble, Layout
 
 assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
 single = Classifier(lambda key: t.init(key, jnp.float32), t.logits)

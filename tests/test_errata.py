@@ -20,8 +20,7 @@ from scipy.integrate import solve_ivp
 from scipy.stats import rankdata
 
 import igrlib as ig
-from igrlib import geometry, ntk
-from igrlib.models import two_parameter
+from igrlib import geometry, ntk, two_parameter
 
 A, B, H = sp.symbols("a b h", real=True)
 PLANE = sp.Matrix([A, B])

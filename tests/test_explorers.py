@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 import explorers
 import igrlib as ig
 from explorers.sweep import MOST_POINTS, sweep_explorer
-from igrlib import records
-from igrlib.blocks import blocks
-from igrlib.models import two_parameter as tp
+from igrlib import two_parameter as tp
+from igrlib.experiments import records
+from igrlib.experiments.blocks import blocks
 
 X, Y = tp.POINT_I.x, tp.POINT_I.y
 DATA = jnp.array([[1.0, 2.0], [1.0, -1.0]])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from igrlib import records
+from igrlib.experiments import records
 from igrlib.experiments.claim import claimed
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
@@ -24,8 +24,8 @@ from igrlib.experiments.settings import changed
 SERVER = """
 import io, json, os, sys, traceback
 import filelock, flax.linen, jax, matfree.decomp, optax, psutil, sklearn.datasets, tqdm
-import igrlib.cli
-from igrlib import data
+import igrlib.experiments.cli
+from igrlib.experiments import data
 from igrlib.experiments import layouts, runner
 from jax._src import xla_bridge
 data.load("digits")
@@ -97,7 +97,7 @@ class Igr:
         """The process id of `igr run` with `options`; `before` is run first, in the same child."""
         argv = ["run", "mlp-sweep", "--unit", UNIT, "--out", "out", *options]
         argv += [word for setting in pairs(settings) for word in ("--set", setting)]
-        code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\nfrom igrlib import cli\n"
+        code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\nfrom igrlib.experiments import cli\n"
         return self.ask(code=f"{code}raise SystemExit(cli.main({argv!r}))", log=str(self.log))
 
     def wait(self, process):
@@ -281,7 +281,7 @@ def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
 
 
 ENDLESS_PROGRAM = """
-from igrlib.cli.console import StopSignals
+from igrlib.experiments.cli.console import StopSignals
 import jax
 with StopSignals():
     print("now", flush=True)
@@ -363,7 +363,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(igr, stopped, change
 
 FULL_DISK = """
 import errno
-from igrlib.storage import files
+from igrlib.experiments.storage import files
 calls, fsync = [], os.fsync
 def full(descriptor):
     calls.append(descriptor)
@@ -384,7 +384,7 @@ def test_a_full_disk_costs_only_what_came_after_the_last_checkpoint(igr, undistu
 
 
 NO_MEMORY = """
-from igrlib.training import Ensemble
+from igrlib.experiments.ensemble import Ensemble
 import jax.numpy as jnp
 advance = Ensemble.advance
 def hungry(ensemble, state, first, last):

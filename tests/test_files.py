@@ -19,18 +19,18 @@ import numpy as np
 import pytest
 
 import igrlib
-from igrlib import records
+from igrlib.experiments import records
 from igrlib.experiments.claim import claimed
-from igrlib.storage import files
+from igrlib.experiments.storage import files
 
-# igrlib.records alone, without what igrlib/__init__.py imports.
+# igrlib.experiments.records alone, without what igrlib/__init__.py imports.
 BARE = f"""
 import os, sys, types
 package = types.ModuleType("igrlib")
 package.__path__ = [{os.path.dirname(igrlib.__file__)!r}]
 sys.modules["igrlib"] = package
 import numpy as np
-from igrlib import records
+from igrlib.experiments import records
 """
 # Forks a child for each line it reads; the child saves one state after the other until killed.
 WRITER = """
@@ -53,7 +53,7 @@ for line in sys.stdin:
 
 @contextmanager
 def bare(code, cwd):
-    """A running interpreter that knows only igrlib.records."""
+    """A running interpreter that knows only igrlib.experiments.records."""
     process = subprocess.Popen(
         [sys.executable, "-c", BARE + code],
         cwd=cwd,
@@ -107,7 +107,7 @@ def test_a_writer_killed_at_random_moments_leaves_the_old_file_or_the_new(tmp_pa
 
 def test_what_a_living_process_writes_is_not_swept(tmp_path):
     code = (
-        "from igrlib.storage import files; from pathlib import Path\n"
+        "from igrlib.experiments.storage import files; from pathlib import Path\n"
         "def write(file): file.write(b'half'); print('writing', flush=True); sys.stdin.readline()\n"
         "files.atomic_write(Path('state.npz'), write); print('done', flush=True)\n"
     )
@@ -250,7 +250,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
 
 def test_one_process_at_a_time_holds_the_lock_and_its_file_goes(tmp_path):
     code = (
-        "from igrlib.storage import files; from pathlib import Path\n"
+        "from igrlib.experiments.storage import files; from pathlib import Path\n"
         "print('ready', flush=True)\n"
         "with files.locked(Path('.')): print('held', flush=True)\n"
         "print('free', flush=True)\n"

@@ -9,13 +9,12 @@ import psutil
 import pytest
 from jax.sharding import Mesh
 
-from igrlib import data
-from igrlib.experiments import layouts
+from igrlib.experiments import data, layouts
 from igrlib.experiments.building import build
+from igrlib.experiments.ensemble import Ensemble, Layout
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.profiles.resnet import RESNET_SWEEP
 from igrlib.experiments.runner import units
-from igrlib.training import Ensemble, Layout
 
 ONE = {"num_seeds": (1,), "seeds_per_unit": (1,)}
 

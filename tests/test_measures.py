@@ -1,4 +1,4 @@
-"""igrlib.measures against backpropagation by hand, dense Hessians and closed forms."""
+"""igrlib.experiments.measures against backpropagation by hand, dense Hessians and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from test_mlp import (
     squared_norm_numpy,
 )
 
-from igrlib import measures as of
+from igrlib.experiments import measures as of
 
 N = 23
 LAYERS = random_layers((12, 5, 4, 3), seed=2)

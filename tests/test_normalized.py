@@ -8,21 +8,21 @@ import pytest
 from jax.sharding import Mesh
 from test_ensemble import host, model, same_bits
 
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
-from igrlib.experiments.networks.model import NormalizedClassifier, Variables
-from igrlib.experiments.schedule import Schedule
-from igrlib.experiments.schema import MEASURED
-from igrlib.experiments.sweep import Sweep
-from igrlib.measures import (
+from igrlib.experiments.measures import (
     Measures,
     largest_hessian_eigenvalue,
     mean_squared_batch_gradient,
     measures,
     perturbed,
 )
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables
+from igrlib.experiments.schedule import Schedule
+from igrlib.experiments.schema import MEASURED
+from igrlib.experiments.sweep import Sweep
 from igrlib.regularizer import gradient_regularized_loss
-from igrlib.training import Ensemble, Layout, Members
-from igrlib.training.batches import batch_indices
 
 N = 24
 RNG = np.random.default_rng(2)

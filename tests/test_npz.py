@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from igrlib import records
-from igrlib.storage import npz
+from igrlib.experiments import records
+from igrlib.experiments.storage import npz
 
 ARRAYS = {
     "bits": np.array([True, False]),

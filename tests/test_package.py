@@ -22,7 +22,7 @@ THEORY = (
     "igrlib.flows",
     "igrlib.geometry",
     "igrlib.ntk",
-    "igrlib.models.two_parameter",
+    "igrlib.two_parameter",
 )
 PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
 FIGURES = tuple(
@@ -34,21 +34,24 @@ PUBLIC = (
     *PLOTS,
     *FIGURES,
     "igrlib",
-    "igrlib.models",
     "igrlib.plots",
     "igrlib.plots.mnist",
-    "igrlib.records",
-    "igrlib.data",
-    "igrlib.blocks",
-    "igrlib.chance",
-    "igrlib.measures",
-    "igrlib.verdicts",
-    "igrlib.storage.files",
-    "igrlib.storage.npz",
-    "igrlib.models.mlp",
-    "igrlib.models.resnet",
-    "igrlib.training.batches",
-    "igrlib.training.ensemble",
+    "igrlib.experiments.records",
+    "igrlib.experiments.data",
+    "igrlib.experiments.blocks",
+    "igrlib.experiments.verdicts.chance",
+    "igrlib.experiments.measures",
+    "igrlib.experiments.verdicts",
+    "igrlib.experiments.storage.files",
+    "igrlib.experiments.storage.npz",
+    "igrlib.experiments.networks",
+    "igrlib.experiments.networks.mlp",
+    "igrlib.experiments.networks.model",
+    "igrlib.experiments.networks.resnet",
+    "igrlib.experiments.evaluation",
+    "igrlib.experiments.schema",
+    "igrlib.experiments.ensemble.batches",
+    "igrlib.experiments.ensemble.ensemble",
     "igrlib.experiments.sweep",
     "igrlib.experiments.arm",
     "igrlib.experiments.building",
@@ -108,7 +111,9 @@ def test_importing_leaves_jax_as_it_is_and_loads_nothing_heavy():
 def test_the_plots_of_the_theory_load_nothing_of_the_experiments():
     modules = set(fresh("import igrlib.plots\nprint(json.dumps(sorted(sys.modules)))"))
     assert set(PLOTS) <= modules
-    assert not {"flax", "optax", "igrlib.records", "igrlib.blocks"} & modules
+    assert (
+        not {"flax", "optax", "igrlib.experiments.records", "igrlib.experiments.blocks"} & modules
+    )
 
 
 def test_without_64_bit_mode_everything_is_float32():
@@ -235,14 +240,14 @@ for module in pkgutil.walk_packages(igrlib.__path__, "igrlib.", onerror=lambda n
         importlib.import_module(module.name)
     except ImportError as error:
         told[module.name] = str(error)
-from igrlib import cli, data
+from igrlib.experiments import cli, data
 status = {}
 for argv in (["list"], ["run", "mlp-sweep"], ["verdicts"]):
     status[argv[0]] = cli.main(argv)
 try:
     data.load("digits")
 except ImportError as error:
-    told["igrlib.data.load"] = str(error)
+    told["igrlib.experiments.data.load"] = str(error)
 print(json.dumps([told, status]))
 """
 
@@ -252,8 +257,8 @@ def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, 
     told, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
     wanted = 'Install with: pip install "igrlib[experiments]"'
     assert {name: text for name, text in told.items() if wanted not in text} == {}
-    assert {"igrlib.data.load", "igrlib.models.mlp", "igrlib.models.resnet", "igrlib.measures",
-            "igrlib.training", "igrlib.experiments.runner"} <= set(told)  # fmt: skip
+    assert {"igrlib.experiments.data.load", "igrlib.experiments.networks.mlp", "igrlib.experiments.networks.resnet", "igrlib.experiments.measures",
+            "igrlib.experiments.ensemble", "igrlib.experiments.runner"} <= set(told)  # fmt: skip
     assert status == {"list": 2, "run": 2, "verdicts": 2}
 
 
@@ -266,3 +271,9 @@ def test_every_package_of_the_lock_has_its_hashes():
         assert re.match(r"[A-Za-z0-9._-]+==\S+( ; .+?)? \\\n +--hash=sha256:[0-9a-f]{64}", entry), (
             entry
         )
+
+
+@pytest.mark.parametrize("module", ["records", "blocks", "verdicts"])
+def test_reading_a_record_imports_nothing_that_trains(module):
+    modules = fresh(f"import igrlib.experiments.{module}\nprint(json.dumps(sorted(sys.modules)))")
+    assert not {"flax", "optax", "matfree", "igrlib.experiments.ensemble"} & set(modules)

@@ -11,10 +11,10 @@ from helpers import contrast_on_white
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
-from igrlib.blocks import blocks
+from igrlib.experiments.blocks import blocks
+from igrlib.experiments.records import Record, Unit
 from igrlib.plots import _tables, mnist
 from igrlib.plots._marks import seed_lines
-from igrlib.records import Record, Unit
 
 mpl.use("Agg")
 

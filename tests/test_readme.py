@@ -10,7 +10,7 @@ import jax
 import nbformat
 import pytest
 
-from igrlib import data
+from igrlib.experiments import data
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,9 +19,9 @@ import pytest
 from test_files import bare, names
 
 import igrlib
-from igrlib import records
-from igrlib.records import origin, record
-from igrlib.storage import files
+from igrlib.experiments import records
+from igrlib.experiments.records import origin, record
+from igrlib.experiments.storage import files
 
 ORIGIN = {
     "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},

@@ -12,14 +12,14 @@ from test_measures import expected as measured_numpy
 from test_measures import logits
 from test_mlp import layers_of, squared_norm_numpy
 
-from igrlib import records
+from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.measures import largest_hessian_eigenvalue
 from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import CURVATURE, POINTS
 from igrlib.experiments.sweep import Stopped, Sweep
-from igrlib.measures import largest_hessian_eigenvalue
-from igrlib.training import Ensemble, Layout, Members
 
 RNG = np.random.default_rng(5)
 RULE = RNG.normal(size=(12, 3))

@@ -1,4 +1,4 @@
-"""igrlib.verdicts.trends against enumeration, SciPy and closed forms."""
+"""igrlib.experiments.verdicts.trends against enumeration, SciPy and closed forms."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from igrlib.verdicts.trends import exact_tails, trend
+from igrlib.experiments.verdicts.trends import exact_tails, trend
 
 RATES = np.array([0.1, 0.05, 0.025, 0.01, 0.005])
 SETTINGS = {"relative": True, "rates": 3, "seeds": 8, "confidence": 0.98}

@@ -1,4 +1,4 @@
-"""igrlib.models.two_parameter against automatic differentiation, NumPy, SymPy and SciPy."""
+"""igrlib.two_parameter against automatic differentiation, NumPy, SymPy and SciPy."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import igrlib as ig
-from igrlib.models import two_parameter as tp
+from igrlib import two_parameter as tp
 
 numbers = st.floats(-3, 3)
 A, B, X, Y, RATE = sympy.symbols("a b x y lambda", real=True)

@@ -1,4 +1,4 @@
-"""igrlib.verdicts on records whose effects are known."""
+"""igrlib.experiments.verdicts on records whose effects are known."""
 
 import dataclasses
 import math
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from synthetic_sweep import RATES, record, sweep, unit
 
-from igrlib import records
-from igrlib.blocks import blocks
+from igrlib.experiments import records
 from igrlib.experiments.arm import combinations
+from igrlib.experiments.blocks import blocks
 from igrlib.experiments.profiles import EXPERIMENTS
-from igrlib.records import Record
-from igrlib.verdicts import Thresholds, judge
-from igrlib.verdicts.predictions import Question
-from igrlib.verdicts.rules import thresholds_of, word_of
-from igrlib.verdicts.trends import Tails, Trend
+from igrlib.experiments.records import Record
+from igrlib.experiments.verdicts import Thresholds, judge
+from igrlib.experiments.verdicts.predictions import Question
+from igrlib.experiments.verdicts.rules import thresholds_of, word_of
+from igrlib.experiments.verdicts.trends import Tails, Trend
 
 # log‖∇E‖² and log λ_max fall by these per doubling, accuracy and area rise by points.
 LARGE = {"squared_gradient": -0.5, "lambda_max": -0.4, "accuracy": 0.3, "area": 1.5}

@@ -4,7 +4,7 @@ Source: chapters 2, 3 and 7.
 """
 
 from explorers.page import Explorer
-from igrlib.models import two_parameter as tp
+from igrlib import two_parameter as tp
 
 __all__ = ["phase_explorer", "step_explorer"]
 

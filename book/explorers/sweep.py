@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from explorers.page import Explorer
-from igrlib.blocks import Blocks, blocks
+from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments.records import Record
 from igrlib.plots._tables import palette
-from igrlib.records import Record
 
 __all__ = ["sweep_explorer"]
 

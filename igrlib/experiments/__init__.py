@@ -1,1 +1,1 @@
-"""The experiments of the paper: configurations, and what runs and records them."""
+"""The laboratory of the paper: networks, data, what trains, measures, records and judges them."""

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from igrlib._checks import check_integer, one_of
-from igrlib.data import IMAGE_SHAPES
+from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
 from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS

@@ -5,12 +5,12 @@ Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 
 import numpy as np
 
-from igrlib.data import Dataset
 from igrlib.experiments.arm import Arm, combinations, schedule_of
+from igrlib.experiments.data import Dataset
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
-from igrlib.training import Ensemble, Layout, Members
 
 __all__ = ["build", "check_splits", "ensemble_of"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from igrlib import records
 from igrlib._typing import PyTree
-from igrlib.storage.npz import difference
+from igrlib.experiments import records
+from igrlib.experiments.storage.npz import difference
 
 __all__ = ["code_of", "restore", "save"]
 

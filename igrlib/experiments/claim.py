@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from igrlib.storage.files import held
+from igrlib.experiments.storage.files import held
 
 __all__ = ["Claimed", "claimed"]
 

@@ -21,9 +21,8 @@ from jaxtyping import Array
 
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
-from igrlib.experiments.networks.model import NormalizedClassifier, Variables
-from igrlib.experiments.schema import CURVATURE
-from igrlib.measures import (
+from igrlib.experiments.ensemble import Ensemble
+from igrlib.experiments.measures import (
     BLOCK,
     MEASURES,
     SCORES,
@@ -34,7 +33,8 @@ from igrlib.measures import (
     measures,
     perturbed,
 )
-from igrlib.training import Ensemble
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables
+from igrlib.experiments.schema import CURVATURE
 
 __all__ = ["MODES", "Evaluation", "Evaluator", "Mode", "Splits"]
 

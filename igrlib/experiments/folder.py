@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from igrlib import records
+from igrlib.experiments import records
+from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.units import Unit
-from igrlib.records.record import load_unit
 
 __all__ = ["Folder"]
 

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from igrlib._extras import needed
-from igrlib.data import Dataset
+from igrlib.experiments._extras import needed
+from igrlib.experiments.data import Dataset
+from igrlib.experiments.ensemble import Layout
 from igrlib.experiments.units import Unit
-from igrlib.training import Layout
 
 __all__ = ["LESS", "check_fits", "free_bytes", "layout_of"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Evaluator, Splits
 from igrlib.experiments.networks.model import Variables
 from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS, empty_arrays
-from igrlib.training import Ensemble, State
 
 __all__ = ["Log"]
 

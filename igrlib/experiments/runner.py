@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from igrlib import data, records
+from igrlib.experiments import data, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
 from igrlib.experiments.claim import claimed
+from igrlib.experiments.ensemble.members import Layout
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.units import Unit, units_of
-from igrlib.training.members import Layout
 
 __all__ = ["run_unit", "units"]
 

@@ -17,12 +17,12 @@ import numpy as np
 
 from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
+from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.log import Log
+from igrlib.experiments.records import RecordError
 from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
-from igrlib.records import RecordError
-from igrlib.training import Ensemble, State
 
 __all__ = ["Stopped", "Sweep"]
 

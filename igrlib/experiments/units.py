@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from igrlib.data import Dataset
 from igrlib.experiments.arm import Arm, combinations, stops_of
+from igrlib.experiments.data import Dataset
 from igrlib.experiments.networks.model import Model
 
 __all__ = ["Unit", "units_of"]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from igrlib.blocks import Blocks
+from igrlib.experiments.blocks import Blocks
 from igrlib.plots._tables import Palette
 
 __all__ = [

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from igrlib.blocks import Blocks, blocks
+from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments.records import Record
 from igrlib.experiments.schema import POINTS
 from igrlib.plots.style import learning_rate_colors
-from igrlib.records import Record
 
 __all__ = ["Palette", "chosen", "one_width", "palette", "plain", "unit_configs"]
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import (
     decade_axis,
     legend_above,
@@ -17,7 +18,6 @@ from igrlib.plots._marks import (
     seed_lines,
 )
 from igrlib.plots._tables import chosen, one_width, palette, plain
-from igrlib.records import Record
 
 __all__ = ["figure_2", "figure_3", "sharpness"]
 
@@ -32,7 +32,7 @@ def figure_2(
     """R_IG and test accuracy against λ = hm/4, at the chosen point of every model.
 
     `selection` is "validation" or "test", the accuracy whose maximum chooses, or "final"; `noise`,
-    of shape (B, R) as `igrlib.blocks.blocks(record, arm).plain()`, is drawn beside R_IG: what the
+    of shape (B, R) as the table of an arm, is drawn beside R_IG: what the
     same plot shows where ‖∇E‖² depends on nothing.
 
     Raises `ValueError` for an arm or selection that was not recorded, or `noise` of another shape.

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.blocks import Blocks
+from igrlib.experiments.blocks import Blocks
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import legend_above, legend_handles, seed_lines
 from igrlib.plots._tables import Palette, one_width, palette
-from igrlib.records import Record
 
 __all__ = ["figure_a3", "figure_a4", "figure_a5"]
 

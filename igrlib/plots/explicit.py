@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.blocks import Blocks, blocks
+from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import decade_axis, legend_above, rate_axis, seed_lines
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS, learning_rate_colors
-from igrlib.records import Record
 
 __all__ = ["figure_3c", "regularizer_alone"]
 

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from igrlib.blocks import Blocks, arms
+from igrlib.experiments.blocks import Blocks, arms
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import MANY, legend_above, legend_handles, models, rate_axis, seed_lines
 from igrlib.plots._tables import Palette, chosen, palette, plain, unit_configs
 from igrlib.plots.style import COLORS
-from igrlib.records import Record
 
 __all__ = ["figure_a6"]
 

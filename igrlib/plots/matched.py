@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
 from igrlib.plots._tables import palette, plain
-from igrlib.records import Record
 
 __all__ = ["matched_loss"]
 
@@ -27,7 +27,7 @@ def matched_loss(
     """‖∇E‖² against h as training loss first falls below each level, a line for each seed.
 
     The value at the level is interpolated between the two measurements around it, log ‖∇E‖² linear
-    in log E, as `igrlib.blocks.squared_gradient_at` does. `levels` are training losses > 0; None
+    in log E, as `squared_gradient_at` does. `levels` are training losses > 0; None
     takes those recorded. A plus marks hλ_max > 2 (λ_max is that of the first measurement below the
     level, an estimate from below); a panel's title counts the models that came to its level.
 

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.blocks import squared_gradient_at
+from igrlib.experiments.blocks import squared_gradient_at
+from igrlib.experiments.records import Record
 from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
 from igrlib.plots._tables import chosen, one_width, palette
-from igrlib.records import Record
 
 __all__ = ["figure_a7", "figure_a8", "three_gradients"]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import jax
 
 from igrlib._checks import one_of
-from igrlib.data import IMAGE_SHAPES
+from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks.mlp import MLP
 from igrlib.experiments.networks.model import Model
 from igrlib.experiments.networks.resnet import ResNet18
@@ -66,8 +66,6 @@ def num_params(network: Network, width: int, dataset: str) -> int:
 def recorded_params(config: Mapping[str, Any]) -> int:
     """The number m of parameters of a recorded unit, from its configuration.
 
-    It stands there; for older units it is counted. Raises `ValueError` for an unknown network.
+    For units older than its place there: it is counted. Raises `ValueError` for an unknown network.
     """
-    if "num_params" in config:
-        return int(config["num_params"])
     return num_params(network_of(config), config["width"], config["dataset"])

@@ -13,8 +13,8 @@ from jax.nn.initializers import Initializer, lecun_normal, truncated_normal
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
-from igrlib._extras import missing
 from igrlib._typing import PyTree
+from igrlib.experiments._extras import missing
 from igrlib.experiments.networks.model import Classifier
 
 try:

@@ -1,5 +1,0 @@
-"""The command `igr`: run the experiments, list what is done, judge it, prepare data."""
-
-from igrlib.cli.parser import main
-
-__all__ = ["main"]

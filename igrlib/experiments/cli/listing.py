@@ -1,0 +1,112 @@
+"""What `igr list` prints: what there is to run, what it costs and what is missing."""
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from igrlib.experiments.cli.asked import Mistake, mistakes, units_named
+
+__all__ = ["list_units"]
+
+
+def list_units(args: argparse.Namespace) -> int:
+    """Print experiments, profiles and units, what they cost and what is missing."""
+    from igrlib._checks import one_of
+    from igrlib.experiments.profiles import ABOUT, EXPERIMENTS
+
+    if args.set and args.profile is None:
+        raise Mistake("--set needs a --profile to change")
+    with mistakes():
+        if args.experiment is not None:
+            one_of("the experiment", args.experiment, EXPERIMENTS)
+        experiments = [args.experiment] if args.experiment else list(EXPERIMENTS)
+        named = {
+            experiment: [
+                units_named(experiment, profile, args.set, args.out)
+                for profile in ([args.profile] if args.profile else EXPERIMENTS[experiment])
+            ]
+            for experiment in experiments
+        }
+    for number, experiment in enumerate(experiments):
+        print(f"{chr(10) if number else ''}{experiment}: {ABOUT[experiment]}")
+        for folder, units in named[experiment]:
+            _print_profile(folder, units)
+    return 0
+
+
+def _print_profile(folder: Any, units: Sequence[Any]) -> None:
+    from igrlib.experiments.records import RecordError
+
+    finished: dict[Any, dict[str, Any]] = {}
+    states: list[str] = []
+    for unit in units:
+        state = "missing"
+        try:
+            if meta := folder.finished(unit):
+                finished[unit], state = meta, "done"
+        except RecordError as error:
+            state = f"cannot be used: {error}"
+        if unit not in finished and folder.checkpoint(unit).exists():
+            state = f"stopped, {state}"
+        states.append(state)
+    paces = _paces(finished) if len(finished) < len(units) else {}
+    width = max(len(unit.name) for unit in units)
+    rows: list[str] = []
+    to_do: list[float | None] = []
+    for number, (unit, state) in enumerate(zip(units, states, strict=True), 1):
+        if unit in finished:
+            about = _span(finished[unit]["seconds"])
+        else:
+            pace = paces.get(_alike(unit))
+            to_do.append(None if pace is None else pace * unit.model_steps)
+            about = "?" if to_do[-1] is None else f"~{_span(to_do[-1])}"
+        rows.append(
+            f"  {number:>4}  {unit.name:<{width}}  {unit.models:>6}  "
+            f"{unit.model_steps:>12,}  {about:>8}  {state}"
+        )
+    print(f"\n{folder.profile}: {_to_do(len(units), to_do)}")
+    print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
+    print("\n".join(rows))
+
+
+def _alike(unit: Any) -> tuple[Any, ...]:
+    """What units that differ in their seeds alone have in common."""
+    return unit.arm, unit.width, unit.batch_size
+
+
+def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
+    """Seconds of a model-step on the kind of device that is here, by what is `_alike`."""
+    if not finished:
+        return {}
+    import jax
+
+    try:
+        here = jax.devices()[0].device_kind
+    except RuntimeError:  # There is none, or another process has it alone.
+        return {}
+    seconds, steps = Counter[Any](), Counter[Any]()
+    for unit, meta in finished.items():
+        if meta["provenance"]["device"].get("kind") == here:
+            seconds[_alike(unit)] += meta["seconds"]
+            steps[_alike(unit)] += unit.model_steps
+    return {alike: seconds[alike] / steps[alike] for alike in steps}
+
+
+def _to_do(total: int, seconds: Sequence[float | None]) -> str:
+    """How many units are missing, and about how long they take."""
+    if not seconds:
+        return f"all {total} units are done"
+    known = [s for s in seconds if s is not None]
+    if not known:
+        return f"{len(seconds)} of {total} units are missing"
+    more = (
+        f" and {len(seconds) - len(known)} of unknown length" if len(known) < len(seconds) else ""
+    )
+    return f"{len(seconds)} of {total} units are missing, ~{_span(sum(known))}{more}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}" if hours else f"{minutes}m{rest:02d}" if minutes else f"{rest}s"

@@ -1,0 +1,158 @@
+"""The command `igr`: run the experiments, list what is done, judge it, prepare data."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import igrlib
+from igrlib.experiments._extras import missing
+from igrlib.experiments.cli import commands, listing
+from igrlib.experiments.cli.asked import Mistake
+from igrlib.experiments.cli.console import say, to_nowhere
+
+__all__ = ["main"]
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+_EXAMPLES = """examples:
+  igr list                                        what there is to run, and what is missing
+  igr run mlp-sweep                               the digits: minutes
+  igr run mlp-sweep --profile cpu --time-limit 3600
+                                                  an hour of MNIST; again to go on
+  igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
+  igr run mlp-sweep --set widths=8,16 --set num_seeds=2
+                                                  a profile of your own, in a record of its own
+  igr verdicts mlp-sweep --profile cpu            which of Predictions 2.1 to 2.4 hold
+  igr data prepare mnist                          fetch a data set, or check the cached one
+
+exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
+SIGTERM, SIGHUP, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come with a traceback."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line in the place of the whole usage."""
+        self.exit(USER_ERROR, f"igr: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv`, by default that of the process, and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # Not all of them can write λ.
+    status = _status(argv)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        to_nowhere(sys.stdout)
+        if not isinstance(error, BrokenPipeError) and status == 0:
+            say(f"igr: standard output: {_one_line(error)}")
+            return USER_ERROR
+    return status
+
+
+def _status(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+        return args.run(args)
+    except SystemExit as done:  # argparse: --help or an error
+        return done.code if isinstance(done.code, int) else USER_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # igr list | head
+        to_nowhere(sys.stdout)
+        return 0
+    except (Mistake, OSError, MemoryError, ImportError) as error:
+        own = isinstance(error, ImportError) and (error.name or "").startswith("igrlib")
+        if own or os.environ.get("IGR_TRACEBACK") == "1":
+            raise
+        if isinstance(error, ModuleNotFoundError):  # Nobody has said yet what brings it.
+            error = missing(error)
+        say(f"igr: {_one_line(error)}")
+        return USER_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="igr",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"igr {igrlib.__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    record = _Parser(add_help=False)
+    record.add_argument(
+        "--out",
+        type=Path,
+        default=Path("book/results"),
+        metavar="DIR",
+        help="folder of the records (default: %(default)s)",
+    )
+    record.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field of the profile, 1,2,3 for several values (repeatable)",
+    )
+
+    def command(name: str, about: str, run: Any, parents: Sequence[Any] = (record,)) -> Any:
+        made = subparsers.add_parser(name, help=about, description=about, parents=[*parents])
+        made.set_defaults(run=run)
+        return made
+
+    profile: dict[str, Any] = {"metavar": "NAME", "help": "digits (the default), cpu, gpu or paper"}
+    found = command(
+        "list",
+        "experiments, profiles, units, what they cost, what is missing",
+        listing.list_units,
+    )
+    found.add_argument("experiment", nargs="?", help="only this one (default: all)")
+    found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
+    run = command(
+        "run", "run the units of a profile that are missing, and merge them", commands.run
+    )
+    run.add_argument("experiment", help="as igr list has it: mlp-sweep, resnet-sweep or egr-sweep")
+    run.add_argument("--profile", default="digits", **profile)
+    run.add_argument(
+        "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
+    )
+    run.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="S",
+        help="stop in good order after S seconds, but not before something is done",
+    )
+    run.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=300.0,
+        metavar="S",
+        help="seconds between two checkpoints (default: %(default)g)",
+    )
+    judged = command(
+        "verdicts", "which of the paper's predictions a record bears out", commands.verdicts
+    )
+    judged.add_argument("experiment", nargs="?", default="mlp-sweep", help="(default: %(default)s)")
+    judged.add_argument("--profile", default="digits", **profile)
+    judged.add_argument("--arm", metavar="NAME", help="which arm is judged (default: the first)")
+    prepare = subparsers.add_parser("data", help="prepare a data set").add_subparsers(
+        required=True, metavar="prepare"
+    )
+    fetch = prepare.add_parser("prepare", help="fetch and cache a data set, or check the cache")
+    fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
+    fetch.set_defaults(run=commands.prepare)
+    return parser
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {' '.join(error.strerror.split())}"
+    return text

@@ -1,0 +1,196 @@
+"""The data sets of the experiments: digits, which are embedded, and MNIST and CIFAR-10.
+
+The last two come through TensorFlow Datasets (TFDS) once and lie in a cache from then on: a
+machine that has nothing but the cached file can train.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+import hashlib
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from igrlib._checks import one_of
+from igrlib.experiments import _tfds
+from igrlib.experiments._extras import needed
+from igrlib.experiments.storage import npz
+from igrlib.experiments.storage.files import sweep
+
+__all__ = ["IMAGE_SHAPES", "NUM_CLASSES", "Dataset", "Split", "cache_path", "load", "prepare"]
+
+IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
+"""Height, width and channels by data set."""
+
+NUM_CLASSES = 10
+"""In each of the data sets."""
+
+
+class Split(NamedTuple):
+    """Images and labels of one split, read-only.
+
+    `images` is uint8 of shape (n, height, width, channels), `labels` uint8 of shape (n,).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in two splits.
+
+    Labels are 0 … `num_classes` − 1, pixels 0 … `scale`; models see `images / scale`.
+    `fingerprint` is the sha256 (hexadecimal) of shapes, dtypes and bytes of the images and labels
+    of `train`, then of `test`.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    scale: float
+    fingerprint: str
+
+
+# Fingerprints of the data sets that are cached.
+_KNOWN = {
+    "mnist": "e8c71a70e490c8ee5fde6fcea410396c8f791bc45a906a070907c62f51d62c6e",
+    "cifar10": "d2a399e06721f39dabe9a8cec0482ffdd2b6ce213c380c4a6c7e9523a3e60043",
+}
+_ARRAYS: tuple[str, ...] = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load(name: str) -> Dataset:
+    """The data set `"digits"`, `"mnist"` or `"cifar10"`.
+
+    Digits are those of scikit-learn, 8×8, shuffled once: 1,500 to train, 297 to test. MNIST
+    (60,000 and 10,000, 28×28) and CIFAR-10 (50,000 and 10,000, 32×32×3) are read from the cache,
+    or else from what TFDS has prepared in `TFDS_DATA_DIR`, and then cached. Their examples stand
+    in the order of a hash of image and label, a random order that does not depend on how TFDS
+    shuffled them.
+
+    Raises `ValueError` for another name, and for a cached or prepared file that is cut short,
+    altered or something else: it stays as it is. Raises `FileNotFoundError` naming the command
+    that fetches data that are nowhere, `ImportError` where a package is missing. Warns where only
+    the cache could not be written.
+
+    Source: Section 6; chapter 7, *MNIST*.
+    """
+    if _checked(name) == "digits":
+        return _digits()
+    path = cache_path(name)
+    if path.exists():
+        return _read_cache(name, path)
+    folder = _tfds.prepared(name)
+    if folder is None:
+        raise FileNotFoundError(
+            f"{name} is neither cached as {path} nor prepared by TFDS (as array_record) in"
+            f" {_tfds.data_dir()}. Fetch it with: igr data prepare {name}"
+        )
+    dataset = _read_tfds(name, folder)
+    try:
+        _write_cache(path, dataset)
+    except OSError as error:
+        warnings.warn(f"{name} is read anew every time: {error}", RuntimeWarning, stacklevel=2)
+    return dataset
+
+
+def prepare(name: str) -> Path:
+    """Cache `"mnist"` or `"cifar10"`, fetching it with TFDS where need be, and say where it lies.
+
+    Data that TFDS has not prepared yet are downloaded into `TFDS_DATA_DIR`; that needs a network
+    and TensorFlow. A cache that is there is checked and kept.
+
+    Raises as `load` does; `ValueError` for `"digits"`, `OSError` naming the file where the cache
+    cannot be written, or the data not be fetched.
+
+    Source: Section 6; chapter 7, *MNIST*.
+    """
+    path = cache_path(name)
+    if path.exists():
+        _read_cache(name, path)
+    else:
+        _write_cache(path, _read_tfds(name, _tfds.prepared(name) or _tfds.download(name)))
+    return path
+
+
+def cache_path(name: str) -> Path:
+    """Where `"mnist"` or `"cifar10"` is cached, whether it lies there yet or not.
+
+    In `IGR_DATA_DIR` where that is set, else in `igrlib` under `XDG_CACHE_HOME` or `~/.cache`.
+    Raises `ValueError` for another name, and for `"digits"`.
+    """
+    if _checked(name) == "digits":
+        raise ValueError('"digits" is embedded in scikit-learn: nothing to prepare or to cache')
+    own, shared = os.environ.get("IGR_DATA_DIR"), os.environ.get("XDG_CACHE_HOME")
+    folder = Path(own) if own else Path(shared or "~/.cache") / "igrlib"
+    return folder.expanduser() / f"{name}.npz"
+
+
+def _checked(name: str) -> str:
+    return one_of("name", name, ("digits", *_KNOWN))
+
+
+def _digits() -> Dataset:
+    digits: Any = needed("sklearn.datasets").load_digits()
+    # They are stored writer by writer: without a shuffle the test split has writers of its own.
+    order = np.random.default_rng(0).permutation(len(digits.target))
+    images = digits.images[order, :, :, None].astype(np.uint8)
+    labels = digits.target[order].astype(np.uint8)
+    return _dataset("digits", 16.0, images[:1500], labels[:1500], images[1500:], labels[1500:])
+
+
+def _dataset(name: str, scale: float, *arrays: np.ndarray) -> Dataset:
+    state = hashlib.sha256()
+    for array in arrays:
+        state.update(f"{array.shape} {array.dtype.str} ".encode())
+        state.update(np.ascontiguousarray(array).data)
+        array.flags.writeable = False  # The fingerprint is to stay true.
+    train, test = Split(*arrays[:2]), Split(*arrays[2:])
+    return Dataset(name, train, test, NUM_CLASSES, scale, state.hexdigest())
+
+
+def _read_cache(name: str, path: Path) -> Dataset:
+    try:
+        arrays, _ = npz.load(path)
+    except npz.RecordError as error:
+        raise ValueError(f"{error} {_mend(name)}") from error
+    if set(arrays) != set(_ARRAYS):
+        found = ", ".join(sorted(arrays)) or "no array"
+        raise ValueError(f"{path} holds {found}; wanted are {', '.join(_ARRAYS)}. {_mend(name)}")
+    return _recognised(name, path, [arrays[key] for key in _ARRAYS])
+
+
+def _read_tfds(name: str, folder: Path) -> Dataset:
+    try:
+        arrays = _tfds.read(folder)
+    except ValueError as error:
+        raise ValueError(f"{error} {_mend(name)}") from error
+    return _recognised(name, folder, arrays)
+
+
+def _recognised(name: str, where: Path, arrays: list[np.ndarray]) -> Dataset:
+    dataset = _dataset(name, 255.0, *arrays)
+    if dataset.fingerprint != _KNOWN[name]:
+        raise ValueError(
+            f"{where} can be read but does not hold {name}: its arrays have the fingerprint"
+            f" {dataset.fingerprint}, wanted is {_KNOWN[name]}. {_mend(name)}"
+        )
+    return dataset
+
+
+def _write_cache(path: Path, dataset: Dataset) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
+    arrays = dict(zip(_ARRAYS, (*dataset.train, *dataset.test), strict=True))
+    # Not compressed: five times as fast to read, and MNIST is 55 MB.
+    npz.save(path, arrays, {"name": dataset.name, "fingerprint": dataset.fingerprint})
+
+
+def _mend(name: str) -> str:
+    return f"Delete it and run: igr data prepare {name}"

@@ -1,0 +1,42 @@
+"""What is measured of a classifier, on whole splits and never on a batch.
+
+Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
+and walks through the split in blocks, so that memory does not grow with the split. Gradients are
+computed at full matrix precision.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+"""
+
+from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
+from igrlib.experiments.measures.noise import perturbed
+from igrlib.experiments.measures.splits import (
+    BLOCK,
+    MEASURES,
+    SCORES,
+    Logits,
+    Measures,
+    OverSplit,
+    Scores,
+    cross_entropy,
+    mean_cross_entropy,
+    mean_squared_batch_gradient,
+    measures,
+    scores,
+)
+
+__all__ = [
+    "BLOCK",
+    "MEASURES",
+    "SCORES",
+    "Logits",
+    "Measures",
+    "OverSplit",
+    "Scores",
+    "cross_entropy",
+    "largest_hessian_eigenvalue",
+    "mean_cross_entropy",
+    "mean_squared_batch_gradient",
+    "measures",
+    "perturbed",
+    "scores",
+]

@@ -1,0 +1,32 @@
+"""Recorded runs: a shard for each finished unit, and one manifest that tells what is there.
+
+Source: Section 6 and A.5; chapter 7, *MNIST*.
+"""
+
+from igrlib.experiments.records.origin import provenance
+from igrlib.experiments.records.record import (
+    SHARD_LIMIT,
+    Record,
+    Unit,
+    add_unit,
+    open_record,
+    open_records,
+    rebuild_manifest,
+)
+from igrlib.experiments.storage.files import sweep
+from igrlib.experiments.storage.npz import RecordError, load, save
+
+__all__ = [
+    "SHARD_LIMIT",
+    "Record",
+    "RecordError",
+    "Unit",
+    "add_unit",
+    "load",
+    "open_record",
+    "open_records",
+    "provenance",
+    "rebuild_manifest",
+    "save",
+    "sweep",
+]

@@ -1,0 +1,272 @@
+"""Recorded runs: a shard for each finished unit, and one manifest that tells what is there.
+
+A record is a folder `<experiment>-<profile>/` with one `<unit>.npz` for each finished unit and a
+`manifest.json`, which is only a projection of the shards beside it: shards from another machine
+are merged by copying them in and calling `rebuild_manifest`.
+
+Source: Section 6 and A.5; chapter 7, *MNIST*.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from igrlib.experiments.records.manifest import check_alike, projection
+from igrlib.experiments.records.unit_meta import check_no_path, checked_meta, checked_unit
+from igrlib.experiments.storage.files import atomic_write, locked
+from igrlib.experiments.storage.npz import (
+    UNPACKED,
+    RecordError,
+    checked_arrays,
+    digest,
+    encode,
+    load,
+)
+
+__all__ = [
+    "SHARD_LIMIT",
+    "Record",
+    "Unit",
+    "add_unit",
+    "load_unit",
+    "open_record",
+    "open_records",
+    "rebuild_manifest",
+]
+
+SHARD_LIMIT = 1_000_000  # bytes: records lie in the repository
+
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One finished unit: its name, named arrays and metadata as `add_unit` was given them."""
+
+    name: str
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A recorded run: its folder, experiment, profile, and finished units by name.
+
+    expected: the names of all units that it is to have, as its manifest told when it was opened;
+    None where nobody has said.
+    """
+
+    directory: Path
+    experiment: str
+    profile: str
+    units: dict[str, Unit]
+    expected: tuple[str, ...] | None = ()
+
+
+def add_unit(
+    directory: str | os.PathLike[str],
+    unit: str,
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    *,
+    replace: bool = False,
+) -> Path:
+    """Write the shard of a finished unit into a record, rebuild the manifest, and say where.
+
+    `arrays` are as for `save`, NaN and infinity included. `meta` has just the keys experiment,
+    profile, unit, dataset (name, fingerprint, sizes), config, unit_config, seeds (integers),
+    seconds (≥ 0), provenance (from `provenance()`), diverged (a list of {member, step}) and
+    marks. The folder is made where it is missing.
+
+    Raises `TypeError` or `ValueError` for other metadata, an absolute path in it, or a shard
+    over `SHARD_LIMIT` bytes; `RecordError` where a shard of the record was made with another
+    experiment or profile, or one of the same arm (the `name` in its unit_config) with another data
+    set or config, where the unit is there with other contents (unless `replace`), or, the shard
+    being safe by then, where another shard cannot be read; `OSError` naming the file where it
+    cannot be written. Nothing that was there is lost.
+    """
+    folder = Path(directory)
+    arrays, meta = checked_arrays(arrays), checked_meta(unit, meta)
+    for name, array in arrays.items():
+        for text in array.flat if array.dtype.kind == "U" else ():
+            check_no_path(f"arrays[{name!r}]", text)
+    content = encode(arrays, meta)
+    if len(content) > SHARD_LIMIT:
+        raise ValueError(
+            f"the shard of unit {unit!r} must be at most {SHARD_LIMIT} bytes, got {len(content)};"
+            " record less often or split the unit"
+        )
+    unpacked = sum(array.nbytes for array in arrays.values())
+    if unpacked > UNPACKED * SHARD_LIMIT // 2:  # Names and metadata come on top.
+        raise ValueError(
+            f"the arrays of unit {unit!r} must be at most {UNPACKED * SHARD_LIMIT // 2} bytes, got "
+            f"{unpacked}; record less often or split the unit"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{unit}.npz"
+    with locked(folder):
+        if path.exists() and not replace:
+            there = digest(*load(path, limit=SHARD_LIMIT))
+            if there != digest(arrays, meta):
+                raise RecordError(
+                    f"{path} is finished already, with other contents. Pass replace=True to"
+                    " overwrite it, or delete it first."
+                )
+        else:
+            others = _readable(other for other in _shards(folder) if other != path)
+            check_alike({**others, path: meta})
+            atomic_write(path, lambda file: file.write(content))
+        _rebuild(folder, _expected(folder))
+    return path
+
+
+def rebuild_manifest(
+    directory: str | os.PathLike[str], *, expected_units: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Write `manifest.json` anew from the shards beside it, and return what it says.
+
+    `expected_units` names all units of the profile, so that those missing can be told; None
+    keeps the names that the manifest has already. The same shards give the same bytes.
+
+    Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
+    in experiment or profile, or two of an arm in data set or config; the old manifest then stays.
+    """
+    folder = Path(directory)
+    if not _shards(folder):
+        raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
+    if expected_units is not None:
+        expected_units = sorted({checked_unit(name) for name in expected_units})
+    try:
+        with locked(folder):
+            return _rebuild(folder, _expected(folder) if expected_units is None else expected_units)
+    except OSError:
+        # Where nobody may write nobody has to, if all is said already.
+        wanted = _expected(folder) if expected_units is None else expected_units
+        _, manifest = _project(folder, wanted)
+        if _is_written(folder, manifest):
+            return manifest
+        raise
+
+
+def open_record(directory: str | os.PathLike[str]) -> Record:
+    """All finished units of a record, each checked against its hash and the manifest.
+
+    Raises `RecordError` where a shard or the manifest is missing, cut short or altered, or the
+    two disagree.
+    """
+    folder = Path(directory)
+    mend = f"Call igrlib.experiments.records.rebuild_manifest({str(folder)!r})."
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_bytes())
+        listed = {name: entry["sha256"] for name, entry in manifest["units"].items()}
+        expected = _names(manifest["expected"])
+    except FileNotFoundError:
+        raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
+    except OSError as error:
+        raise RecordError(f"{folder / _MANIFEST} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordError(f"{folder / _MANIFEST} is cut short or altered. {mend}") from error
+    units, current = _project(folder, expected)
+    found = {name: entry["sha256"] for name, entry in current["units"].items()}
+    for name in sorted({*listed, *found}):
+        if listed.get(name) != found.get(name):
+            raise RecordError(
+                f"{folder / _MANIFEST} has {listed.get(name, 'no entry')} for {name}.npz, which is"
+                f" {found.get(name, 'not there')}. {mend}"
+            )
+    if manifest != current:
+        differ = sorted(
+            field
+            for field in {*manifest, *current}
+            if manifest.get(field, "absent") != current.get(field, "absent")
+        )
+        raise RecordError(
+            f"{folder / _MANIFEST} and its shards differ in {', '.join(differ)}. {mend}"
+        )
+    told = None if expected is None else tuple(expected)
+    return Record(folder, manifest["experiment"], manifest["profile"], units, told)
+
+
+def open_records(
+    directory: str | os.PathLike[str], experiment: str, profiles: Iterable[str]
+) -> dict[str, Record]:
+    """The records of an experiment that lie in a folder, by profile, in the order of `profiles`.
+
+    A profile of which no unit is finished is left out. Raises `RecordError` as `open_record`.
+    """
+    folders = {profile: Path(directory) / f"{experiment}-{profile}" for profile in profiles}
+    return {profile: open_record(folder) for profile, folder in folders.items() if _shards(folder)}
+
+
+def _rebuild(folder: Path, expected: Sequence[str] | None) -> dict[str, Any]:
+    _, manifest = _project(folder, expected)
+    if not _is_written(folder, manifest):
+        atomic_write(folder / _MANIFEST, lambda file: file.write(_content(manifest)))
+    return manifest
+
+
+def _is_written(folder: Path, manifest: dict[str, Any]) -> bool:
+    path = folder / _MANIFEST
+    return path.exists() and path.read_bytes() == _content(manifest)
+
+
+def _content(manifest: dict[str, Any]) -> bytes:
+    return (json.dumps(manifest, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _project(
+    folder: Path, expected: Sequence[str] | None
+) -> tuple[dict[str, Unit], dict[str, Any]]:
+    """The units of a record, and what its manifest has to say."""
+    units = {path: Unit(path.stem, *load_unit(path)) for path in _shards(folder)}
+    if not units:
+        raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
+    metas = {path: unit.meta for path, unit in units.items()}
+    hashes = {unit.name: digest(unit.arrays, unit.meta) for unit in units.values()}
+    return {unit.name: unit for unit in units.values()}, projection(metas, hashes, expected)
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
+
+
+def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and metadata of a shard, checked against its hash and its name.
+
+    Raises `RecordError` for a file that is no shard of a unit, or too large for one.
+    """
+    arrays, meta = load(path, limit=SHARD_LIMIT)
+    try:
+        return arrays, checked_meta(path.stem, meta)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path} is no shard of a unit: {error}. Move it away, or give it back its name."
+        ) from error
+
+
+def _readable(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """The metadata of the shards that can be read: a broken one must not cost a finished unit."""
+    metas: dict[Path, dict[str, Any]] = {}
+    for path in paths:
+        try:
+            metas[path] = load_unit(path)[1]
+        except RecordError:
+            continue
+    return metas
+
+
+def _expected(folder: Path) -> list[str] | None:
+    """The expected units as the manifest has them: the one thing that no shard can tell."""
+    try:
+        return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # A broken manifest is mended by rebuilding.
+
+
+def _names(expected: Any) -> list[str] | None:
+    return None if expected is None else [checked_unit(name) for name in expected]

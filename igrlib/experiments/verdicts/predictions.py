@@ -1,0 +1,157 @@
+"""What each of Predictions 2.1 to 2.4 says of a recorded sweep: which quantity goes which way.
+
+Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 9, *Explicit regularization*.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from igrlib.experiments.blocks import Blocks
+
+__all__ = ["CAUSES", "CLAIMS", "Question", "questions"]
+
+CLAIMS = {
+    "2.1": "a larger learning rate goes with a smaller ‖∇E‖² at equal training loss",
+    "2.2": "a larger learning rate goes with a smaller λ_max at the chosen point",
+    "2.3": "a larger learning rate goes with a higher test accuracy at the chosen point",
+    "2.4": "a larger learning rate goes with a larger area under accuracy against parameter noise",
+}
+"""The predictions as statements about h within a block: seed, width and batch size being equal."""
+
+CAUSES = {
+    number: claim.replace("learning rate", "μ, at the smallest learning rate,")
+    for number, claim in CLAIMS.items()
+}
+"""The same of the regularizer alone, added explicitly while the step stays small."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One prediction, with its quantities as (B, R), NaN where not measured.
+
+    name: of the primary quantity; falls: whether the prediction is that it falls with h; relative:
+    whether it is a natural logarithm, else in percentage points; least: the smallest effect that
+    matters, per doubling of the `factor` in per cent or points; edge: h·λ_max where the quantity
+    was measured; beside: other quantities of the same kind; controls: cells kept, by what they are;
+    factor: what a block's models differ in, h or, with μ, the effective rate h + 4μ.
+    """
+
+    prediction: str
+    name: str
+    falls: bool
+    relative: bool
+    least: float
+    primary: np.ndarray
+    edge: np.ndarray
+    beside: dict[str, np.ndarray] = field(default_factory=dict)
+    controls: dict[str, np.ndarray] = field(default_factory=dict)
+    factor: str = "h"
+
+    @property
+    def unit(self) -> str:
+        """Of an effect."""
+        return "%" if self.relative else "points"
+
+
+def questions(
+    table: Blocks, *, level: float, edge: float, least: dict[str, float]
+) -> list[Question]:
+    """The four predictions as questions to a table.
+
+    `level`: the training loss of 2.1; `edge`: the largest h·λ_max of a stable point; `least`: the
+    smallest effect that matters, by prediction.
+    """
+    # With all images trained on there is no validation split: then as the paper chose.
+    validated = np.isfinite(table.chosen("test_accuracy", "validation")).any()
+    point = "validation" if validated else "test"
+    h = table.learning_rate[None, :]
+    at = f"chosen by {point} accuracy"
+    controls = {
+        "among models that fitted every training example": table.marks["fitted"],
+        "without runs whose best accuracy came in their last tenth": ~table.marks[
+            f"censored_{point}"
+        ],
+    }
+    crossing_edge, chosen_edge = (
+        h * table.lambda_max_at(level),
+        h * table.chosen("lambda_max", point),
+    )
+    levels = [
+        float(other) for other in table.shared.get("level", ()) if not np.isclose(other, level)
+    ]
+    sigmas = table.shared.get("slope_sigma", np.zeros(0))
+    slopes = _with_last_axis(table.chosen("noise_slope", point), len(sigmas))
+    return [
+        Question(
+            "2.1",
+            f"‖∇E‖² at training loss {level:g}",
+            falls=True,
+            relative=True,
+            least=least["2.1"],
+            primary=table.log_squared_gradient(level),
+            edge=crossing_edge,
+            beside={
+                f"‖∇E‖² at training loss {other:g}": table.log_squared_gradient(other)
+                for other in levels
+            },
+            # The rival explanation: beyond 2 gradient descent is thrown out of whatever is sharp.
+            # Where λ_max is not known the point cannot be cleared of it.
+            controls={f"among points with h·λ_max ≤ {edge:g}": crossing_edge <= edge, **controls},
+        ),
+        Question(
+            "2.2",
+            f"λ_max at the point {at}",
+            falls=True,
+            relative=True,
+            least=least["2.2"],
+            primary=_log(table.chosen("lambda_max", point)),
+            edge=chosen_edge,
+            beside={
+                f"λ_max at training loss {level:g}": _log(table.lambda_max_at(level)),
+                f"slope at the point {at}": _log(table.chosen("train_squared_gradient", point)) / 2,
+                **{
+                    f"slope there after noise of σ = {sigma:g}": _log(slopes[..., k])
+                    for k, sigma in enumerate(sigmas)
+                    if sigma > 0
+                },
+            },
+            # No control on h·λ_max: to keep small λ_max at large h would make the trend sought.
+            controls=controls,
+        ),
+        Question(
+            "2.3",
+            f"test accuracy at the point {at}",
+            falls=False,
+            relative=False,
+            least=least["2.3"],
+            primary=100 * table.chosen("test_accuracy", point),
+            edge=chosen_edge,
+            beside={
+                "test accuracy at its own maximum, as in the paper": 100
+                * table.chosen("test_accuracy", "test"),
+                "test accuracy at the end of the run": 100 * table.chosen("test_accuracy", "final"),
+            },
+            controls=controls,
+        ),
+        Question(
+            "2.4",
+            f"area under accuracy against noise at the point {at}",
+            falls=False,
+            relative=False,
+            least=least["2.4"],
+            primary=100 * table.area_under_noise(point),
+            edge=chosen_edge,
+            controls=controls,
+        ),
+    ]
+
+
+def _log(values: np.ndarray) -> np.ndarray:
+    """The logarithm of positive values; NaN for others."""
+    return np.log(np.where(values > 0, values, np.nan))
+
+
+def _with_last_axis(values: np.ndarray, size: int) -> np.ndarray:
+    """(B, R, size), also where nothing was measured."""
+    return values if values.ndim == 3 else np.full((*values.shape, size), np.nan)
