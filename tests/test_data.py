@@ -1,4 +1,4 @@
-"""igrlib.experiments.data against scikit-learn, published numbers, and small data sets prepared as by TFDS."""
+"""Data sets against scikit-learn, published numbers, and small ones prepared as by TFDS."""
 
 import errno
 import hashlib
@@ -160,7 +160,8 @@ def test_what_tfds_prepared_is_cached_in_one_order_whatever_its_own(
 def test_a_fresh_interpreter_is_quiet_and_imports_little(arrays, tmp_path):
     write_tfds(tmp_path / "tfds")
     code = (
-        "import sys; from igrlib.experiments import data; heavy = {'tensorflow_datasets', 'sklearn', 'PIL'}\n"
+        "import sys; from igrlib.experiments import data\n"
+        "heavy = {'tensorflow_datasets', 'sklearn', 'PIL'}\n"
         "assert not heavy & set(sys.modules)\n"
         f"data._KNOWN['mnist'] = {sha256(arrays)!r}\n"
         "data.load('mnist')\n"

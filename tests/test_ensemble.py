@@ -1,4 +1,4 @@
-"""igrlib.experiments.ensemble.ensemble against loops in NumPy, and against itself cut into other pieces."""
+"""The ensemble against loops in NumPy, and against itself cut into other pieces."""
 
 import json
 import os

@@ -97,7 +97,8 @@ class Igr:
         """The process id of `igr run` with `options`; `before` is run first, in the same child."""
         argv = ["run", "mlp-sweep", "--unit", UNIT, "--out", "out", *options]
         argv += [word for setting in pairs(settings) for word in ("--set", setting)]
-        code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\nfrom igrlib.experiments import cli\n"
+        code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\n"
+        code += "from igrlib.experiments import cli\n"
         return self.ask(code=f"{code}raise SystemExit(cli.main({argv!r}))", log=str(self.log))
 
     def wait(self, process):
