@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.records import record, sweep, unit
 from scipy import stats
-from synthetic_sweep import record, sweep, unit
 
 from igrlib.blocks import blocks
 from igrlib.chance import rate_with_regularizer
