@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from synthetic_sweep import LEVELS, NOISE, RATES, STEPS, record, sweep, unit
+from helpers.records import LEVELS, NOISE, RATES, STEPS, record, sweep, unit
 
 from igrlib.experiments.blocks import (
     area_under,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic_sweep import record, unit
+from helpers.records import record, unit
 
 from igrlib.experiments.blocks import blocks
 from igrlib.experiments.verdicts import BoostThresholds, boost, judge_boost

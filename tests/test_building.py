@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.arms import SMALL, changed
+from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
-from test_arm import SMALL, changed
-from test_mlp import forward_numpy, layers_of
 
 from igrlib.experiments import data
 from igrlib.experiments.arm import schedule_of, stops_of

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.records import record, sweep, unit
 from scipy import stats
-from synthetic_sweep import record, sweep, unit
 
 from igrlib.experiments.blocks import blocks
 from igrlib.experiments.verdicts.chance import rate_with_regularizer

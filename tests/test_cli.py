@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import synthetic_sweep
+from helpers.records import ORIGIN, meta
+from helpers.records import unit as made_up
 
 import igrlib
 import igrlib.experiments.cli.console as console
@@ -298,28 +299,20 @@ def shard(
     out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", device=None, **config
 ):
     """A finished unit, as the runner leaves it."""
-    meta = {
-        "experiment": experiment,
-        "profile": profile,
-        "unit": unit.name,
-        "dataset": {"name": unit.arm.dataset, "fingerprint": "0", "sizes": {}},
-        "config": {},
-        "unit_config": unit.config() | config,
-        "seeds": list(unit.seeds),
-        "seconds": seconds,
-        "provenance": {
-            "versions": {},
-            "device": {"kind": device or jax.devices()[0].device_kind},
-            "cpus": 2,
-            "commit": None,
-        },
-        "diverged": [],
-        "marks": {},
-    }
+    about = meta(
+        unit.name,
+        experiment=experiment,
+        profile=profile,
+        dataset={"name": unit.arm.dataset, "fingerprint": "0", "sizes": {}},
+        unit_config=unit.config() | config,
+        seeds=list(unit.seeds),
+        seconds=seconds,
+        provenance=ORIGIN | {"device": {"kind": device or jax.devices()[0].device_kind}},
+    )
     if arrays is None:
         steps = list(unit.config()["steps"].values())
         arrays = {"stop": np.repeat(steps, len(unit.seeds))}
-    return records.add_unit(Folder(out, experiment, profile).path, unit.name, arrays, meta)
+    return records.add_unit(Folder(out, experiment, profile).path, unit.name, arrays, about)
 
 
 def rows(out):
@@ -387,7 +380,7 @@ ODD = {
 def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
     """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
     first, second = runner.units(MLP_SWEEP["digits"])
-    arrays = synthetic_sweep.unit(32, second.seeds).arrays
+    arrays = made_up(32, second.seeds).arrays
     good = shard(tmp_path, "digits", second, arrays=arrays)
     path = shard(tmp_path, "digits", first, arrays=arrays)
     arrays, meta = records.load(path)
@@ -559,7 +552,7 @@ def test_output_that_cannot_be_written_is_told(tmp_path):
 
 def test_an_encoding_without_greek_is_no_error(tmp_path):
     unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
-    arrays = synthetic_sweep.unit(32, unit.seeds).arrays
+    arrays = made_up(32, unit.seeds).arrays
     shard(tmp_path / "book" / "results", "digits", unit, arrays=arrays)
     done = process(
         "verdicts", "--arm", "sgd", cwd=tmp_path, capture_output=True,
@@ -635,7 +628,7 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
     unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
-    arrays = synthetic_sweep.unit(32, unit.seeds, effects={"squared_gradient": -0.3}).arrays
+    arrays = made_up(32, unit.seeds, effects={"squared_gradient": -0.3}).arrays
     shard(tmp_path, "digits", unit, arrays=arrays)
     status, out, _ = igr("verdicts", "--arm", "sgd")
     assert status == 0
@@ -655,7 +648,7 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     for name in ("sgd", "mu"):
         (unit,) = runner.units([arms[name]])
         mus = sorted({mu for *_, mu, _ in combinations(unit.arm)})
-        made = synthetic_sweep.unit(32, unit.seeds, rates=unit.arm.learning_rates, mus=mus)
+        made = made_up(32, unit.seeds, rates=unit.arm.learning_rates, mus=mus)
         path = shard(tmp_path, "digits", unit, experiment="egr-sweep", arrays=made.arrays)
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")

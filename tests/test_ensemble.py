@@ -11,41 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import flat
-from jax.sharding import Mesh
-from test_measures import logits
-from test_mlp import (
+from helpers.ensembles import IMAGES, LABELS, MEMBERS, MLP, N, host, init, model, same_bits
+from helpers.mlp import (
     add_numpy,
     layers_of,
     log_softmax_numpy,
     loss_and_gradient_numpy,
     params_of,
-    random_layers,
 )
+from jax.sharding import Mesh
 
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.ensemble.steps import Epoch
 from igrlib.experiments.networks.model import Classifier
 
-N, SIZES = 22, (12, 5, 4, 3)
-IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
-LABELS = np.random.default_rng(1).integers(0, 3, N).astype(np.int32)
-# The same seed with two rates, the same rate with two seeds, and one that stops within an epoch.
-MEMBERS = Members((0.5, 0.1, 0.1), (5, 5, 8), (50, 50, 13), (0.0,) * 3)
 MESH = Mesh(np.array(jax.devices()[:1]), ("models",))
-
-
-def init(key, dtype=jnp.float64):
-    """Random layers; with biases, so that those that are mixed up do not pass unseen."""
-    # One draw for all: it is the drawing that takes time to compile.
-    leaves, structure = jax.tree.flatten(params_of(random_layers(SIZES)))
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    numbers = jnp.split(jax.random.uniform(key, (ends[-1],), dtype, -0.8, 0.8), ends[:-1])
-    shaped = [n.reshape(leaf.shape) for n, leaf in zip(numbers, leaves, strict=True)]
-    return jax.tree.unflatten(structure, shaped)
-
-
-MLP = Classifier(init, logits)
 
 
 def ensemble(
@@ -58,20 +39,6 @@ def ensemble(
 
 def only(members, *which):
     return Members(*(tuple(f[k] for k in which) for f in vars(members).values()))
-
-
-def model(params, k):
-    return jax.tree.map(lambda a: np.asarray(a[k]), params)
-
-
-def host(state):
-    """Copies: `advance` takes the state it is given."""
-    return jax.tree.map(lambda a: np.array(a), state)
-
-
-def same_bits(one, other):
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def penalised_gradient_numpy(layers, x, y, mu):
@@ -443,13 +410,15 @@ import jax, jax.numpy as jnp, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from jax.sharding import Mesh
-import test_ensemble as t
+import helpers
+from helpers import ensembles as t
+from helpers.mlp import logits
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.ensemble import Ensemble, Layout
 
 assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
-single = Classifier(lambda key: t.init(key, jnp.float32), t.logits)
+single = Classifier(lambda key: t.init(key, jnp.float32), logits)
 
 def run(devices, group, batch_size):
     layout = Layout(Mesh(np.array(jax.devices()[:devices]), ("models",)), group)
@@ -463,7 +432,7 @@ def models(state):
     return [t.model(state.params, k) for k in range(3)]
 
 def flat(state):
-    return [t.flat(p).tolist() for p in models(state)]
+    return [helpers.flat(p).tolist() for p in models(state)]
 
 one, two = run(1, 1, 5), run(2, 1, 5)
 grouped_one, grouped = run(1, 2, 5), run(2, 2, 5)

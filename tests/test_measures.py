@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import largest_array
-from test_mlp import (
-    forward_numpy,
+from helpers.mlp import (
+    Widths,
     layers_of,
     log_softmax_numpy,
+    logits,
     loss_and_gradient_numpy,
+    measures_numpy,
     params_of,
     random_layers,
-    squared_norm_numpy,
 )
 
 from igrlib.experiments import measures as of
@@ -25,34 +26,8 @@ LABELS = np.random.default_rng(4).integers(0, 3, N)
 DATA = jnp.asarray(IMAGES), jnp.asarray(LABELS)
 
 
-class Widths:
-    """An MLP of widths 5 and 4, so that no two layers can be taken for each other."""
-
-    @staticmethod
-    def apply(params, x):
-        x = x.reshape(x.shape[0], -1)
-        for name in ("Dense_0", "Dense_1", "Dense_2"):
-            layer = params["params"][name]
-            x = x @ layer["kernel"] + layer["bias"][None]
-            x = x if name == "Dense_2" else jnp.maximum(x, 0)
-        return x
-
-
-def logits(params, images):
-    return Widths.apply(params, images.astype(params["params"]["Dense_0"]["kernel"].dtype) / 255)
-
-
 def expected(images=IMAGES, labels=LABELS, layers=LAYERS):
-    loss, gradient = loss_and_gradient_numpy(layers, images / 255, labels)
-    _, outputs = forward_numpy(layers, images / 255)
-    arrays = [
-        (a, g)
-        for layer, slope in zip(layers, gradient, strict=True)
-        for a, g in zip(layer, slope, strict=True)
-    ]
-    scale_free = sum((a**2).sum() * (g**2).sum() for a, g in arrays)
-    accuracy = (outputs.argmax(1) == labels).mean()
-    return loss, accuracy, squared_norm_numpy(gradient), scale_free
+    return measures_numpy(images, labels, layers)
 
 
 def test_cross_entropy_is_the_mean_in_nats():

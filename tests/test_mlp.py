@@ -1,7 +1,4 @@
-"""igrlib.experiments.networks.mlp against NumPy, the parameter counts of Figure 2 and closed forms.
-
-The MLP, its loss and its gradient by hand, in float64 NumPy, serve the other test modules too.
-"""
+"""The MLP against NumPy, the parameter counts of Figure 2 and closed forms."""
 
 import inspect
 from itertools import pairwise
@@ -10,60 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.mlp import (
+    add_numpy,
+    forward_numpy,
+    loss_and_gradient_numpy,
+    params_of,
+    random_layers,
+)
 from scipy.stats import kstest, truncnorm
 
 import igrlib as ig
 from igrlib.experiments.networks.mlp import MLPModule, mlp
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 1), np.uint8)
-
-
-def layers_of(params):
-    """Kernels and biases in float64, first layer first."""
-    layers = params["params"]
-    assert sorted(layers) == [f"Dense_{k}" for k in range(len(layers))]
-    return [
-        tuple(np.asarray(layers[f"Dense_{k}"][name], np.float64) for name in ("kernel", "bias"))
-        for k in range(len(layers))
-    ]
-
-
-def forward_numpy(layers, images, nonlinear=lambda x: np.maximum(x, 0)):
-    """The input of every layer, and the logits."""
-    inputs = [np.asarray(images, np.float64).reshape(len(images), -1)]
-    for kernel, bias in layers:
-        outputs = inputs[-1] @ kernel + bias
-        inputs.append(nonlinear(outputs))
-    return inputs[:-1], outputs
-
-
-def log_softmax_numpy(logits):
-    shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-
-
-def loss_and_gradient_numpy(layers, images, labels):
-    """The mean cross entropy and its gradient for every layer, by backpropagation."""
-    inputs, logits = forward_numpy(layers, images)
-    rows = np.arange(len(labels))
-    log_probabilities = log_softmax_numpy(logits)
-    delta = np.exp(log_probabilities)
-    delta[rows, labels] -= 1
-    delta /= len(labels)
-    gradient = []
-    for (kernel, _), x in zip(reversed(layers), reversed(inputs), strict=True):
-        gradient.append((x.T @ delta, delta.sum(0)))
-        delta = (delta @ kernel.T) * (x > 0)
-    return -log_probabilities[rows, labels].mean(), gradient[::-1]
-
-
-def squared_norm_numpy(layers):
-    return sum((a**2).sum() for layer in layers for a in layer)
-
-
-def add_numpy(layers, scale, others):
-    pairs = zip(layers, others, strict=True)
-    return [tuple(a + scale * b for a, b in zip(*pair, strict=True)) for pair in pairs]
 
 
 def test_the_gradient_by_hand_is_the_slope_of_the_loss_by_hand():
@@ -103,24 +59,6 @@ def test_parameter_counts_are_those_printed_in_figure_2(width, m):
     if width == 50:
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         assert ig.num_params(zeros) == m
-
-
-def params_of(layers):
-    """The other way round than `layers_of`."""
-    return {
-        "params": {
-            f"Dense_{k}": {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
-            for k, (kernel, bias) in enumerate(layers)
-        }
-    }
-
-
-def random_layers(sizes, seed=0):
-    """Layers in float64 with biases that are not 0, or they would not be tested."""
-    rng = np.random.default_rng(seed)
-    return [
-        (rng.normal(size=s) / np.sqrt(s[0]), rng.normal(size=s[1]) / 4) for s in pairwise(sizes)
-    ]
 
 
 @pytest.mark.parametrize(("depth", "num_classes"), [(1, 2), (3, 4)])

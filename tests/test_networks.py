@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import pytest
-from test_arm import SMALL, changed
+from helpers.arms import SMALL, changed
 
 from igrlib.experiments import networks, records, runner
 from igrlib.experiments.blocks import blocks

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.ensembles import host, model, same_bits
 from jax.sharding import Mesh
-from test_ensemble import host, model, same_bits
 
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices

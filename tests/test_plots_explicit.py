@@ -5,8 +5,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import contrast_on_white
+from helpers.records import NOISE, STEPS, record, unit
 from matplotlib.colors import same_color
-from synthetic_sweep import NOISE, STEPS, record, unit
 
 from igrlib.plots import COLORS
 from igrlib.plots.explicit import figure_3c, regularizer_alone

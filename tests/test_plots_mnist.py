@@ -1,18 +1,17 @@
 """igrlib.plots.mnist: the drawn numbers against those of a record made up here, model by model."""
 
 import itertools
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import contrast_on_white
+from helpers.records import made, members, record
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
 from igrlib.experiments.blocks import blocks
-from igrlib.experiments.records import Record, Unit
 from igrlib.plots import _tables, mnist
 from igrlib.plots._marks import seed_lines
 
@@ -30,12 +29,11 @@ def made_up(units, *, diverged=(), censored=(), fitted=(), stop=None, points=("v
 
     A model of rate h in `stop` is measured up to that step and no further.
     """
-    made = {}
+    found = []
     for arm, width, batch, rates, seeds in units:
         rng = np.random.default_rng([width, batch, len(arm), seeds[0]])
-        pairs = [(h, s) for s in seeds for h in rates]
-        h, seed = (np.array(column) for column in zip(*pairs, strict=True))
-        keys = [(width, float(r), int(s)) for r, s in pairs]
+        seed, h, mu = members(seeds, rates)
+        keys = [(width, r, s) for r, s in zip(h.tolist(), seed.tolist(), strict=True)]
         m, g, s = len(h), len(STEPS), len(SCORES)
 
         def draw(*shape, low=0.1, high=1.0, rng=rng, m=m):
@@ -47,7 +45,7 @@ def made_up(units, *, diverged=(), censored=(), fitted=(), stop=None, points=("v
         arrays = {
             "learning_rate": h,
             "seed": seed,
-            "mu": np.zeros(m),
+            "mu": mu,
             "stop": np.full(m, STEPS[-1]),
             "diverged": np.array([100 if key in diverged else -1 for key in keys]),
             "score_step": SCORES,
@@ -83,14 +81,12 @@ def made_up(units, *, diverged=(), censored=(), fitted=(), stop=None, points=("v
                 arrays[field][np.ix_(h == rate, last < STEPS)] = np.nan
             for field in ("test_loss", "test_accuracy"):
                 arrays[field][np.ix_(h == rate, last < SCORES)] = np.nan
-        config = {"name": arm, "dataset": "mnist", "width": width, "batch_size": batch}
-        config |= {"num_train": 1000, "points": list(points)}
         late = [k for k, key in enumerate(keys) if key in censored]
         marks = {"censored_validation": late, "censored_test": []}
         marks["fitted"] = [k for k, key in enumerate(keys) if key in fitted]
-        name = f"{arm}-n{width:04d}-b{batch:05d}-s{seeds[0]:02d}-{seeds[-1]:02d}"
-        made[name] = Unit(name, arrays, {"unit_config": config, "marks": marks})
-    return Record(Path("nowhere"), "mlp-sweep", "made-up", made)
+        config = {"batch_size": batch, "num_train": 1000, "points": list(points)}
+        found.append(made(arm, width, seeds, arrays, marks, **config))
+    return record(*found)
 
 
 RATES = (0.1, 0.05, 0.01)

@@ -1,6 +1,5 @@
 """Units and manifests: merging, refusing what does not fit, and losing nothing."""
 
-import copy
 import errno
 import getpass
 import importlib.metadata
@@ -16,38 +15,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_files import bare, names
+from helpers.processes import bare, names
+from helpers.records import META, ORIGIN, meta
 
 import igrlib
 from igrlib.experiments import records
 from igrlib.experiments.records import origin, record
 from igrlib.experiments.storage import files
 
-ORIGIN = {
-    "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},
-    "device": {"kind": "cpu", "platform": "cpu", "count": 2},
-    "cpus": 2,
-    "commit": {"hash": "0" * 40, "dirty": False},
-}
-META = {
-    "experiment": "mlp-sweep",
-    "profile": "cpu",
-    "dataset": {"name": "mnist", "fingerprint": "ab12", "sizes": {"train": 55_000, "test": 10_000}},
-    "config": {"learning_rates": [0.1, 0.01], "batch_size": 32},
-    "seeds": [0, 1],
-    "seconds": 12.5,
-    "provenance": ORIGIN,
-    "diverged": [],
-    "marks": {},
-}
-
-
 # The import hook would refuse some of these itself.
 pytestmark = pytest.mark.usefixtures("without_type_hook")
-
-
-def meta(unit, **changed):
-    return copy.deepcopy({**META, "unit": unit, "unit_config": {"width": 50}, **changed})
 
 
 def arrays(value=0.0):

@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.ensembles import MLP, model
+from helpers.mlp import layers_of, logits, measures_numpy, squared_norm_numpy
 from jax.sharding import Mesh
-from test_ensemble import MLP, model
-from test_measures import expected as measured_numpy
-from test_measures import logits
-from test_mlp import layers_of, squared_norm_numpy
 
 from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
@@ -81,7 +79,7 @@ def done():
 
 def measured(done, member, step, split):
     """Loss, accuracy and squared gradient of a model trained anew, in NumPy."""
-    return measured_numpy(*SPLITS[split], layers_of(model(done.models[step], member)))[:3]
+    return measures_numpy(*SPLITS[split], layers_of(model(done.models[step], member)))[:3]
 
 
 def reached(done, member, step):
@@ -188,7 +186,7 @@ def curvature(done, member, step):
     """λ_max by the same number of products, and the mean of ‖∇E_B‖² in NumPy."""
     params = model(done.models[step], member)
     squares = [
-        measured_numpy(TRAIN[0][k : k + 5], TRAIN[1][k : k + 5], layers_of(params))[2]
+        measures_numpy(TRAIN[0][k : k + 5], TRAIN[1][k : k + 5], layers_of(params))[2]
         for k in range(0, 40, 5)
     ]
     product = jax.jit(lambda p: largest_hessian_eigenvalue(logits, p, *TRAIN_LAID, num_matvecs=2))

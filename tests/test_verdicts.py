@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from synthetic_sweep import RATES, record, sweep, unit
+from helpers.records import RATES, record, sweep, unit
 
 from igrlib.experiments import records
 from igrlib.experiments.arm import combinations

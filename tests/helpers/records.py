@@ -1,5 +1,6 @@
-"""Records of a sweep with effects that are known, made without training."""
+"""Records that are made up: of a sweep with effects that are known, and what a shard tells."""
 
+import copy
 import itertools
 from pathlib import Path
 
@@ -11,7 +12,43 @@ RATES = (0.1, 0.05, 0.025, 0.01, 0.005)
 LEVELS = np.array([1e-1, 1e-2, 1e-3, 1e-4])
 STEPS = (0, 10, 30, 100, 300, 1000, 3000)
 NOISE = np.array([0.0, 0.5, 1.0, 2.0])
+ORIGIN = {
+    "versions": {"python": "3.11.2", "jax": "0.6.0", "flax": None},
+    "device": {"kind": "cpu", "platform": "cpu", "count": 2},
+    "cpus": 2,
+    "commit": {"hash": "0" * 40, "dirty": False},
+}
+META = {
+    "experiment": "mlp-sweep",
+    "profile": "cpu",
+    "dataset": {"name": "mnist", "fingerprint": "ab12", "sizes": {"train": 55_000, "test": 10_000}},
+    "config": {"learning_rates": [0.1, 0.01], "batch_size": 32},
+    "seeds": [0, 1],
+    "seconds": 12.5,
+    "provenance": ORIGIN,
+    "diverged": [],
+    "marks": {},
+}
 PARAMS = {"squared_gradient": 0.0, "lambda_max": 0.0, "accuracy": 0.0, "area": 0.0}
+
+
+def meta(unit, **changed):
+    """All that the shard of a unit tells, where nothing else is said."""
+    return copy.deepcopy({**META, "unit": unit, "unit_config": {"width": 50}, **changed})
+
+
+def members(seeds, rates, mus=(0.0,)):
+    """Seeds, learning rates and μ of the models of a unit, in its order."""
+    columns = zip(*itertools.product(seeds, rates, mus), strict=True)
+    return tuple(np.array(column) for column in columns)
+
+
+def made(arm, width, seeds, arrays, marks, *, batch_size=32, **config):
+    """A unit of MLPs on MNIST that holds these arrays, named as the runner names it."""
+    config |= {"name": arm, "width": width, "batch_size": batch_size}
+    name = f"{arm}-n{width:04d}-b{batch_size:05d}-s{seeds[0]:02d}-{seeds[-1]:02d}"
+    config = {"dataset": "mnist", "depth": 5, **config}
+    return Unit(name, arrays, {"unit_config": config, "marks": marks})
 
 
 def unit(
@@ -35,15 +72,14 @@ def unit(
     was a validation split to choose by.
     """
     effects, mu_effects = {**PARAMS, **(effects or {})}, {**PARAMS, **(mu_effects or {})}
-    members = list(itertools.product(seeds, rates, mus))
-    seed, h, mu = (np.array(column) for column in zip(*members, strict=True))
+    seed, h, mu = members(seeds, rates, mus)
     rng = np.random.default_rng([width, *seeds])
     block = {s: np.random.default_rng([width, s]).normal() for s in seeds}
     of_block, x = np.array([block[s] for s in seed.tolist()]), np.log2(h / 0.01)
 
     def noisy(name):
         exact = effects[name] * x + mu_effects[name] * mu
-        return exact + spread * rng.normal(size=len(members))
+        return exact + spread * rng.normal(size=len(h))
 
     steps = np.array(steps)
     log_loss = np.log(2.3) - (0.5 + 20 * h[:, None]) * steps**0.5 / 5
@@ -57,7 +93,7 @@ def unit(
     kept = 0.6 + 0.02 * of_block + noisy("area") / 100
 
     def at_points(values, where=(0, 1, 2)[not validated :]):
-        full = np.full((len(members), 3, *values.shape[1:]), np.nan)
+        full = np.full((len(h), 3, *values.shape[1:]), np.nan)
         for k in where:
             full[:, k] = values
         return full
@@ -69,15 +105,15 @@ def unit(
         "learning_rate": h,
         "seed": seed,
         "mu": mu,
-        "diverged": np.full(len(members), -1, np.int32),
-        "stop": np.full(len(members), 3000),
+        "diverged": np.full(len(h), -1, np.int32),
+        "stop": np.full(len(h), 3000),
         "gradient_step": steps,
         "train_loss": loss,
         "train_squared_gradient": squared,
         "level": LEVELS,
         "crossing_step": crossing,
-        "crossing_lambda_max": np.broadcast_to(lambda_max[:, None], (len(members), 4)).copy(),
-        "chosen_step": np.full((len(members), 3), 1000),
+        "crossing_lambda_max": np.broadcast_to(lambda_max[:, None], (len(h), 4)).copy(),
+        "chosen_step": np.full((len(h), 3), 1000),
         "chosen_lambda_max": at_points(lambda_max, deep),
         "chosen_train_squared_gradient": at_points(at_unit_loss),
         "chosen_test_accuracy": at_points(accuracy),
@@ -86,15 +122,8 @@ def unit(
         "noise_sigma": NOISE,
         "slope_sigma": np.array([0.0, 0.5]),
     }
-    config = {"name": arm, "width": width, "batch_size": 32, "points": list(points)}
-    config |= {"dataset": "mnist", "depth": 5}
-    marks = {
-        "fitted": list(range(len(members))),
-        "censored_validation": [],
-        "censored_test": [],
-    }
-    name = f"{arm}-n{width:04d}-b00032-s{seeds[0]:02d}-{seeds[-1]:02d}"
-    return Unit(name, arrays, {"unit_config": config, "marks": marks})
+    marks = {"fitted": list(range(len(h))), "censored_validation": [], "censored_test": []}
+    return made(arm, width, seeds, arrays, marks, points=list(points))
 
 
 def record(*units, directory="nowhere"):

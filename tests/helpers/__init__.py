@@ -1,4 +1,4 @@
-"""Random pytrees, losses with gradients known in NumPy, counters, and contrast, for the tests."""
+"""What several test modules need: random pytrees, losses known in NumPy, counters and contrast."""
 
 from contextlib import contextmanager
 from typing import NamedTuple
