@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from helpers.mlp import logits, params_of, random_layers
-from igrlib.experiments.ensemble import Classifier, Members
+from igrlib.experiments.ensemble import Members
+from igrlib.experiments.networks.model import Classifier
 
 N, SIZES = 22, (12, 5, 4, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
