@@ -43,6 +43,7 @@ PUBLIC = (
     "igrlib.chance",
     "igrlib.measures",
     "igrlib.verdicts",
+    "igrlib.verdicts.equal_loss",
     "igrlib.storage.files",
     "igrlib.storage.npz",
     "igrlib.models.mlp",
