@@ -237,6 +237,20 @@ def test_the_numbers_below_figure_2_do_not_cover_each_other(widths):
         assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
+def test_many_learning_rates_leave_room_for_their_numbers():
+    many = (0.5, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001, 0.0005)
+    for rates in (many, (0.1, 0.05, 0.025, 0.01, 0.005)):
+        figure = mnist.matched_loss(made_up([("sgd", 50, 32, rates, (0, 1))]))
+        figure.canvas.draw()
+        ax = figure.axes[0]
+        assert len(ax.get_xticks()) == len(rates)
+        shown = [label for label in ax.get_xticklabels() if label.get_text()]
+        boxes = sorted(label.get_window_extent().extents[[0, 2]].tolist() for label in shown)
+        assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
+        assert {"0.1"} < {label.get_text() for label in shown}
+    assert len(shown) == 5
+
+
 def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
