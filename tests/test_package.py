@@ -42,6 +42,7 @@ PUBLIC = (
     "igrlib.experiments.verdicts.chance",
     "igrlib.experiments.measures",
     "igrlib.experiments.verdicts",
+    "igrlib.experiments.verdicts.equal_loss",
     "igrlib.experiments.storage.files",
     "igrlib.experiments.storage.npz",
     "igrlib.experiments.networks",

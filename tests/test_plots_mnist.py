@@ -233,6 +233,20 @@ def test_the_numbers_below_figure_2_do_not_cover_each_other(widths):
         assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
+def test_many_learning_rates_leave_room_for_their_numbers():
+    many = (0.5, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001, 0.0005)
+    for rates in (many, (0.1, 0.05, 0.025, 0.01, 0.005)):
+        figure = mnist.matched_loss(made_up([("sgd", 50, 32, rates, (0, 1))]))
+        figure.canvas.draw()
+        ax = figure.axes[0]
+        assert len(ax.get_xticks()) == len(rates)
+        shown = [label for label in ax.get_xticklabels() if label.get_text()]
+        boxes = sorted(label.get_window_extent().extents[[0, 2]].tolist() for label in shown)
+        assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
+        assert {"0.1"} < {label.get_text() for label in shown}
+    assert len(shown) == 5
+
+
 def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
@@ -448,15 +462,72 @@ def test_matched_loss_reads_a_power_law_at_the_level():
 def test_matched_loss_where_no_model_came():
     record = made_up(ARM)
     figure = mnist.matched_loss(record)
-    assert [ax.get_title() for ax in figure.axes[:3]] == [
+    assert [ax.get_title() for ax in figure.axes] == [
         "$E = 10^{-1}$ (33 of 33 models)",
         "$E = 10^{-2}$ (33 of 33 models)",
-        "$E = 10^{-4}$ (0 of 33 models)",
     ]
-    assert len(figure.axes[2].get_yticks()) == 0
+    (ax,) = mnist.matched_loss(record, levels=(1e-4,)).axes
+    assert ax.get_title() == "$E = 10^{-4}$ (0 of 33 models)"
+    assert [text.get_text() for text in ax.texts] == ["no model came so far"]
+    assert len(ax.get_yticks()) == 0
     for levels in ((), (0.1, 0.0), (-1.0,), (float("nan"),)):
         with pytest.raises(ValueError, match="levels must be positive training losses, got"):
             mnist.matched_loss(record, levels=levels)
+
+
+def falls_by(record, percent):
+    """Makes ‖∇E‖² = E²·h^p and test accuracy 0.9 + 0.001·log₂ h − 0.01·log E of every model."""
+    power = np.log2(1 + percent / 100)
+    at = np.searchsorted(SCORES, STEPS)
+    for unit in record.units.values():
+        arrays = unit.arrays
+        h, E = arrays["learning_rate"][:, None], arrays["train_loss"]
+        arrays["train_squared_gradient"] = E**2 * h**power
+        arrays["test_accuracy"][:, at] = 0.9 + 0.001 * np.log2(h) - 0.01 * np.log(E)
+    return record
+
+
+def test_trend_over_loss_draws_the_effect_its_band_and_where_blocks_are_missing():
+    record = falls_by(made_up([*ARM, ("gd", 50, 1000, RATES, (0, 1))]), -40)
+    for unit in record.units.values():  # One block that stops at 0.05.
+        stuck = (unit.arrays["seed"] == 7)[:, None] & (STEPS >= 100)
+        unit.arrays["train_loss"][stuck] = 0.05
+    levels = (0.3, 0.1, 0.03, 0.01)
+    figure = mnist.trend_over_loss(record, ("sgd", "gd"), levels=levels)
+    one, other = figure.axes[:2]
+    assert [ax.get_title() for ax in (one, other)] == ["sgd (11 blocks)", "gd (2 blocks)"]
+    whole, fewer = curves(one, linestyle="-"), curves(one, linestyle="--")
+    assert has_line(whole, levels, [0.6, 0.6, np.nan, np.nan])
+    assert has_line(fewer, levels, [np.nan, 0.6, 0.6, 0.6])
+    low, high = one.get_xlim()
+    assert low > high  # Training goes to the right.
+    # A band needs eight seeds.
+    assert len(one.collections) == 2
+    assert len(other.collections) == 1
+    points = mnist.trend_over_loss(record, ("sgd",), levels=levels, quantity="accuracy")
+    assert has_line(curves(points.axes[0], linestyle="-"), levels, [0.1, 0.1, np.nan, np.nan])
+    with pytest.raises(ValueError, match="quantity must be squared gradient or accuracy, got 'E'"):
+        mnist.trend_over_loss(record, ("sgd",), quantity="E")
+
+
+def test_curvature_by_batch_draws_medians_blocks_and_the_edge():
+    record = made_up([*ARM, ("gd", 50, 1000, RATES, (0, 1, 2))])
+    figure = mnist.curvature_by_batch(record, ("gd", "sgd"), level=1e-1)
+    (ax,) = figure.axes
+    for arm, cells, label in (
+        ("sgd", [(w, s) for w in M for s in seeds_of(w)], "batches of 32"),
+        ("gd", [(50, s) for s in range(3)], "full batch"),
+    ):
+        values = [
+            [h * member(record, w, h, s, arm)["crossing_lambda_max"][0] for h in sorted(RATES)]
+            for w, s in cells
+        ]
+        assert has_line(curves(ax), sorted(RATES), np.median(values, axis=0))
+        assert all(has_line(curves(ax), sorted(RATES), row) for row in values)
+        assert label in [text.get_text() for text in ax.texts]
+    assert [line.get_ydata()[0] for line in curves(ax, linestyle="--")] == [2.0]
+    with pytest.raises(ValueError, match=r"level must be one of 0\.1, 0.01, 0.0001, got 0.5"):
+        mnist.curvature_by_batch(record, ("gd",), level=0.5)
 
 
 def test_sharpness_is_drawn_with_the_edge_of_stability():

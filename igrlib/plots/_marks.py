@@ -80,9 +80,14 @@ def models(
 
 
 def rate_axis(ax: Axes, rates: np.ndarray) -> None:
-    """Learning rates on a logarithmic axis, each with its tick."""
+    """Learning rates on a logarithmic axis, each with its tick, and its number if there is room."""
     ax.set(xscale="log", xlabel="learning rate $h$")
-    ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    numbers, last = [], 0.0
+    for rate in rates:
+        room = np.log(rate / last) > 0.15 * np.log(rates[-1] / rates[0]) if last else True
+        numbers.append(f"{rate:g}" if room else "")
+        last = rate if room else last
+    ax.set_xticks(rates, numbers)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
 

@@ -6,9 +6,10 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 from igrlib.plots.chosen import figure_2, figure_3, sharpness
 from igrlib.plots.curves import figure_a3, figure_a4, figure_a5
 from igrlib.plots.factors import figure_a6
-from igrlib.plots.matched import matched_loss
+from igrlib.plots.matched import curvature_by_batch, matched_loss, trend_over_loss
 
 __all__ = [
+    "curvature_by_batch",
     "figure_2",
     "figure_3",
     "figure_a3",
@@ -17,4 +18,5 @@ __all__ = [
     "figure_a6",
     "matched_loss",
     "sharpness",
+    "trend_over_loss",
 ]
