@@ -27,12 +27,14 @@ def unit(
     mus=(0.0,),
     mu_effects=None,
     validated=True,
+    full_batch=False,
+    activation="relu",
 ):
     """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
 
     ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
     logarithms is exact. Of each quantity, μ adds `mu_effects` times μ. `validated`: whether there
-    was a validation split to choose by.
+    was a validation split to choose by; `full_batch`: whether 32 images are the whole split.
     """
     effects, mu_effects = {**PARAMS, **(effects or {})}, {**PARAMS, **(mu_effects or {})}
     members = list(itertools.product(seeds, rates, mus))
@@ -77,6 +79,7 @@ def unit(
         "level": LEVELS,
         "crossing_step": crossing,
         "crossing_lambda_max": np.broadcast_to(lambda_max[:, None], (len(members), 4)).copy(),
+        "chosen_train_loss": np.full((len(members), 3), 0.01),
         "chosen_step": np.full((len(members), 3), 1000),
         "chosen_lambda_max": at_points(lambda_max, deep),
         "chosen_train_squared_gradient": at_points(at_unit_loss),
@@ -87,7 +90,8 @@ def unit(
         "slope_sigma": np.array([0.0, 0.5]),
     }
     config = {"name": arm, "width": width, "batch_size": 32, "points": list(points)}
-    config |= {"dataset": "mnist", "depth": 5}
+    config |= {"dataset": "mnist", "depth": 5, "num_train": 32 if full_batch else 55_000}
+    config |= {"activation": activation, "num_matvecs": 4}
     marks = {
         "fitted": list(range(len(members))),
         "censored_validation": [],
@@ -98,7 +102,7 @@ def unit(
 
 
 def record(*units, directory="nowhere"):
-    return Record(Path(directory), "mlp-sweep", "test", {u.name: u for u in units})
+    return Record(Path(directory), "mlp-sweep", "cpu", {u.name: u for u in units})
 
 
 def sweep(widths=(50, 100), seeds=range(8), **how):

@@ -36,7 +36,8 @@ def changed(
     is that of the profile.
     """
     hints = get_type_hints(Arm)
-    free = [f.name for f in fields(Arm) if f.name != "name"]  # Arms are told apart by their names.
+    # Arms are told apart by their names, and thresholds are fixed before anything is run.
+    free = [f.name for f in fields(Arm) if f.name not in ("name", "thresholds")]
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
