@@ -44,7 +44,7 @@ REASONS = {
 
 RIVALS = {
     "batches": "the edge of stability of batches, which was not measured",
-    "edge": "the edge of stability, h·λ_max being over 1 here or before, or unknown",
+    "edge": "the edge of stability: h·λ_max was over 1, or is unknown",
     "kinks": "the kinks of the loss",
     "loss": "the training losses, which differ",
 }
