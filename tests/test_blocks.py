@@ -238,6 +238,81 @@ def test_curvature_measured_once_for_several_levels_counts_for_each():
     assert np.isnan(table.lambda_max_at(0.05)).all()
 
 
+def descending(losses, steps, curvature):
+    """One model with these losses, and λ_max where each level was first seen to be passed."""
+    made = unit(50, (0,), rates=(0.1,), steps=tuple(range(0, 10 * len(losses), 10)))
+    made.arrays["train_loss"] = np.array([losses])
+    made.arrays["crossing_step"] = np.array([steps])
+    made.arrays["crossing_lambda_max"] = np.array([curvature])
+    return blocks(record(made), "sgd")
+
+
+def test_curvature_is_that_of_the_level_where_it_was_measured_on_both_sides():
+    nan = np.nan
+    # Linear in the logarithms: from 8 at 0.05 to 2 at 0.002 it is 8^(a)·2^(1 − a) at 0.01, with
+    # a = log(0.01/0.002)/log(0.05/0.002) = 1/2, as 0.01² = 0.05·0.002.
+    table = descending([2.3, 0.05, 0.002, 5e-4], [10, 20, 30, -1], [8.0, 2.0, 1.5, nan])
+    np.testing.assert_allclose(table.lambda_max_at(0.01), [[4.0]], rtol=1e-12)
+    np.testing.assert_allclose(table.lambda_max_loss(0.01), [[0.01]])
+    # 0.001 = 0.002·(1/4)^(1/2): half-way to 5·10⁻⁴.
+    np.testing.assert_allclose(table.lambda_max_at(0.001), [[np.sqrt(2.0 * 1.5)]], rtol=1e-12)
+    # Nothing was measured above 0.1: what there is, and where.
+    np.testing.assert_array_equal(table.lambda_max_at(0.1), [[8.0]])
+    np.testing.assert_array_equal(table.lambda_max_loss(0.1), [[0.05]])
+    assert np.isnan(table.lambda_max_loss(1e-4)).all()
+
+
+def test_curvature_measured_once_is_not_interpolated():
+    nan = np.nan
+    # From 0.5 to 0.004: one measurement for two levels, told at the lower one.
+    table = descending([2.3, 0.5, 0.004, 5e-4], [20, 20, 30, -1], [nan, 3.0, 2.0, nan])
+    for level in (0.1, 0.01):
+        np.testing.assert_array_equal(table.lambda_max_at(level), [[3.0]])
+        np.testing.assert_array_equal(table.lambda_max_loss(level), [[0.004]])
+    assert 2.0 < table.lambda_max_at(0.001)[0, 0] < 3.0
+    # Without losses there is nothing to interpolate in.
+    del table.values["train_loss"]
+    np.testing.assert_array_equal(table.lambda_max_at(0.001), [[2.0]])
+    assert np.isnan(table.lambda_max_loss(0.001)).all()
+
+
+def test_physical_time_is_that_of_the_crossing():
+    # 0.01 is half-way in the logarithm between 0.1 and 0.001: step 15, and h = 0.1.
+    table = descending([2.3, 0.1, 1e-3], [20, 20, -1, -1], 4 * [1.0])
+    np.testing.assert_allclose(table.time_at(0.01), [[1.5]], rtol=1e-12)
+    assert np.isnan(table.time_at(1e-4)).all()
+    del table.shared["gradient_step"]
+    assert np.isnan(table.time_at(0.01)).all()
+
+
+@pytest.mark.parametrize(
+    ("config", "full", "smooth", "products"),
+    [
+        ({}, False, False, 4),
+        ({"num_train": 32}, True, False, 4),
+        ({"activation": "tanh", "num_matvecs": 12}, False, True, 12),
+        ({"activation": "tanh", "model": "resnet18", "stem": "cifar"}, False, False, 4),
+    ],
+)
+def test_a_table_knows_what_the_theorem_asks_for(config, full, smooth, products):
+    made = unit(50, (0, 1))
+    made.meta["unit_config"] |= config
+    table = blocks(record(made), "sgd")
+    assert table.full_batch.tolist() == 2 * [full]
+    assert table.smooth.tolist() == 2 * [smooth]
+    assert table.num_matvecs.tolist() == 2 * [products]
+    assert table.of_width(50).num_matvecs.tolist() == 2 * [products]
+    # What nobody has said is not taken for granted.
+    for name in ("num_train", "activation", "num_matvecs"):
+        made.meta["unit_config"].pop(name)
+    table = blocks(record(made), "sgd")
+    assert (table.full_batch.any(), table.smooth.any(), table.num_matvecs.max()) == (
+        False,
+        False,
+        0,
+    )
+
+
 def test_area_is_the_mean_accuracy_over_the_noise():
     accuracy = np.array([[1.0, 0.5, 0.3, 0.1], [0.7, 0.7, 0.7, 0.7]])
     # 0.5·0.75 + 0.5·0.4 + 1·0.2 over a range of 2.

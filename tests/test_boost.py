@@ -57,7 +57,7 @@ def test_plain_models_may_come_from_another_record():
     found = boost(blocks(record(ours), "resnet"), blocks(record(theirs), "sgd"))
     assert found.seed.tolist() == [1, 2, 3]
     np.testing.assert_allclose(found.points, 5.0)
-    assert verdict.word == "holds in part"
+    assert verdict.word == "reproduced in part"
     assert "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)" in verdict.sentence
     told = "200 gradients for each side, of h = 0.1, 0.2 with μ and 0.05, 0.1, 0.2 without"
     assert told in verdict.sentence
@@ -66,9 +66,9 @@ def test_plain_models_may_come_from_another_record():
 @pytest.mark.parametrize(
     ("gains", "word"),
     [
-        ((0.13, 0.125, 0.2), "holds"),
-        ((0.13, 0.115, 0.2), "holds in part"),
-        ((0.005, 0.009, -0.2), "does not hold"),
+        ((0.13, 0.125, 0.2), "reproduced"),
+        ((0.13, 0.115, 0.2), "reproduced in part"),
+        ((0.005, 0.009, -0.2), "not reproduced"),
         ((0.13, 0.005, 0.2), "cannot tell"),
         ((0.13, 0.125), "cannot tell"),
     ],
@@ -82,7 +82,7 @@ def test_the_word_takes_every_seed(gains, word):
     assert judge_boost(record(*made)).word == word
     # With a lower bar the lowest gain is enough.
     low = BoostThresholds(claimed=-100.0, seeds=2)
-    assert judge_boost(record(*made), thresholds=low).word == "holds"
+    assert judge_boost(record(*made), thresholds=low).word == "reproduced"
 
 
 def test_the_best_of_two_plain_rates_is_no_best():
@@ -91,7 +91,9 @@ def test_the_best_of_two_plain_rates_is_no_best():
     verdict = judge_boost(record(made))
     assert verdict.word == "cannot tell"
     assert "At least 3 plain rates are needed" in verdict.sentence
-    assert judge_boost(record(made), thresholds=BoostThresholds(rates=2)).word == "holds in part"
+    assert (
+        judge_boost(record(made), thresholds=BoostThresholds(rates=2)).word == "reproduced in part"
+    )
 
 
 def test_what_cannot_be_told():

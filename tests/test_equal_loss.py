@@ -1,4 +1,4 @@
-"""igrlib.experiments.verdicts.equal_loss on made-up tables in which everything at a loss has a closed form."""
+"""What is read off at a loss, on made-up tables in which it has a closed form."""
 
 import numpy as np
 import pytest

@@ -11,10 +11,9 @@ from igrlib.experiments import records
 from igrlib.experiments.arm import combinations
 from igrlib.experiments.blocks import blocks
 from igrlib.experiments.profiles import EXPERIMENTS
-from igrlib.experiments.records import Record
-from igrlib.experiments.verdicts import Thresholds, judge
+from igrlib.experiments.verdicts import Thresholds, judge, thresholds_of
 from igrlib.experiments.verdicts.predictions import Question
-from igrlib.experiments.verdicts.rules import thresholds_of, word_of
+from igrlib.experiments.verdicts.rules import observation_of
 from igrlib.experiments.verdicts.trends import Tails, Trend
 
 # log‖∇E‖² and log λ_max fall by these per doubling, accuracy and area rise by points.
@@ -26,7 +25,7 @@ QUIET, LOUD = 0.01, 3.0
 
 
 def words(*args, **kwargs):
-    return [verdict.word for verdict in judge(*args, **kwargs)]
+    return [verdict.observation for verdict in judge(*args, **kwargs)]
 
 
 def signed(number):
@@ -37,8 +36,11 @@ def test_an_effect_everywhere_holds_and_is_told():
     verdicts = judge(sweep(effects=LARGE, spread=QUIET))
     assert [v.prediction for v in verdicts] == ["2.1", "2.2", "2.3", "2.4"]
     for verdict in verdicts:
-        assert verdict.word == "holds"
-        assert verdict.sentence.startswith(f"Prediction {verdict.prediction}: holds. ")
+        assert verdict.observation == "reproduced"
+        start = (
+            f"Prediction {verdict.prediction}: reproduced, at 2 widths; association, cause open."
+        )
+        assert verdict.sentence.startswith(start)
         np.testing.assert_allclose(verdict.trend.effect, TOLD[verdict.prediction], rtol=0.05)
         assert verdict.trend.interval[0] < TOLD[verdict.prediction] < verdict.trend.interval[1]
         assert signed(verdict.trend.effect) in verdict.sentence
@@ -58,33 +60,33 @@ def test_matched_loss_removes_what_the_loss_alone_does():
 
 def test_no_effect_does_not_hold_where_that_can_be_seen():
     verdicts = judge(sweep(spread=QUIET))
-    assert [v.word for v in verdicts] == 4 * ["does not hold"]
+    assert [v.observation for v in verdicts] == 4 * ["not reproduced"]
     assert "Less than 5 % does not matter." in verdicts[0].sentence
     assert "Less than 0.05 points does not matter." in verdicts[2].sentence
 
 
 def test_no_effect_under_much_noise_cannot_be_told():
     verdicts = judge(sweep(spread=LOUD))
-    assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+    assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
     assert all("not significant" in v.sentence for v in verdicts)
 
 
 def test_a_reversed_effect_does_not_hold():
     verdicts = judge(sweep(effects=REVERSED, spread=QUIET))
-    assert [v.word for v in verdicts] == 4 * ["does not hold"]
+    assert [v.observation for v in verdicts] == 4 * ["not reproduced"]
     assert all("significantly the other way" in v.sentence for v in verdicts)
     # Also one too small to matter as a gain.
-    assert words(sweep(effects={"accuracy": -0.04}, spread=QUIET))[2] == "does not hold"
+    assert words(sweep(effects={"accuracy": -0.04}, spread=QUIET))[2] == "not reproduced"
 
 
 def test_a_significant_effect_too_small_to_matter_does_not_hold():
     verdict = judge(sweep(effects={"accuracy": 0.03}, spread=QUIET))[2]
     assert verdict.trend.p.rising < 1e-6
-    assert verdict.word == "does not hold"
+    assert verdict.observation == "not reproduced"
     verdict = judge(sweep(effects={"accuracy": 0.045}, spread=0.05))[2]
     assert verdict.trend.p.rising < 0.01
     assert verdict.trend.interval[1] > 0.05
-    assert verdict.word == "cannot tell"
+    assert verdict.observation == "cannot tell"
     assert "may be too small to matter" in verdict.sentence
 
 
@@ -93,9 +95,9 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     how = {"rates": (0.1, 0.05, 0.01), "mus": (0.0, 0.01, 0.02), "spread": QUIET}
     by_mu = {name: 100 * effect for name, effect in LARGE.items()}
     made = sweep(mu_effects=by_mu, **how)
-    assert words(made) == 4 * ["does not hold"]
+    assert words(made) == 4 * ["not reproduced"]
     verdicts = judge(made, explicit=True)
-    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     # Least squares of 100·effect·μ on log₂(h + 4μ), by hand.
     mu = np.array(how["mus"])
     slope = np.polyfit(np.log2(0.01 + 4 * mu), 100 * mu, 1)[0]
@@ -107,22 +109,7 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     assert "at h + 4μ = 0.09" in verdicts[1].notes[1]
     table = blocks(made, "sgd")
     np.testing.assert_allclose(np.unique(table.explicit().effective_rate), [0.01, 0.05, 0.09])
-    assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["does not hold"]
-
-
-def test_thresholds_are_those_of_the_experiment_and_data_set():
-    """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
-    assert thresholds_of("mlp-sweep", "mnist", "cpu") == Thresholds()
-    made = sweep(effects={"squared_gradient": -0.5})
-    short = Record(made.directory, "egr-sweep", "test", made.units)
-    assert judge(short)[0].sentence.count("at training loss 0.1") == 1
-    for each in made.units.values():
-        each.meta["unit_config"]["dataset"] = "cifar10"
-    assert "at training loss 1.6:" in judge(made)[0].sentence
-    longer = Record(made.directory, "resnet-sweep", "paper", made.units)
-    assert "at training loss 0.1:" in judge(longer)[0].sentence
-    matched = Record(made.directory, "egr-sweep", "paper", made.units)
-    assert "at training loss 1:" in judge(matched)[0].sentence
+    assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["not reproduced"]
 
 
 JUDGED = [
@@ -137,7 +124,7 @@ JUDGED = [
 @pytest.mark.parametrize(("experiment", "profile", "arm"), JUDGED)
 def test_every_arm_can_be_found_to_hold(experiment, profile, arm):
     """A design in which the best of all records says nothing would be a waste of its hours."""
-    limits = thresholds_of(experiment, arm.dataset, profile)
+    limits = arm.thresholds
     plain = [h for h, mu, _ in combinations(arm) if mu == 0]
     alone = [mu for h, mu, _ in combinations(arm) if h == min(plain)]
     seeds = sum(arm.num_seeds * (len(arm.widths) if len(arm.num_seeds) == 1 else 1))
@@ -155,15 +142,15 @@ def test_an_effect_at_one_width_only_holds_in_part():
     slight = unit(50, seeds, effects={"accuracy": 0.02}, spread=QUIET)
     assert "too small to matter at width 50" in judge(record(slight, large))[2].sentence
     against = unit(50, seeds, effects={"squared_gradient": 0.1}, spread=QUIET)
-    assert words(record(none, large)) == 4 * ["holds in part"]
+    assert words(record(none, large)) == 4 * ["reproduced in part"]
     assert "at width 50" in judge(record(none, large))[0].sentence
     verdict = judge(record(against, large, unit(200, seeds, effects=LARGE)))[0]
-    assert verdict.word == "holds in part"
+    assert verdict.observation == "reproduced in part"
     assert "of the other sign at width 50" in verdict.sentence
     # As many the other way: ranks ignore by how much.
     verdict = judge(record(against, large))[0]
     assert verdict.trend.p.falling > 0.01
-    assert verdict.word == "holds in part"
+    assert verdict.observation == "reproduced in part"
     assert "Not so over all widths, but at 100." in verdict.sentence
 
 
@@ -174,31 +161,25 @@ def test_one_width_may_not_carry_the_others():
     verdict = judge(record(unit(50, seeds, effects=LARGE, spread=QUIET), *others))[3]
     assert verdict.trend.p.rising < 0.01
     assert all(part.effect > 0 for part in verdict.widths.values())
-    assert verdict.word == "holds in part"
-    assert "But not found without width 50." in verdict.sentence
-
-
-def test_one_width_alone_holds_in_part():
-    verdict = judge(sweep(widths=(50,), effects=LARGE, spread=QUIET))[0]
-    assert verdict.word == "holds in part"
-    assert "at 1 width only" in verdict.sentence
+    assert verdict.observation == "reproduced in part"
+    assert "It was not found without width 50." in verdict.sentence
 
 
 def test_a_width_without_measurements_keeps_it_from_holding():
     made = unit(50, tuple(range(8)), effects=LARGE)
     made.arrays["train_loss"][:] = 1.0
     verdict = judge(record(made, unit(100, tuple(range(8)), effects=LARGE)))[0]
-    assert verdict.word == "holds in part"
+    assert verdict.observation == "reproduced in part"
     assert "not measured at width 50" in verdict.sentence
     assert verdict.unmeasured == 40
 
 
 def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
     verdict = judge(sweep(widths=(50,), seeds=range(3), effects=LARGE))[0]
-    assert verdict.word == "cannot tell"
+    assert verdict.observation == "cannot tell"
     assert "At least 4 blocks" in verdict.sentence
     verdicts = judge(sweep(seeds=range(4), effects=LARGE, spread=QUIET))
-    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     for verdict in verdicts:
         assert verdict.trend.interval is None
         assert "interval" not in " ".join((verdict.sentence, *verdict.notes))
@@ -212,7 +193,7 @@ def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
 
 def test_two_rates_are_no_trend():
     verdict = judge(sweep(effects=LARGE, rates=(0.1, 0.01)))[0]
-    assert (verdict.word, verdict.trend.blocks) == ("cannot tell", 0)
+    assert (verdict.observation, verdict.trend.blocks) == ("cannot tell", 0)
 
 
 def test_an_effect_of_unfitted_models_alone_holds_in_part():
@@ -225,7 +206,7 @@ def test_an_effect_of_unfitted_models_alone_holds_in_part():
         for rows in accuracy.reshape(8, 5, 3):
             rows[1:] = rows[1:].mean() + 1e-5 * np.array([1, -1, -1, 1])[:, None]
     verdict = judge(record(*made))[2]
-    assert verdict.word == "holds in part"
+    assert verdict.observation == "reproduced in part"
     assert "not found among models that fitted" in verdict.sentence
     assert verdict.controls["among models that fitted every training example"].cells == 64
 
@@ -245,13 +226,13 @@ def test_censored_runs_are_left_out_by_the_point_of_choice():
 
 
 def test_points_beyond_the_edge_of_stability_are_counted_and_judged_without():
-    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    made = [unit(n, tuple(range(8)), effects=LARGE, full_batch=True) for n in (50, 100)]
     for each in made:
         fast = each.arrays["learning_rate"] > 0.03
         each.arrays["crossing_lambda_max"][:] = np.where(fast, 100.0, 1.0)[:, None]
     verdict = judge(record(*made))[0]
     control = verdict.controls["among points with h·λ_max ≤ 2"]
-    assert (verdict.beyond_edge, control.cells, verdict.word) == (32, 48, "holds")
+    assert (verdict.beyond_edge, control.cells, verdict.observation) == (32, 48, "reproduced")
     for each in made:
         # The others go the other way.
         squared = each.arrays["train_squared_gradient"].reshape(8, 5, -1)
@@ -260,17 +241,8 @@ def test_points_beyond_the_edge_of_stability_are_counted_and_judged_without():
         loss[:, 2:] = loss[:, 2:][:, ::-1]
         squared[:, :2] /= 1000
     verdict = judge(record(*made))[0]
-    assert verdict.word == "holds in part"
+    assert verdict.observation == "reproduced in part"
     assert "not found among points with h·λ_max ≤ 2" in verdict.sentence
-
-
-def test_a_control_that_leaves_too_little_is_told_and_counts_for_nothing():
-    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
-    for each in made:
-        each.meta["marks"]["fitted"] = []
-    verdict = judge(record(*made))[0]
-    assert verdict.word == "holds"
-    assert "Too few blocks are left among models that fitted" in verdict.sentence
 
 
 def test_diverged_models_are_left_out_and_counted():
@@ -281,7 +253,7 @@ def test_diverged_models_are_left_out_and_counted():
         each.arrays["chosen_test_accuracy"][fast] = 0.1
         each.arrays["train_squared_gradient"][fast] *= 1e6
     verdicts = judge(record(*made))
-    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     assert all((v.diverged, v.trend.cells, v.unmeasured) == (16, 64, 0) for v in verdicts)
     assert "80 models, 16 diverged" in verdicts[0].notes[0]
 
@@ -317,11 +289,11 @@ def test_test_selection_stands_beside_validation_selection():
 def test_without_a_validation_split_the_test_split_chose():
     made = sweep(effects=LARGE, points=("test",), validated=False)
     verdicts = judge(made)
-    assert [v.word for v in verdicts] == 4 * ["holds"]
+    assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     assert all("chosen by test accuracy" in v.sentence for v in verdicts[1:])
     # With one, accuracies are judged there also where nothing costly was measured.
-    words = [v.word for v in judge(sweep(effects=LARGE, points=()))]
-    assert words == ["holds", "cannot tell", "holds", "cannot tell"]
+    words = [v.observation for v in judge(sweep(effects=LARGE, points=()))]
+    assert words == ["reproduced", "cannot tell", "reproduced", "cannot tell"]
     assert "chosen by validation accuracy" in judge(sweep(points=()))[2].sentence
 
 
@@ -331,7 +303,7 @@ def test_measurements_that_were_not_made_cost_only_what_needs_them(lost):
     for each in made.units.values():
         for name in [name for name in each.arrays if name.startswith(lost)]:
             del each.arrays[name]
-    expected = 4 * ["holds"]
+    expected = 4 * ["reproduced"]
     if lost in ("chosen_noise_accuracy", "noise"):
         expected[3] = "cannot tell"
     assert words(made) == expected
@@ -343,7 +315,7 @@ def test_no_record_and_no_arm_cannot_be_told():
         (judge(sweep(), "gd"), "No unit of the arm 'gd' is recorded."),
         (judge(record(unit(50, (0, 1)), unit(50, (1, 2)))), "has already"),
     ):
-        assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+        assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
         assert all(reason in v.sentence for v in verdicts)
         assert all(v.trend is None for v in verdicts)
 
@@ -354,7 +326,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     for each in made.units.values():
         meta = {
             "experiment": "mlp-sweep",
-            "profile": "test",
+            "profile": "cpu",
             "unit": each.name,
             "dataset": {"name": "none", "fingerprint": "0", "sizes": {}},
             "config": {},
@@ -366,15 +338,15 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
         records.add_unit(tmp_path, each.name, each.arrays, {**each.meta, **meta})
     # Nobody has said what there is to be.
     verdicts = judge(records.open_record(tmp_path))
-    assert {v.word for v in verdicts} == {"cannot tell"}
+    assert {v.observation for v in verdicts} == {"cannot tell"}
     assert all("nobody has said" in v.sentence for v in verdicts)
     records.rebuild_manifest(tmp_path, expected_units=made.units)
-    assert words(records.open_record(tmp_path)) == 4 * ["holds"]
+    assert words(records.open_record(tmp_path)) == 4 * ["reproduced"]
     expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]
     records.rebuild_manifest(tmp_path, expected_units=expected)
     verdicts = judge(records.open_record(tmp_path))
     for verdict in verdicts:
-        assert verdict.word == "cannot tell"
+        assert verdict.observation == "cannot tell"
         assert verdict.missing == ("sgd-n0400-b00032-s00-07",)
         assert "Not yet run: sgd-n0400-b00032-s00-07." in verdict.sentence
         assert verdict.trend.blocks == 16
@@ -388,9 +360,11 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
 
 def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
     verdicts = judge(sweep(rates=tuple(0.01 * k for k in range(1, 14)), effects=LARGE))
-    assert [v.word for v in verdicts] == 4 * ["cannot tell"]
+    assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
     assert all("at most 12 learning rates, got 13" in v.sentence for v in verdicts)
-    assert words(sweep(rates=tuple(0.01 * k for k in range(1, 13)), effects=LARGE))[1] == "holds"
+    assert (
+        words(sweep(rates=tuple(0.01 * k for k in range(1, 13)), effects=LARGE))[1] == "reproduced"
+    )
 
 
 def test_thresholds_decide():
@@ -400,19 +374,18 @@ def test_thresholds_decide():
         "least_squared_gradient": 60.0,
         "blocks": 17,
         "rates": 6,
-        "widths": 3,
         "level": 1e-200,
     }
     for name, value in strict.items():
         limits = dataclasses.replace(Thresholds(), **{name: value})
-        assert words(made, thresholds=limits)[0] != "holds", name
+        assert words(made, thresholds=limits)[0] != "reproduced", name
     assert Thresholds().confidence == pytest.approx(0.98)
     # One slip in four blocks of three is still significant, in three blocks it is not.
     assert 9 / 6**4 < Thresholds().significance < 7 / 6**3
 
 
 def test_of_records_without_effect_few_are_said_to_hold():
-    limits = dataclasses.replace(Thresholds(), significance=0.05, widths=1)
+    limits = dataclasses.replace(Thresholds(), significance=0.05)
     found = [
         word
         for n in range(25)
@@ -421,7 +394,7 @@ def test_of_records_without_effect_few_are_said_to_hold():
         )
     ]
     # Of 100 at most 5 ± 2 are significant in each direction.
-    assert sum(word.startswith("holds") for word in found) < 14
+    assert sum(word.startswith("reproduced") for word in found) < 14
     assert sum(word == "cannot tell" for word in found) > 75
 
 
@@ -472,20 +445,21 @@ def a_trend(effect, falling, blocks_=8):
 @pytest.mark.parametrize(
     ("p", "widths", "word"),
     [
-        (0.009, 1, "holds in part"),
+        (0.009, 1, "reproduced in part"),
         (0.009, 2, "cannot tell"),
         (0.006, 2, "cannot tell"),
-        (0.004, 2, "holds in part"),
+        (0.004, 2, "reproduced in part"),
         (0.004, 3, "cannot tell"),
-        (0.003, 3, "holds in part"),
+        (0.003, 3, "reproduced in part"),
     ],
 )
 def test_the_more_widths_the_less_each_is_believed(p, widths, word):
     """One of them alone: p under 0.01 over their number."""
-    question = Question("2.1", "it", True, True, 5.0, np.zeros((1, 1)), np.zeros((1, 1)))
+    question = Question("2.1", "it", True, True, 5.0, *5 * [np.zeros((1, 1))])
     parts = {50 * k: a_trend(-1.0, 0.5) for k in range(1, widths)}
     parts[800] = a_trend(-40.0, p)
-    assert word_of(question, a_trend(-10.0, 0.2), parts, {}, Thresholds())[0] == word
+    found = observation_of(question, a_trend(-10.0, 0.2), parts, {}, Thresholds())
+    assert found[0] == word
 
 
 def test_edges_are_those_of_the_point_that_a_prediction_is_about():

@@ -6,7 +6,7 @@ Source: Section 6, Appendix A.5, Figures 2, 3 and A.3-A.6; chapter 7, *MNIST*.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
 from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
+from igrlib.experiments.thresholds import Thresholds
 
 __all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
 
@@ -91,6 +92,8 @@ class Arm:
     slope_sigmas: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)
     """Standard deviations of the multiplicative noise after which the slope is measured."""
     slope_draws: int = 3
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """What a verdict on this arm takes, fixed before it is run and stored with each unit."""
 
     def __post_init__(self) -> None:
         _check_lengths(self)

@@ -41,8 +41,8 @@ def changed(
     value and what is wanted, also where no arm has such a network; with nothing changed the name
     is that of the profile.
     """
-    # Arms are told apart by their names.
-    own = {f.name for f in fields(Arm)} - {"name", "network"}
+    # Arms are told apart by their names, and thresholds are fixed before anything is run.
+    own = {f.name for f in fields(Arm)} - {"name", "network", "thresholds"}
     hints = {name: hint for name, hint in get_type_hints(Arm).items() if name in own}
     hints |= _OF_NETWORKS | {"model": Literal[tuple(NETWORKS)]}
     values: dict[str, Any] = {}

@@ -120,7 +120,8 @@ def sharpness(record: Record, arm: str = "sgd", *, selection: str = "validation"
     """λ_max of the Hessian against h at the chosen point, with the line 2/h of stability.
 
     λ_max is an estimate from below. Models above the line are where gradient descent on the
-    quadratic approximation diverges: the rival explanation of flat minima.
+    quadratic approximation diverges. With batches models stay below it whatever the stability of
+    the batches is: the line does not part the regularizer from stability there.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 

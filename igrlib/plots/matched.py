@@ -48,7 +48,7 @@ def matched_loss(
     """‖∇E‖² against h as training loss first falls below each level, a line for each seed.
 
     The value at the level is interpolated between the two measurements around it, log ‖∇E‖² linear
-    in log E, as `igrlib.experiments.blocks.squared_gradient_at` does. `levels` are training losses > 0; None
+    in log E, as `squared_gradient_at` does. `levels` are training losses > 0; None
     takes those recorded to which a model came. A plus marks hλ_max > 2 (λ_max is that of the first
     measurement below the level, an estimate from below); a panel's title counts the models that
     came to its level.

@@ -64,12 +64,14 @@ def unit(
     mus=(0.0,),
     mu_effects=None,
     validated=True,
+    full_batch=False,
+    activation="relu",
 ):
     """A unit whose quantities go with log₂ h by `effects`, with noise of `spread` besides.
 
     ‖∇E‖² = c·E²·e^(effect·log₂ h), with c another in each block, so that interpolation of
     logarithms is exact. Of each quantity, μ adds `mu_effects` times μ. `validated`: whether there
-    was a validation split to choose by.
+    was a validation split to choose by; `full_batch`: whether 32 images are the whole split.
     """
     effects, mu_effects = {**PARAMS, **(effects or {})}, {**PARAMS, **(mu_effects or {})}
     seed, h, mu = members(seeds, rates, mus)
@@ -113,6 +115,7 @@ def unit(
         "level": LEVELS,
         "crossing_step": crossing,
         "crossing_lambda_max": np.broadcast_to(lambda_max[:, None], (len(h), 4)).copy(),
+        "chosen_train_loss": np.full((len(h), 3), 0.01),
         "chosen_step": np.full((len(h), 3), 1000),
         "chosen_lambda_max": at_points(lambda_max, deep),
         "chosen_train_squared_gradient": at_points(at_unit_loss),
@@ -123,11 +126,13 @@ def unit(
         "slope_sigma": np.array([0.0, 0.5]),
     }
     marks = {"fitted": list(range(len(h))), "censored_validation": [], "censored_test": []}
-    return made(arm, width, seeds, arrays, marks, points=list(points))
+    config = {"points": list(points), "num_train": 32 if full_batch else 55_000}
+    config |= {"activation": activation, "num_matvecs": 4}
+    return made(arm, width, seeds, arrays, marks, **config)
 
 
 def record(*units, directory="nowhere"):
-    return Record(Path(directory), "mlp-sweep", "test", {u.name: u for u in units})
+    return Record(Path(directory), "mlp-sweep", "cpu", {u.name: u for u in units})
 
 
 def sweep(widths=(50, 100), seeds=range(8), **how):

@@ -70,9 +70,25 @@ def blocks(record: Record, arm: str) -> Blocks:
         table[marks["diverged"]] = np.nan
     width, batch_size, seed = (np.array(column) for column in zip(*keys, strict=True))
     sizes = {_block(unit)[0]: _size(unit) for unit in units}
-    m = np.array([sizes[n] for n in width.tolist()])
+    facts = {_block(unit): _facts(unit) for unit in units}
+    told = [facts[key[:2]] for key in keys]
     mu, h = columns.T
-    return Blocks(arm, width, batch_size, seed, m, h, mu, finished, marks, values, shared)
+    return Blocks(
+        arm,
+        width,
+        batch_size,
+        seed,
+        num_params=np.array([sizes[n] for n in width.tolist()]),
+        full_batch=np.array([full for full, _, _ in told]),
+        smooth=np.array([smooth for _, smooth, _ in told]),
+        num_matvecs=np.array([number for _, _, number in told]),
+        learning_rate=h,
+        mu=mu,
+        finished=finished,
+        marks=marks,
+        values=values,
+        shared=shared,
+    )
 
 
 def dataset_of(record: Record, arm: str) -> str:
@@ -156,6 +172,16 @@ def _members(unit: Unit, mark: str) -> np.ndarray:
             f"{mark} of unit {unit.name} must be models between 0 and {number - 1}, got {members}"
         )
     return np.array(members, int)
+
+
+def _facts(unit: Unit) -> tuple[bool, bool, int]:
+    """Whether batches are the whole split, the loss has no kinks; products for each λ_max.
+
+    What nobody has said is not taken for granted.
+    """
+    config = unit.meta["unit_config"]
+    smooth = config.get("model", "mlp") == "mlp" and config.get("activation") == "tanh"
+    return config["batch_size"] == config.get("num_train"), smooth, config.get("num_matvecs", 0)
 
 
 def _size(unit: Unit) -> int:

@@ -20,10 +20,12 @@ __all__ = ["Blocks", "area_under", "squared_gradient_at"]
 class Blocks:
     """The models of one arm by block, learning rate h and explicit regularization rate μ.
 
-    width, batch_size, seed, num_params: (B,); learning_rate, mu: (R,), sorted by μ, then by h;
-    finished: (B, R), whether there is such a model; marks: name to (B, R), "diverged" among them;
-    values: name to (B, R, …), NaN where nothing was measured or the model diverged; shared: what
-    all models have in common, and the steps of all measurements together.
+    width, batch_size, seed, num_params: (B,); full_batch: (B,), whether a batch is the whole
+    training split; smooth: (B,), whether the loss has no kinks; num_matvecs: (B,), the Lanczos
+    products that each λ_max was made of, 0 where nobody has said; learning_rate, mu: (R,), sorted
+    by μ, then by h; finished: (B, R), whether there is such a model; marks: name to (B, R),
+    "diverged" among them; values: name to (B, R, …), NaN where nothing was measured or the model
+    diverged; shared: what all models have in common, and the steps of all measurements together.
     """
 
     arm: str
@@ -31,6 +33,9 @@ class Blocks:
     batch_size: np.ndarray
     seed: np.ndarray
     num_params: np.ndarray
+    full_batch: np.ndarray
+    smooth: np.ndarray
+    num_matvecs: np.ndarray
     learning_rate: np.ndarray
     mu: np.ndarray
     finished: np.ndarray
@@ -71,21 +76,69 @@ class Blocks:
             return np.full(self.finished.shape, np.nan)
         return squared_gradient_at(loss, squared, level)
 
-    def lambda_max_at(self, level: float) -> Float[np.ndarray, "b r"]:
-        """λ_max at the first measurement below `level`, one of the recorded levels; else NaN.
+    def time_at(self, level: float) -> Float[np.ndarray, "b r"]:
+        """The physical time t = n·h at which training loss first falls below `level`; else NaN.
 
-        Where training loss fell below several levels between two measurements it was measured once,
-        and is the same for all of these.
+        Between the two measurements around the crossing log E is taken as linear in the step n.
         """
+        loss, steps = self.values.get("train_loss"), self.shared.get("gradient_step")
+        if loss is None or steps is None:
+            return np.full(self.finished.shape, np.nan)
+        at = _at_crossing(loss, np.broadcast_to(steps.astype(float), loss.shape), level)
+        return self.learning_rate * at
+
+    def lambda_max_at(self, level: float) -> Float[np.ndarray, "b r"]:
+        """λ_max as training loss first falls below `level`, one of the recorded levels; else NaN.
+
+        λ_max was measured where the loss was first seen below each level. Between the measurement
+        before the crossing and the one after it log λ_max is taken as linear in log E. Where there
+        is none before, it is the one after: `lambda_max_loss` says at which loss.
+        """
+        return self._lambda_max(level)[0]
+
+    def lambda_max_loss(self, level: float) -> Float[np.ndarray, "b r"]:
+        """The training loss at which `lambda_max_at` is: `level` where it was interpolated."""
+        return self._lambda_max(level)[1]
+
+    def _lambda_max(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         at = np.flatnonzero(np.isclose(self.shared.get("level", np.zeros(0)), level))
         if not len(at) or "crossing_lambda_max" not in self.values:
-            return np.full(self.finished.shape, np.nan)
-        first, found = int(at[0]), self.values["crossing_lambda_max"]
-        step, curvature = self.values["crossing_step"], found[:, :, first].copy()
-        for lower in range(first + 1, found.shape[2]):
-            same = np.isnan(curvature) & (step[:, :, lower] == step[:, :, first])
+            nothing = np.full(self.finished.shape, np.nan)
+            return nothing, nothing
+        first = int(at[0])
+        step, value, loss = self._crossing(first)
+        log = np.log(np.where(value > 0, value, np.nan))
+        interpolated = np.zeros(log.shape, bool)
+        for upper in reversed(range(first)):
+            earlier, before, higher = self._crossing(upper)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.log(higher / level) / np.log(higher / loss)
+                between = log + (1 - share) * (np.log(before) - log)
+            # What has been interpolated is at the level: its loss is not above it any more.
+            found = (earlier < step) & (higher >= level) & (loss < level) & np.isfinite(between)
+            log, loss = np.where(found, between, log), np.where(found, level, loss)
+            interpolated |= found
+        value = np.where(interpolated, np.exp(log), value)
+        return value, np.where(np.isfinite(value), loss, np.nan)
+
+    def _crossing(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The step at which the loss was first seen below the k-th level, λ_max and the loss there.
+
+        Where it fell below several levels between two measurements λ_max was measured once, and is
+        the same for all of these.
+        """
+        step, found = self.values["crossing_step"], self.values["crossing_lambda_max"]
+        curvature = found[:, :, k].copy()
+        for lower in range(k + 1, found.shape[2]):
+            same = np.isnan(curvature) & (step[:, :, lower] == step[:, :, k])
             curvature[same] = found[:, :, lower][same]
-        return curvature
+        loss, grid = self.values.get("train_loss"), self.shared.get("gradient_step")
+        there = np.full(self.finished.shape, np.nan)
+        if loss is not None and grid is not None:
+            for cell in np.argwhere(np.isin(step[:, :, k], grid)):
+                b, r = cell
+                there[b, r] = loss[b, r, np.searchsorted(grid, step[b, r, k])]
+        return step[:, :, k], curvature, there
 
     def plain(self) -> "Blocks":
         """The models without explicit regularization: a column for each learning rate."""
@@ -120,6 +173,9 @@ class Blocks:
             batch_size=self.batch_size[rows],
             seed=self.seed[rows],
             num_params=self.num_params[rows],
+            full_batch=self.full_batch[rows],
+            smooth=self.smooth[rows],
+            num_matvecs=self.num_matvecs[rows],
             finished=self.finished[rows],
             marks={name: mark[rows] for name, mark in self.marks.items()},
             values=values,
@@ -150,17 +206,25 @@ def squared_gradient_at(
 
     Source: chapter 7, *MNIST*: R_IG is compared at equal E.
     """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _at_crossing(loss, np.log(squared_gradient), level)
+
+
+def _at_crossing(
+    loss: Float[np.ndarray, "*models g"], values: Float[np.ndarray, "*models g"], level: float
+) -> Float[np.ndarray, "*models"]:
+    """`values` where the loss first falls below `level`, linear in log E around the crossing."""
     # Where a model was not measured the loss is NaN, which is not below anything.
     below, steps = loss < level, np.arange(loss.shape[-1])
     after = np.argmax(below, axis=-1)[..., None]
     measured = np.where(np.isfinite(loss) & (steps < after), steps, -1)
     before = np.max(measured, axis=-1, initial=-1)[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        (e0, e1), (g0, g1) = (
-            [np.log(np.take_along_axis(a, np.maximum(at, 0), -1)[..., 0]) for at in (before, after)]
-            for a in (loss, squared_gradient)
+        (e0, e1), (v0, v1) = (
+            [np.take_along_axis(a, np.maximum(at, 0), -1)[..., 0] for at in (before, after)]
+            for a in (np.log(loss), values)
         )
-        found = g0 + (g1 - g0) * (np.log(level) - e0) / (e1 - e0)
+        found = v0 + (v1 - v0) * (np.log(level) - e0) / (e1 - e0)
     return np.where((before[..., 0] >= 0) & np.isfinite(found), found, np.nan)
 
 

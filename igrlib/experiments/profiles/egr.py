@@ -13,16 +13,24 @@ from igrlib.experiments.arm import Arm
 from igrlib.experiments.networks import MLP
 from igrlib.experiments.profiles.mlp import DIGITS
 from igrlib.experiments.profiles.resnet import CIFAR, PUBLISHED, QUARTER
+from igrlib.experiments.thresholds import Thresholds
 
 __all__ = ["EGR_SWEEP"]
 
+_SHORT = Thresholds(level=1e-1)
+"""Trained for a shorter time than the sweeps of learning rates: 10⁻² is not reached."""
+
 _MATCHED = replace(
     DIGITS,
+    thresholds=_SHORT,
     learning_rates=(0.4, 0.2, 0.1),
     matched=True,
     max_steps=800,
     points=("validation",),
 )
+
+_LARGE = replace(PUBLISHED.thresholds, level=1.0, rates=3)
+"""The largest step, of the fewest, must come to the level."""
 
 EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter. Full batches of a smooth loss first: the theorem's case.
@@ -69,6 +77,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             score_every=100,
             num_gradients=20,
             gradient_every=None,
+            thresholds=_SHORT,
         ),
         Arm(
             "sgd",
@@ -80,6 +89,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             max_steps=20_000,
             physical_time=500.0,
             gradient_every=2_500,
+            thresholds=_SHORT,
         ),
         # Figure 3c. The paper does not say at which learning rate: at a small one, where steps
         # regularize least, and at the largest, so that the penalty may choose as plain models do.
@@ -93,6 +103,8 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             min_steps=CIFAR.max_steps // 2,
             max_steps=CIFAR.max_steps // 2,
             num_gradients=6,
+            # Three rates, which three seeds must have in order: 1/6³.
+            thresholds=replace(CIFAR.thresholds, rates=3),
         ),
     ),
     # A step takes two gradients or more: half as many as those of `resnet-sweep`.
@@ -104,6 +116,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             mus=(0.0, 0.01, 0.03, 0.05),
             min_steps=QUARTER.max_steps // 2,
             max_steps=QUARTER.max_steps // 2,
+            thresholds=replace(QUARTER.thresholds, rates=3),
         ),
     ),
     # The paper's own size. Figure 3c at one small learning rate; then the regularizer of a step of
@@ -115,6 +128,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             learning_rates=(0.01,),
             mus=(0.0, 0.01, 0.03, 0.05),
             levels=(1.0, 1e-1),
+            thresholds=_LARGE,
         ),
         replace(
             PUBLISHED,
@@ -127,6 +141,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             score_every=88,
             gradient_every=1_000,
             levels=(1.0, 1e-1),
+            thresholds=_LARGE,
         ),
     ),
 }

@@ -1,20 +1,36 @@
-"""What recorded sweeps say of the paper's predictions and claims: which hold, and which do not.
+"""What recorded sweeps say of the paper's predictions and claims: observations, and readings.
 
 Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 10.
 """
 
-from igrlib.experiments.verdicts.boost import Boost, BoostThresholds, boost, judge_boost
-from igrlib.experiments.verdicts.judgement import Verdict, judge
-from igrlib.experiments.verdicts.rules import Thresholds, Word, thresholds_of
+from igrlib.experiments.thresholds import Thresholds
+from igrlib.experiments.verdicts.boost import BoostThresholds, boost, judge_boost
+from igrlib.experiments.verdicts.describe import Description, describe
+from igrlib.experiments.verdicts.judgement import judge
+from igrlib.experiments.verdicts.rules import (
+    Observation,
+    Reading,
+    Reason,
+    recorded_thresholds,
+    thresholds_of,
+)
+from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
 
 __all__ = [
     "Boost",
     "BoostThresholds",
+    "Description",
+    "Level",
+    "Observation",
+    "Reading",
+    "Reason",
+    "Standing",
     "Thresholds",
     "Verdict",
-    "Word",
     "boost",
+    "describe",
     "judge",
     "judge_boost",
+    "recorded_thresholds",
     "thresholds_of",
 ]

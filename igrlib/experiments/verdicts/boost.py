@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from igrlib.experiments.blocks import Blocks, arms, blocks, missing_units, not_whole
+from igrlib.experiments.blocks import Blocks, arms, blocks, missing_units
 from igrlib.experiments.records import Record
-from igrlib.experiments.verdicts.judgement import Verdict
-from igrlib.experiments.verdicts.rules import Word
+from igrlib.experiments.verdicts.judgement import not_whole_reason
+from igrlib.experiments.verdicts.rules import Observation, Reading, Reason
+from igrlib.experiments.verdicts.verdict import Boost, Verdict
 
 __all__ = ["BOOST", "Boost", "BoostThresholds", "boost", "judge_boost"]
 
@@ -37,29 +38,6 @@ class BoostThresholds:
     """The fewest to speak of."""
     rates: int = 3
     """Of plain models, the fewest of which the best is a best."""
-
-
-@dataclass(frozen=True, eq=False)
-class Boost:
-    """The best plain and the best regularized model of each block, chosen on validation.
-
-    seed: (B,); plain, explicit: test accuracies in per cent, NaN where none was measured;
-    plain_rate, explicit_rate, explicit_mu: of the models chosen; gradients: how many a model of
-    either side could compute.
-    """
-
-    seed: np.ndarray
-    plain: np.ndarray
-    explicit: np.ndarray
-    plain_rate: np.ndarray
-    explicit_rate: np.ndarray
-    explicit_mu: np.ndarray
-    gradients: int
-
-    @property
-    def points(self) -> np.ndarray:
-        """(B,) what explicit regularization adds."""
-        return self.explicit - self.plain
 
 
 def boost(regularized: Blocks, plain: Blocks) -> Boost:
@@ -88,6 +66,8 @@ def boost(regularized: Blocks, plain: Blocks) -> Boost:
         explicit_rate=regularized.learning_rate[other[1]],
         explicit_mu=regularized.mu[other[1]],
         gradients=gradients,
+        plain_rates=plain.learning_rate,
+        explicit_rates=np.unique(regularized.learning_rate[with_mu]),
     )
 
 
@@ -100,66 +80,58 @@ def judge_boost(
 ) -> Verdict:
     """The verdict on the paper's 12 points, from one arm of a record.
 
-    `plain` is the record and arm with the plain models; None takes those of the same arm. Holds:
-    over 12 points in every seed; holds in part: over `least` in every seed; does not hold: over
-    `least` in none; cannot tell: anything else, fewer seeds or plain rates than wanted, or units
-    missing.
+    `plain` is the record and arm with the plain models; None takes those of the same arm.
+    Reproduced: over 12 points in every seed; in part: over `least` in every seed; not reproduced:
+    over `least` in none; cannot tell: anything else, fewer seeds or plain rates than wanted, or
+    units missing. A gain is an effect of the penalty; what of it does it, the record cannot say.
 
     Source: Section 6, Figure 3c; chapters 9 and 10.
     """
     limits = thresholds or BoostThresholds()
     if record is None or arm not in arms(record):
-        return _verdict("cannot tell", f"No unit of the arm {arm!r} is recorded.")
-    other, other_arm = plain or (record, arm)
-    sides = dict.fromkeys([(record, arm), (other, other_arm)])
+        return _verdict("cannot tell", Reason("no arm", (arm,)))
+    sides = dict.fromkeys([(record, arm), plain or (record, arm)])
     missing = tuple(name for side in sides for name in missing_units(*side))
-    lacking = " ".join(filter(None, (not_whole(*side) for side in sides)))
     try:
-        ours, theirs = blocks(record, arm), blocks(other, other_arm).plain()
-        found = boost(ours, theirs)
+        found = boost(*(blocks(*side) for side in ((record, arm), plain or (record, arm))))
     except ValueError as error:
-        return _verdict("cannot tell", f"The record cannot be used: {error}.")
-    each = ", ".join(
-        f"{f'{points:+.1f}'.replace('-', '−')} (seed {seed}: {e:.1f} % with h = {h:g}, μ = {mu:g}; "
-        f"{p:.1f} % with h = {plain_h:g})"
-        for points, seed, e, h, mu, p, plain_h in zip(
-            found.points,
-            found.seed.tolist(),
-            found.explicit,
-            found.explicit_rate,
-            found.explicit_mu,
-            found.plain,
-            found.plain_rate,
-            strict=True,
-        )
-    )
-    rates, with_mu = theirs.learning_rate, np.unique(ours.learning_rate[ours.mu > 0])
-    told = (
-        f"Points of test accuracy, {found.gradients} gradients for each side, of h = "
-        f"{_listed(with_mu)} with μ and {_listed(rates)} without: {each}."
-    )
+        return _verdict("cannot tell", Reason("not usable", (str(error),)))
+    lacking = [reason for side in sides if (reason := not_whole_reason(*side))]
     if lacking:
-        return _verdict("cannot tell", f"{told} {lacking}", missing)
-    if len(rates) < limits.rates:
-        return _verdict("cannot tell", f"{told} At least {limits.rates} plain rates are needed.")
-    points = found.points[np.isfinite(found.points)]
-    if len(np.unique(found.seed[np.isfinite(found.points)])) < limits.seeds:
-        return _verdict("cannot tell", f"{told} At least {limits.seeds} seeds are needed.")
+        return _verdict("cannot tell", *lacking, found=found, missing=missing)
+    word, reason = _word(found, limits)
+    return _verdict(word, *reason, found=found)
+
+
+def _word(found: Boost, limits: BoostThresholds) -> tuple[Observation, tuple[Reason, ...]]:
+    if len(found.plain_rates) < limits.rates:
+        return "cannot tell", (Reason("few rates", (str(limits.rates),)),)
+    told = np.isfinite(found.points)
+    points = found.points[told]
+    if len(np.unique(found.seed[told])) < limits.seeds:
+        return "cannot tell", (Reason("few seeds", (str(limits.seeds),)),)
     if points.min() > limits.claimed:
-        return _verdict("holds", told)
+        return "reproduced", ()
     if points.min() > limits.least:
-        return _verdict("holds in part", f"{told} But not over {limits.claimed:g} points.")
+        return "reproduced in part", (Reason("under the claim", (f"{limits.claimed:g}",)),)
     if points.max() <= limits.least:
-        return _verdict("does not hold", f"{told} No seed gains over {limits.least:g}.")
-    return _verdict("cannot tell", f"{told} Some seeds gain, others do not.")
+        return "not reproduced", (Reason("no gain", (f"{limits.least:g}",)),)
+    return "cannot tell", (Reason("some gain"),)
 
 
-def _verdict(word: Word, why: str, missing: tuple[str, ...] = ()) -> Verdict:
-    return Verdict("3c", BOOST, word, f"Figure 3c: {word}. {why}", missing=missing)
-
-
-def _listed(values: np.ndarray) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+def _verdict(
+    word: Observation,
+    *reasons: Reason,
+    found: Boost | None = None,
+    missing: tuple[str, ...] = (),
+) -> Verdict:
+    readings: dict[Observation, Reading] = {
+        "reproduced": "effect of the penalty, mechanism open",
+        "reproduced in part": "effect of the penalty, mechanism open",
+        "not reproduced": "evidence against the prediction",
+        "cannot tell": "none",
+    }
+    return Verdict("3c", BOOST, word, readings[word], reasons, missing=missing, boost=found)
 
 
 def _keys(table: Blocks) -> list[tuple[int, int, int]]:

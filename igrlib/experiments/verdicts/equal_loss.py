@@ -2,7 +2,7 @@
 
 Two runs of unequal h that have come equally far down differ in other things than the loss: in the
 physical time that they took, and in h·λ_max. So these are read off at the same losses as ‖∇E‖² and
-the accuracies are. Everything here describes; the verdicts are in `igrlib.experiments.verdicts.judgement`.
+the accuracies are. Everything here describes; the verdicts are in `judgement`.
 
 Source: Prediction 2.1; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from igrlib.experiments.arrays import ALONG
 from igrlib.experiments.blocks import Blocks, squared_gradient_at
+from igrlib.experiments.schema import ALONG
 from igrlib.experiments.verdicts.rules import Thresholds
 from igrlib.experiments.verdicts.trends import Trend, trend
 
@@ -33,7 +33,7 @@ __all__ = [
 def log_at(table: Blocks, name: str, level: float) -> Float[np.ndarray, "b r"]:
     """The logarithm of a quantity as training loss first falls below `level`, linear in log E.
 
-    `name`: of a recorded quantity measured along the way, as in `igrlib.experiments.arrays.ALONG`;
+    `name`: of a recorded quantity measured along the way, as in `igrlib.experiments.schema.ALONG`;
     NaN as in `squared_gradient_at`, and everywhere where the record has no such quantity.
 
     Raises `ValueError` for another name, and for a level that is not positive and finite.

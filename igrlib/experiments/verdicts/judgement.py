@@ -1,4 +1,4 @@
-"""What a recorded sweep says of Predictions 2.1 to 2.4: which hold, and which do not.
+"""What a recorded sweep says of Predictions 2.1 to 2.4, and what that is evidence for.
 
 Each prediction has one primary statistic, the trend of one quantity with h within blocks of equal
 width, batch size and seed, judged by an exact permutation test and by its size. The same is asked
@@ -9,44 +9,39 @@ Source: Section 2, Predictions 2.1-2.4, and Section 4; chapters 7, *MNIST*, 9, *
 regularization*, and 10, *What held*.
 """
 
-import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from igrlib.experiments.blocks import Blocks, arms, blocks, dataset_of, missing_units, not_whole
+from igrlib.experiments.blocks import Blocks, arms, blocks, missing_units
 from igrlib.experiments.records import Record
-from igrlib.experiments.verdicts.predictions import CAUSES, CLAIMS, Question, questions
-from igrlib.experiments.verdicts.rules import Thresholds, Word, p_of, thresholds_of, word_of
+from igrlib.experiments.thresholds import Thresholds
+from igrlib.experiments.verdicts.predictions import (
+    CAUSES,
+    CLAIMS,
+    Question,
+    at_level,
+    edge_of,
+    questions,
+)
+from igrlib.experiments.verdicts.rules import (
+    Observation,
+    Reason,
+    observation_of,
+    reading_of,
+    recorded_thresholds,
+)
 from igrlib.experiments.verdicts.trends import Trend, trend
+from igrlib.experiments.verdicts.verdict import Level, Standing, Verdict
 
-__all__ = ["Thresholds", "Verdict", "Word", "judge"]
+__all__ = ["judge"]
 
+_DIGITS = (1, 2, 5)
+"""Other levels of 2.1 are these times powers of ten, up to a decade from the one judged at."""
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """A verdict with its numbers; `sentence` says it, `notes` what else there is to know.
-
-    trend: of the primary quantity over all blocks, None without a record; widths: the same by
-    width; controls, beside: by what was kept or measured; models, diverged (left out), unmeasured:
-    how many models; beyond_edge: h·λ_max over the edge, left in; missing: units not yet run.
-    """
-
-    prediction: str
-    claim: str
-    word: Word
-    sentence: str
-    notes: tuple[str, ...] = ()
-    trend: Trend | None = None
-    widths: dict[int, Trend] = field(default_factory=dict)
-    controls: dict[str, Trend] = field(default_factory=dict)
-    beside: dict[str, Trend] = field(default_factory=dict)
-    models: int = 0
-    diverged: int = 0
-    unmeasured: int = 0
-    beyond_edge: int = 0
-    missing: tuple[str, ...] = ()
+_MODERATE = 1.0
+"""h·λ_max beyond which the first-order theory has no claim. Source: chapter 6, quadratics."""
 
 
 def judge(
@@ -61,68 +56,137 @@ def judge(
     They are about the models that were trained without explicit regularization, by their learning
     rates h; with `explicit` about those of the smallest learning rate h_s, by their effective rates
     h_s + 4μ: what the regularizer does without the step that it stands for. `thresholds` are by
-    default those of the experiment and data set.
+    default those that the record was made with.
 
-    Holds: p under `significance` in the predicted direction and an effect that matters, of the same
-    sign at every width, and the same without any one width and under every control that leaves
-    enough blocks. Holds in part: not under some control, or only at some widths. Does not hold: p
-    under `significance` in the other direction, or an interval that leaves out every effect that
-    matters. Cannot tell: anything else, and always without a record or with units missing: to stop
+    Reproduced: p under `significance` in the predicted direction and an effect that matters, of the
+    same sign at every width, and the same without any one width and under every control. In part:
+    not under some control, or a control leaves too few blocks to say, or only at some widths. Not
+    reproduced: p under `significance` in the other direction, or an interval that leaves out every
+    effect that matters. Cannot tell: anything else; an accuracy that goes with the training loss
+    where no fitted models part the two; and always without a record or with units missing: to stop
     where the numbers please is no test.
+
+    The reading is apart from that: an observation is evidence for the regularizer only where
+    nothing else would explain it. With batches stability is not excluded, with ReLU the loss has
+    kinks, beyond h·λ_max = 1 the first order is not the whole, and at chosen points the training
+    losses may differ.
 
     Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 10, *What held*.
     """
     claims = CAUSES if explicit else CLAIMS
     if record is None:
-        return _untold(claims, "There is no record.")
+        return _untold(claims, Reason("no record"))
     if arm not in arms(record):
-        return _untold(claims, f"No unit of the arm {arm!r} is recorded.")
-    limits = thresholds or thresholds_of(record.experiment, dataset_of(record, arm), record.profile)
+        return _untold(claims, Reason("no arm", (arm,)))
     try:
+        limits = thresholds or recorded_thresholds(record, arm)
         table = blocks(record, arm)
+        table = table.explicit() if explicit else table.plain()
+        asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
+        if explicit:
+            asked = [replace(question, factor="h + 4μ") for question in asked]
+        found = [_judged(table, q, claims[q.prediction], limits, explicit=explicit) for q in asked]
     except ValueError as error:
-        return _untold(claims, f"The record cannot be used: {error}.")
-    table = table.explicit() if explicit else table.plain()
+        return _untold(claims, Reason("not usable", (str(error),)))
+    lacking = not_whole_reason(record, arm)
+    if lacking is not None:
+        missing = missing_units(record, arm)
+        found = [
+            replace(
+                verdict,
+                observation="cannot tell",
+                reading="none",
+                reasons=(lacking,),
+                missing=missing,
+                levels=tuple(replace(one, observation="cannot tell") for one in verdict.levels),
+            )
+            for verdict in found
+        ]
+    return tuple(found)
+
+
+def not_whole_reason(record: Record, arm: str) -> Reason | None:
+    """Why a record must not be judged by `arm` yet; None where nothing is missing."""
+    if record.expected is None:
+        return Reason("nobody has said")
     missing = missing_units(record, arm)
-    asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
-    if explicit:
-        asked = [replace(question, factor="h + 4μ") for question in asked]
-    lacking = not_whole(record, arm)
-    try:
-        return tuple(
-            _judged(table, q, claims[q.prediction], missing, lacking, limits) for q in asked
-        )
-    except ValueError as error:  # Of `trend`: more learning rates than it can judge.
-        return _untold(claims, f"The record cannot be used: {error}.")
+    return Reason("not yet run", missing) if missing else None
 
 
-def _untold(claims: Mapping[str, str], reason: str) -> tuple[Verdict, ...]:
+def _untold(claims: Mapping[str, str], reason: Reason) -> tuple[Verdict, ...]:
     return tuple(
-        Verdict(number, claim, "cannot tell", f"Prediction {number}: cannot tell. {reason}")
-        for number, claim in claims.items()
+        Verdict(number, claim, "cannot tell", reasons=(reason,)) for number, claim in claims.items()
     )
 
 
 def _judged(
+    table: Blocks, question: Question, claim: str, limits: Thresholds, *, explicit: bool
+) -> Verdict:
+    total, widths, controls, progress = _trends(table, question, limits)
+    observation, reasons = observation_of(
+        question, total, widths, controls, limits, _accuracy(question, progress)
+    )
+    rivals = tuple(_rivals(table, question, progress, limits))
+    measured = np.isfinite(question.primary)
+    models, diverged = int(table.finished.sum()), int(table.marks["diverged"].sum())
+    return Verdict(
+        question.prediction,
+        claim,
+        observation,
+        reading_of(observation, reasons, rivals, explicit=explicit),
+        reasons,
+        rivals,
+        question.name,
+        question.unit,
+        question.factor,
+        question.falls,
+        question.least,
+        limits,
+        total,
+        widths,
+        controls,
+        {
+            name: _over(table, question, quantity, limits)
+            for name, quantity in question.beside.items()
+        },
+        () if question.level is None else tuple(_levels(table, question.level, limits)),
+        progress,
+        _standing(table, question),
+        models,
+        diverged,
+        models - diverged - int(measured.sum()),
+        int((question.edge[measured] > limits.edge).sum()),
+    )
+
+
+def _over(
     table: Blocks,
     question: Question,
-    claim: str,
-    missing: tuple[str, ...],
-    lacking: str,
+    quantity: np.ndarray,
     limits: Thresholds,
-) -> Verdict:
-    def over(quantity: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Trend:
-        return trend(
-            table.effective_rate,
-            quantity[rows],
-            table.seed[rows],
-            relative=question.relative,
-            rates=limits.rates,
-            seeds=limits.seeds,
-            confidence=limits.confidence,
-        )
+    rows: np.ndarray | slice = slice(None),
+    *,
+    relative: bool | None = None,
+) -> Trend:
+    return trend(
+        table.effective_rate,
+        quantity[rows],
+        table.seed[rows],
+        relative=question.relative if relative is None else relative,
+        rates=limits.rates,
+        seeds=limits.seeds,
+        confidence=limits.confidence,
+    )
 
-    total = over(question.primary)
+
+def _trends(
+    table: Blocks, question: Question, limits: Thresholds
+) -> tuple[Trend, dict[int, Trend], dict[str, Trend], Trend | None]:
+    """Over all blocks, by width, under each control, and that of the loss at chosen points."""
+
+    def over(quantity: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Trend:
+        return _over(table, question, quantity, limits, rows)
+
     widths = {int(n): over(question.primary, table.width == n) for n in np.unique(table.width)}
     # One width must not carry all the others, whose effects then need only be of the right sign.
     controls = {
@@ -134,66 +198,67 @@ def _judged(
         name: over(np.where(kept, question.primary, np.nan))
         for name, kept in question.controls.items()
     }
-    beside = {name: over(quantity) for name, quantity in question.beside.items()}
-    word, why = word_of(question, total, widths, controls, limits)
-    if lacking:
-        word, why = "cannot tell", lacking
-    measured = np.isfinite(question.primary)
-    models, diverged = int(table.finished.sum()), int(table.marks["diverged"].sum())
-    unmeasured = models - diverged - int(measured.sum())
-    beyond = int((question.edge[measured] > limits.edge).sum())
-    told = functools.partial(_told, question, limits)
-    sentence = f"Prediction {question.prediction}: {word}. {told(question.name, total)} {why}"
-    # Where stability rules, λ_max falls as 2/h whatever the regularizer does.
-    medians = [
-        f"{np.median(column[np.isfinite(column)]):.2g} at {question.factor} = {rate:g}"
-        for rate, column in zip(table.effective_rate, question.edge.T, strict=True)
-        if np.isfinite(column).any()
-    ]
-    notes = [
-        f"{models} models, {diverged} diverged and left out, {unmeasured} more without a value.",
-        f"h·λ_max is over {limits.edge:g} in {beyond}; median {', '.join(medians) or 'unknown'}.",
-        *(told(f"at width {n}", part, each=True) for n, part in widths.items()),
-        *(told(name, part) for name, part in (*controls.items(), *beside.items())),
-    ]
-    return Verdict(
-        question.prediction,
-        claim,
-        word,
-        sentence.strip(),
-        tuple(notes),
-        total,
-        widths,
-        controls,
-        beside,
-        models,
-        diverged,
-        unmeasured,
-        beyond,
-        missing,
+    progress = None
+    if question.level is None:
+        loss = np.where(np.isfinite(question.primary) & (question.loss > 0), question.loss, np.nan)
+        progress = _over(table, question, np.log(loss), limits, relative=True)
+    return over(question.primary), widths, controls, progress
+
+
+def _accuracy(question: Question, progress: Trend | None) -> Trend | None:
+    """The progress that an accuracy is judged beside; λ_max has its own trend at equal loss."""
+    return progress if not question.relative else None
+
+
+def _rivals(
+    table: Blocks, question: Question, progress: Trend | None, limits: Thresholds
+) -> Iterator[Reason]:
+    """What would explain an effect as well as the regularizer ‖∇E‖² does."""
+    if not table.full_batch.all():
+        yield Reason("batches")
+    else:
+        here = _medians(question.edge)
+        levels = (float(level) for level in table.shared.get("level", ()))
+        # A run that was at the edge on its way has been shaped by it.
+        ways = [edge_of(table, table.lambda_max_at(level)) for level in levels]
+        seen = np.concatenate([here, *map(_medians, ways)])
+        if not np.isfinite(here).all() or np.nanmax(seen) > _MODERATE:
+            yield Reason("edge")
+    if not table.smooth.all():
+        yield Reason("kinks")
+    if progress is not None and (not progress.blocks or min(progress.p) < limits.significance):
+        yield Reason("loss")
+
+
+def _levels(table: Blocks, judged: float, limits: Thresholds) -> Iterator[Level]:
+    """What 2.1 comes to at the training losses at which enough blocks have a value."""
+    power = int(np.floor(np.log10(judged)))
+    grid = {float(f"{d}e{power + k}") for k in (-2, -1, 0, 1, 2) for d in _DIGITS}
+    near = {level for level in grid if 1 / 10.001 <= level / judged <= 10.001}
+    for level in sorted({*near, judged}, reverse=True):
+        question = at_level(table, level, edge=limits.edge, least=limits.least_squared_gradient)
+        total, widths, controls, _ = _trends(table, question, limits)
+        if total.blocks >= limits.blocks:
+            found: Observation = observation_of(question, total, widths, controls, limits)[0]
+            yield Level(level, found, total, _medians(question.time))
+
+
+def _standing(table: Blocks, question: Question) -> Standing:
+    here = np.isfinite(question.primary)
+    of = [question.loss, question.time, question.edge, question.curvature_loss]
+    loss, time, edge, curvature_loss = (_medians(np.where(here, one, np.nan)) for one in of)
+    return Standing(
+        table.effective_rate,
+        question.level,
+        loss,
+        time,
+        edge,
+        np.where(np.isfinite(edge), curvature_loss, np.nan),
+        tuple(sorted({int(n) for n in table.num_matvecs if n})),
     )
 
 
-def _told(
-    question: Question, limits: Thresholds, name: str, part: Trend, *, each: bool = False
-) -> str:
-    """An effect, its interval, or with `each` that of every seed where there is none, and its p."""
-    # "λ" is not written "Λ" at the start of a sentence.
-    start = name[0].upper() + name[1:] if name[0].isascii() else name
-    if not part.blocks:
-        return f"{start}: no seed has {limits.rates} rates with a value."
-    parts = [f"{_signed(part.effect)} {question.unit} per doubling of {question.factor}"]
-    if part.interval is not None:
-        low, high = map(_signed, part.interval)
-        parts.append(f"{100 * limits.confidence:g} % interval {low} to {high}")
-    elif each:
-        pairs = zip(part.seed.tolist(), part.effects.tolist(), strict=True)
-        parts.append(", ".join(f"{_signed(effect)} (seed {seed})" for seed, effect in pairs))
-    way = "fall" if question.falls else "rise"
-    parts.append(f"exact p of a {way} {p_of(question, part):.2g}")
-    parts.append(f"{part.blocks} block{'s' * (part.blocks > 1)}")
-    return f"{start}: {'; '.join(parts)}."
-
-
-def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Of each column over the rows that have a value; NaN where none has."""
+    kept = [column[np.isfinite(column)] for column in values.T]
+    return np.array([np.median(column) if len(column) else np.nan for column in kept])

@@ -9,7 +9,14 @@ import numpy as np
 
 from igrlib.experiments.blocks import Blocks
 
-__all__ = ["CAUSES", "CLAIMS", "Question", "questions"]
+__all__ = ["CAUSES", "CLAIMS", "FITTED", "Question", "at_level", "edge_of", "questions"]
+
+FITTED = "among models that fitted every training example"
+"""The control that parts accuracy from how far training has come."""
+
+EDGE = "among points with h·λ_max ≤ {:g}"
+"""The control for stability, of full batches. With batches h·λ_max of the whole split stays far
+below 2 whatever their own stability is (chapter 10): there is no such control."""
 
 CLAIMS = {
     "2.1": "a larger learning rate goes with a smaller ‖∇E‖² at equal training loss",
@@ -32,9 +39,12 @@ class Question:
 
     name: of the primary quantity; falls: whether the prediction is that it falls with h; relative:
     whether it is a natural logarithm, else in percentage points; least: the smallest effect that
-    matters, per doubling of the `factor` in per cent or points; edge: h·λ_max where the quantity
-    was measured; beside: other quantities of the same kind; controls: cells kept, by what they are;
-    factor: what a block's models differ in, h or, with μ, the effective rate h + 4μ.
+    matters, per doubling of the `factor` in per cent or points; edge: h·λ_max(1 + 2μλ_max) where
+    the quantity was measured, beyond 2 at which descent on E + μ‖∇E‖² is unstable on a quadratic;
+    loss, time: training loss and physical time n·h there; curvature_loss: the loss at which λ_max
+    was measured; level: the training loss at which models are matched, None at chosen points;
+    beside: other quantities of the same kind; controls: cells kept, by what they are; factor: what
+    a block's models differ in, h or, with μ, the effective rate h + 4μ.
     """
 
     prediction: str
@@ -44,6 +54,10 @@ class Question:
     least: float
     primary: np.ndarray
     edge: np.ndarray
+    loss: np.ndarray
+    time: np.ndarray
+    curvature_loss: np.ndarray
+    level: float | None = None
     beside: dict[str, np.ndarray] = field(default_factory=dict)
     controls: dict[str, np.ndarray] = field(default_factory=dict)
     factor: str = "h"
@@ -62,43 +76,23 @@ def questions(
     `level`: the training loss of 2.1; `edge`: the largest h·λ_max of a stable point; `least`: the
     smallest effect that matters, by prediction.
     """
-    # With all images trained on there is no validation split: then as the paper chose.
-    validated = np.isfinite(table.chosen("test_accuracy", "validation")).any()
-    point = "validation" if validated else "test"
-    h = table.learning_rate[None, :]
+    point = _point(table)
+    controls = _controls(table, point)
     at = f"chosen by {point} accuracy"
-    controls = {
-        "among models that fitted every training example": table.marks["fitted"],
-        "without runs whose best accuracy came in their last tenth": ~table.marks[
-            f"censored_{point}"
-        ],
+    step = table.chosen("step", point)
+    loss = table.chosen("train_loss", point)
+    chosen = {
+        "edge": edge_of(table, table.chosen("lambda_max", point)),
+        "loss": loss,
+        "time": np.where(step >= 0, table.learning_rate * step, np.nan),
+        "curvature_loss": loss,
+        # No control on h·λ_max: to keep small λ_max at large h would make the trend sought.
+        "controls": controls,
     }
-    crossing_edge, chosen_edge = (
-        h * table.lambda_max_at(level),
-        h * table.chosen("lambda_max", point),
-    )
-    levels = [
-        float(other) for other in table.shared.get("level", ()) if not np.isclose(other, level)
-    ]
     sigmas = table.shared.get("slope_sigma", np.zeros(0))
     slopes = _with_last_axis(table.chosen("noise_slope", point), len(sigmas))
     return [
-        Question(
-            "2.1",
-            f"‖∇E‖² at training loss {level:g}",
-            falls=True,
-            relative=True,
-            least=least["2.1"],
-            primary=table.log_squared_gradient(level),
-            edge=crossing_edge,
-            beside={
-                f"‖∇E‖² at training loss {other:g}": table.log_squared_gradient(other)
-                for other in levels
-            },
-            # The rival explanation: beyond 2 gradient descent is thrown out of whatever is sharp.
-            # Where λ_max is not known the point cannot be cleared of it.
-            controls={f"among points with h·λ_max ≤ {edge:g}": crossing_edge <= edge, **controls},
-        ),
+        at_level(table, level, edge=edge, least=least["2.1"]),
         Question(
             "2.2",
             f"λ_max at the point {at}",
@@ -106,7 +100,6 @@ def questions(
             relative=True,
             least=least["2.2"],
             primary=_log(table.chosen("lambda_max", point)),
-            edge=chosen_edge,
             beside={
                 f"λ_max at training loss {level:g}": _log(table.lambda_max_at(level)),
                 f"slope at the point {at}": _log(table.chosen("train_squared_gradient", point)) / 2,
@@ -116,8 +109,7 @@ def questions(
                     if sigma > 0
                 },
             },
-            # No control on h·λ_max: to keep small λ_max at large h would make the trend sought.
-            controls=controls,
+            **chosen,
         ),
         Question(
             "2.3",
@@ -126,13 +118,12 @@ def questions(
             relative=False,
             least=least["2.3"],
             primary=100 * table.chosen("test_accuracy", point),
-            edge=chosen_edge,
             beside={
                 "test accuracy at its own maximum, as in the paper": 100
                 * table.chosen("test_accuracy", "test"),
                 "test accuracy at the end of the run": 100 * table.chosen("test_accuracy", "final"),
             },
-            controls=controls,
+            **chosen,
         ),
         Question(
             "2.4",
@@ -141,10 +132,59 @@ def questions(
             relative=False,
             least=least["2.4"],
             primary=100 * table.area_under_noise(point),
-            edge=chosen_edge,
-            controls=controls,
+            **chosen,
         ),
     ]
+
+
+def at_level(table: Blocks, level: float, *, edge: float, least: float) -> Question:
+    """Prediction 2.1 at one training loss."""
+    levels = [float(other) for other in table.shared.get("level", ())]
+    crossing = edge_of(table, table.lambda_max_at(level))
+    controls = _controls(table, _point(table))
+    if table.full_batch.all():
+        # The rival explanation: beyond 2 gradient descent is thrown out of whatever is sharp.
+        # Where λ_max is not known the point cannot be cleared of it.
+        controls = {EDGE.format(edge): crossing <= edge, **controls}
+    return Question(
+        "2.1",
+        f"‖∇E‖² at training loss {level:g}",
+        falls=True,
+        relative=True,
+        least=least,
+        primary=table.log_squared_gradient(level),
+        edge=crossing,
+        loss=np.where(np.isfinite(table.time_at(level)), level, np.nan),
+        time=table.time_at(level),
+        curvature_loss=table.lambda_max_loss(level),
+        level=level,
+        beside={
+            f"‖∇E‖² at training loss {other:g}": table.log_squared_gradient(other)
+            for other in levels
+            if not np.isclose(other, level)
+        },
+        controls=controls,
+    )
+
+
+def _point(table: Blocks) -> str:
+    """Where models are looked at: with all images trained on as the paper chose."""
+    validated = np.isfinite(table.chosen("test_accuracy", "validation")).any()
+    return "validation" if validated else "test"
+
+
+def _controls(table: Blocks, point: str) -> dict[str, np.ndarray]:
+    return {
+        FITTED: table.marks["fitted"],
+        "without runs whose best accuracy came in their last tenth": ~table.marks[
+            f"censored_{point}"
+        ],
+    }
+
+
+def edge_of(table: Blocks, curvature: np.ndarray) -> np.ndarray:
+    """h·λ_max(1 + 2μλ_max), beyond 2 at which descent on E + μ‖∇E‖² is unstable on a quadratic."""
+    return table.learning_rate * curvature * (1 + 2 * table.mu * curvature)
 
 
 def _log(values: np.ndarray) -> np.ndarray:

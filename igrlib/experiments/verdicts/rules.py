@@ -1,133 +1,153 @@
-"""The rules of a verdict: its thresholds, and the word that they give.
+"""The rules of a verdict: its thresholds, what was observed, and what that is evidence for.
 
-Source: Section 2, Predictions 2.1-2.4; chapter 7, *MNIST*.
+Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 10, *What held*.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Literal, NamedTuple
 
-from igrlib.experiments.verdicts.predictions import Question
+from igrlib.experiments.blocks import arms
+from igrlib.experiments.profiles import EXPERIMENTS
+from igrlib.experiments.records import Record
+from igrlib.experiments.thresholds import Thresholds
+from igrlib.experiments.verdicts.predictions import FITTED, Question
 from igrlib.experiments.verdicts.trends import Trend
 
-__all__ = ["Thresholds", "Word", "p_of", "thresholds_of", "word_of"]
+__all__ = [
+    "Observation",
+    "Reading",
+    "Reason",
+    "observation_of",
+    "p_of",
+    "reading_of",
+    "recorded_thresholds",
+    "thresholds_of",
+]
 
-Word = Literal["holds", "holds in part", "does not hold", "cannot tell"]
+Observation = Literal["reproduced", "reproduced in part", "not reproduced", "cannot tell"]
+"""What was seen of a prediction."""
+
+Reading = Literal[
+    "evidence for the regularizer",
+    "association, cause open",
+    "effect of the penalty, mechanism open",
+    "evidence against the prediction",
+    "evidence against an effect that matters",
+    "none",
+]
+"""What an observation is evidence for."""
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """What a verdict takes. Effects are per doubling of h.
+class Reason(NamedTuple):
+    """Why an observation is what it is; `describe` says it in words.
 
-    Source: chapter 7, *MNIST*.
+    kind: one of those that `describe.REASONS` lists; names: of units, widths, controls or the
+    like.
     """
 
-    significance: float = 0.01
-    """One-sided p: with four predictions, less than one false "holds" in 25 records. Intervals are
-    of 1 − 2·significance, so that each end is as sure as a test."""
-    level: float = 1e-2
-    """The training loss of 2.1. At 10⁻¹, passed in the first epochs, paths have hardly parted; 10⁻³
-    the smallest rates and widths may not reach in the steps of the `cpu` profile."""
-    edge: float = 2.0
-    """h·λ_max beyond which gradient descent is unstable on a quadratic."""
-    least_squared_gradient: float = 5.0
-    """Per cent: over the twentyfold rates of Figures A.3 to A.5, 4.3 doublings, a fifth in all;
-    less could not be seen on the axes of the paper, which are logarithmic."""
-    least_lambda_max: float = 5.0
-    """Per cent: as for ‖∇E‖². Stability alone allows a fall by half."""
-    least_accuracy: float = 0.05
-    """Points: over the twentyfold rates 0.2, one and a half standard errors of an accuracy of 98 %
-    on 10,000 images; less would move nobody to another rate."""
-    least_area: float = 0.5
-    """Points of mean accuracy: over the twentyfold rates 2, about what 100 draws of strong noise
-    resolve."""
-    rates: int = 3
-    """Rates in a block: two say up or down, not whether it goes on."""
-    blocks: int = 4
-    """With 3 rates in each, the fewest of which one may be out of order by one place and p still be
-    under 0.01: 9/6⁴, against 7/6³ with three."""
-    seeds: int = 8
-    """Different seeds for an interval, and so for saying that an effect is too small to matter."""
-    widths: int = 2
-    """Widths to speak of networks in general, as the predictions do."""
-
-    @property
-    def confidence(self) -> float:
-        """Of the intervals."""
-        return 1 - 2 * self.significance
-
-    def least(self) -> dict[str, float]:
-        """The least effect that matters, by prediction."""
-        return {
-            "2.1": self.least_squared_gradient,
-            "2.2": self.least_lambda_max,
-            "2.3": self.least_accuracy,
-            "2.4": self.least_area,
-        }
+    kind: str
+    names: tuple[str, ...] = ()
 
 
 def thresholds_of(experiment: str, dataset: str, profile: str) -> Thresholds:
-    """The thresholds for an experiment on a data set.
+    """The thresholds in the arms of a profile that train on a data set.
+
+    A changed profile has those of the profile that it was made from. Raises `ValueError` where
+    there is no such profile, or its arms have no thresholds in common.
 
     Source: chapters 7, *MNIST*, 8, *ResNet-18*, and 9, *Explicit regularization*.
     """
-    if dataset == "cifar10":
-        # With few steps, a level that a pilot of another seed just reached at the smallest rate; a
-        # quarter of the paper's steps should come to 1, all of them to 0.1.
-        level = {"gpu": 1.0, "paper": 1e-1}.get(profile, 1.6)
-        # Accuracies: over the fortyfold rates, 5.3 doublings, 1.3 points, two and a half standard
-        # errors of one of 60 to 75 % on 10,000 images. Three seeds of five rates are as telling as
-        # four of three: 1/120³.
-        limits = Thresholds(level=level, least_accuracy=0.25, rates=4, blocks=3)
-        if experiment == "egr-sweep":
-            # Three rates, which three seeds must have in order: 1/6³. The largest step, of the
-            # fewest, must come to the level.
-            level = {"gpu": 1.0, "paper": 1.0}.get(profile, level)
-            limits = replace(limits, level=level, rates=3)
-        return limits
-    if experiment == "egr-sweep":
-        # Trained for a shorter time: 10⁻² is not reached.
-        return Thresholds(level=1e-1)
-    if profile == "paper":
-        # Three seeds of five rates, one of which may diverge: 1/24³ where four are in order.
-        return Thresholds(rates=4, blocks=3)
-    return Thresholds()
+    known = EXPERIMENTS.get(experiment, {}).get(profile.partition("+")[0], ())
+    found = {arm.thresholds for arm in known if arm.dataset == dataset}
+    if len(found) != 1:
+        raise ValueError(
+            f"profile {profile!r} of {experiment!r} has {len(found)} sets of thresholds for "
+            f"data set {dataset!r}, wanted is one: pass thresholds"
+        )
+    return found.pop()
 
 
-def word_of(
+def recorded_thresholds(record: Record, arm: str) -> Thresholds:
+    """The thresholds that the units of an arm were recorded with.
+
+    Units recorded before thresholds were stored have those of their profile. Raises `ValueError`
+    where units differ, or where nobody has said.
+    """
+    if arm not in arms(record):
+        raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
+    found = set()
+    for unit in record.units.values():
+        config = unit.meta["unit_config"]
+        if config.get("name") != arm:
+            continue
+        stored = config.get("thresholds")
+        if stored is None:
+            stored = thresholds_of(record.experiment, config.get("dataset", ""), record.profile)
+        elif not isinstance(stored, dict) or stored.keys() - {
+            field.name for field in fields(Thresholds)
+        }:
+            raise ValueError(f"thresholds of unit {unit.name} are none that are known: {stored}")
+        else:
+            stored = Thresholds(**stored)
+        found.add(stored)
+    if len(found) != 1:
+        raise ValueError(f"the units of {arm!r} were recorded with different thresholds")
+    return found.pop()
+
+
+def observation_of(
     question: Question,
     total: Trend,
     widths: dict[int, Trend],
     controls: dict[str, Trend],
     limits: Thresholds,
-) -> tuple[Word, str]:
-    """The word that `judge` documents, and what there is to say for or against it."""
+    progress: Trend | None = None,
+) -> tuple[Observation, tuple[Reason, ...]]:
+    """The observation that `judge` documents, and why it is that.
+
+    `progress`: of log E where the models stand, for an accuracy.
+    """
     if total.blocks < limits.blocks:
-        return "cannot tell", f"At least {limits.blocks} blocks of {limits.rates} rates are needed."
-    if p_of(question, total, against=True) < limits.significance:
-        return "does not hold", "The trend goes significantly the other way."
-    if _agrees(question, total, limits.significance):
-        silent = [name for name, part in controls.items() if part.blocks < limits.blocks]
-        aside = f" Too few blocks are left {', '.join(silent)}." if silent else ""
-        faults = [*_faults_of_widths(question, widths, limits)]
-        faults += [
-            f"not found {name}"
-            for name, part in controls.items()
-            if name not in silent and not _agrees(question, part, limits.significance)
-        ]
-        return ("holds in part", f"But {'; '.join(faults)}.{aside}") if faults else ("holds", aside)
+        return "cannot tell", (Reason("few blocks"),)
+    against = p_of(question, total, against=True) < limits.significance
+    agrees = _agrees(question, total, limits.significance)
     # Each width is a test of its own: the more there are, the less each may be believed.
     each = limits.significance / len(widths)
-    found = [
-        n for n, w in widths.items() if w.blocks >= limits.blocks and _agrees(question, w, each)
-    ]
+    found = tuple(
+        str(n)
+        for n, part in widths.items()
+        if part.blocks >= limits.blocks and _agrees(question, part, each)
+    )
+    seen = against or agrees or found
+    if seen and progress and _is_progress(question, progress, controls, limits, against=against):
+        return "cannot tell", (Reason("progress"),)
+    if against:
+        return "not reproduced", (Reason("other way"),)
+    if agrees:
+        faults = (*_faults(question, widths, controls, limits),)
+        return ("reproduced in part", faults) if faults else ("reproduced", ())
     if found:
-        return "holds in part", f"Not so over all widths, but at {', '.join(map(str, found))}."
+        return "reproduced in part", (Reason("some widths", found),)
     if _too_small(question, total):
-        return "does not hold", f"Less than {question.least:g} {question.unit} does not matter."
-    if p_of(question, total) < limits.significance:
-        return "cannot tell", "The trend is significant but may be too small to matter."
-    return "cannot tell", "The trend is not significant and may yet be large enough to matter."
+        return "not reproduced", (Reason("too small"),)
+    significant = p_of(question, total) < limits.significance
+    return "cannot tell", (Reason("perhaps too small" if significant else "not significant"),)
+
+
+def reading_of(
+    observation: Observation, reasons: Sequence[Reason], rivals: Sequence[Reason], *, explicit: bool
+) -> Reading:
+    """What an observation is evidence for: for the regularizer only where no rival is left."""
+    if observation == "cannot tell":
+        return "none"
+    if observation == "not reproduced":
+        if any(reason.kind == "too small" for reason in reasons):
+            return "evidence against an effect that matters"
+        return "evidence against the prediction"
+    if not rivals:
+        return "evidence for the regularizer"
+    return "effect of the penalty, mechanism open" if explicit else "association, cause open"
 
 
 def p_of(question: Question, part: Trend, *, against: bool = False) -> float:
@@ -135,18 +155,47 @@ def p_of(question: Question, part: Trend, *, against: bool = False) -> float:
     return part.p.falling if question.falls != against else part.p.rising
 
 
-def _faults_of_widths(
-    question: Question, widths: dict[int, Trend], limits: Thresholds
-) -> Iterator[str]:
+def _is_progress(
+    question: Question,
+    progress: Trend,
+    controls: dict[str, Trend],
+    limits: Thresholds,
+    *,
+    against: bool,
+) -> bool:
+    """Whether accuracies go with the training loss, and nothing parts the two.
+
+    Models that have come further are more accurate. Among those that fitted every example none has
+    further to go: what is found there too is not that.
+    """
+    better = question.falls == against
+    came_further = progress.p.falling if better else progress.p.rising
+    if came_further >= limits.significance:
+        return False
+    fitted = controls[FITTED]
+    if fitted.blocks < limits.blocks:
+        return True
+    if against:
+        return p_of(question, fitted, against=True) >= limits.significance
+    return not _agrees(question, fitted, limits.significance)
+
+
+def _faults(
+    question: Question, widths: dict[int, Trend], controls: dict[str, Trend], limits: Thresholds
+) -> Iterator[Reason]:
     for n, part in widths.items():
         if not part.blocks:
-            yield f"not measured at width {n}"
+            yield Reason("width not measured", (str(n),))
         elif _predicted(question, part.effect) <= 0:
-            yield f"of the other sign at width {n}"
+            yield Reason("width of the other sign", (str(n),))
         elif _too_small(question, part):
-            yield f"too small to matter at width {n}"
-    if len(widths) < limits.widths:
-        yield f"at {len(widths)} width only"
+            yield Reason("width too small", (str(n),))
+    silent = tuple(name for name, part in controls.items() if part.blocks < limits.blocks)
+    for name, part in controls.items():
+        if name not in silent and not _agrees(question, part, limits.significance):
+            yield Reason("control failed", (name,))
+    if silent:
+        yield Reason("control silent", silent)
 
 
 def _predicted(question: Question, effect: float) -> float:

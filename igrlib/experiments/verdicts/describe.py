@@ -1,0 +1,233 @@
+"""Verdicts in words: the only place of `igrlib.experiments.verdicts` that writes sentences.
+
+Source: chapter 10, *What held*.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from igrlib.experiments.verdicts.trends import Trend
+from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
+
+__all__ = ["REASONS", "RIVALS", "Description", "describe"]
+
+REASONS = {
+    "no record": "There is no record.",
+    "no arm": "No unit of the arm '{names}' is recorded.",
+    "not usable": "The record cannot be used: {names}.",
+    "nobody has said": "Which units there are to be nobody has said: igr run does.",
+    "not yet run": "Not yet run: {names}.",
+    "few blocks": "At least {limits.blocks} blocks of {limits.rates} rates are needed.",
+    "progress": (
+        "The training loss goes the same way, and too few models that fitted every training "
+        "example show it: how far training has come may be all of it."
+    ),
+    "other way": "The trend goes significantly the other way.",
+    "some widths": "Not so over all widths, but at {names}.",
+    "too small": "Less than {least:g} {unit} does not matter.",
+    "perhaps too small": "The trend is significant but may be too small to matter.",
+    "not significant": "The trend is not significant and may yet be large enough to matter.",
+    "width not measured": "It was not measured at width {names}.",
+    "width of the other sign": "It is of the other sign at width {names}.",
+    "width too small": "It is too small to matter at width {names}.",
+    "control failed": "It was not found {names}.",
+    "control silent": "Too few blocks are left to say {names}.",
+    "few rates": "At least {names} plain rates are needed.",
+    "few seeds": "At least {names} seeds are needed.",
+    "under the claim": "No seed fails to gain, but not all gain over {names} points.",
+    "no gain": "No seed gains over {names}.",
+    "some gain": "Some seeds gain, others do not.",
+}
+"""What each kind of reason says; `names` are those of the reason."""
+
+RIVALS = {
+    "batches": "the edge of stability of batches, which was not measured",
+    "edge": "the edge of stability: h·λ_max was over 1, or is unknown",
+    "kinks": "the kinks of the loss",
+    "loss": "the training losses, which differ",
+}
+"""What else would explain an observation."""
+
+
+class Description(NamedTuple):
+    """A verdict in a sentence or two, and what else there is to know."""
+
+    sentence: str
+    notes: tuple[str, ...]
+
+
+def describe(verdict: Verdict) -> Description:
+    """A verdict in words: observation, number of widths and reading; numbers; reasons; notes."""
+    number = verdict.prediction
+    title = f"Figure {number}" if number == "3c" else f"Prediction {number}"
+    word = verdict.observation
+    if verdict.widths:
+        count = len(verdict.widths)
+        word += f", at {count} width{'s' * (count > 1)}"
+    reading = f"as evidence: {verdict.reading}" if verdict.reading == "none" else verdict.reading
+    parts = [f"{title}: {word}; {reading}."]
+    if verdict.trend is not None:
+        parts.append(_told(verdict, verdict.name, verdict.trend))
+    if verdict.boost is not None:
+        parts.append(_boost(verdict.boost))
+    parts += _reasons(verdict)
+    if verdict.trend is not None and verdict.trend.blocks:
+        parts += _beside_the_word(verdict)
+    return Description(" ".join(parts), tuple(_notes(verdict)))
+
+
+def _reasons(verdict: Verdict) -> Iterator[str]:
+    for kind, names in verdict.reasons:
+        told = REASONS[kind]
+        yield told.format(
+            names=_several(names),
+            limits=verdict.thresholds,
+            least=verdict.least,
+            unit=verdict.unit,
+        )
+
+
+def _several(names: Sequence[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:3])} and {more} more"
+
+
+def _beside_the_word(verdict: Verdict) -> Iterator[str]:
+    """Where the models stand, the other levels, and what else would explain it."""
+    if verdict.standing is not None:
+        yield _standing(verdict.standing)
+    others = [one for one in verdict.levels if one.level != verdict.thresholds.level]
+    if others:
+        yield f"At other losses: {'; '.join(map(_level, others))}."
+    if verdict.rivals and verdict.observation in ("reproduced", "reproduced in part"):
+        yield f"Not excluded: {'; '.join(RIVALS[kind] for kind, _ in verdict.rivals)}."
+
+
+def _standing(standing: Standing) -> str:
+    where = "There" if standing.level is None else f"At E = {standing.level:g}"
+    told = [f"t = n·h is {_range(standing.time)}"]
+    if standing.level is None:
+        told.insert(0, f"E is {_range(standing.loss)}")
+    products = " or ".join(map(str, standing.num_matvecs)) or "an unknown number of"
+    if np.isfinite(standing.edge).any():
+        at = standing.curvature_loss[np.isfinite(standing.curvature_loss)]
+        measured = ""
+        if standing.level is not None and not np.allclose(at, standing.level, rtol=1e-6):
+            measured = f", λ_max at E = {_range(at)}"
+        told.append(f"h·λ_max {_range(standing.edge)} ({products} Lanczos products{measured})")
+    else:
+        told.append("h·λ_max unknown")
+    return f"{where} {', '.join(told)}."
+
+
+def _level(one: Level) -> str:
+    return f"E = {one.level:g} {one.observation}, {_signed(one.trend.effect)} %"
+
+
+def _notes(verdict: Verdict) -> Iterator[str]:
+    if verdict.trend is None:
+        return
+    yield (
+        f"{verdict.models} models, {verdict.diverged} diverged and left out, "
+        f"{verdict.unmeasured} more without a value."
+    )
+    if len(verdict.widths) < verdict.thresholds.widths:
+        yield "Of this network alone: of others it says nothing."
+    standing = verdict.standing
+    if standing is not None:
+        medians = _columns(verdict, standing.edge) or "unknown"
+        yield (
+            f"h·λ_max is over {verdict.thresholds.edge:g} in {verdict.beyond_edge}; "
+            f"median {medians}."
+        )
+        for name, values in (("t = n·h", standing.time), ("E", standing.loss)):
+            if name != "E" or standing.level is None:
+                yield f"Median {name}: {_columns(verdict, values) or 'unknown'}."
+    if verdict.progress is not None and verdict.progress.blocks:
+        falling, rising = verdict.progress.p
+        yield (
+            f"Training loss there: {_signed(verdict.progress.effect)} % per doubling of "
+            f"{verdict.factor}; exact p of a fall {falling:.2g}, of a rise {rising:.2g}."
+        )
+    for one in verdict.levels:
+        yield _told(verdict, f"at training loss {one.level:g}, {one.observation}", one.trend)
+    for n, part in verdict.widths.items():
+        yield _told(verdict, f"at width {n}", part, each=True)
+    levels = {f"{one.level:g}" for one in verdict.levels}
+    for name, part in (*verdict.controls.items(), *verdict.beside.items()):
+        if not (verdict.levels and name.rsplit(" ", 1)[-1] in levels):
+            yield _told(verdict, name, part)
+
+
+def _columns(verdict: Verdict, values: np.ndarray) -> str:
+    assert verdict.standing is not None
+    pairs = zip(verdict.standing.factor, values, strict=True)
+    return ", ".join(
+        f"{value:.2g} at {verdict.factor} = {h:g}" for h, value in pairs if np.isfinite(value)
+    )
+
+
+def _boost(found: Boost) -> str:
+    each = ", ".join(
+        f"{f'{points:+.1f}'.replace('-', '−')} (seed {seed}: {e:.1f} % with h = {h:g}, μ = {mu:g}; "
+        f"{p:.1f} % with h = {plain_h:g})"
+        for points, seed, e, h, mu, p, plain_h in zip(
+            found.points,
+            found.seed.tolist(),
+            found.explicit,
+            found.explicit_rate,
+            found.explicit_mu,
+            found.plain,
+            found.plain_rate,
+            strict=True,
+        )
+    )
+    return (
+        f"Points of test accuracy, {found.gradients} gradients for each side, of h = "
+        f"{_listed(found.explicit_rates)} with μ and {_listed(found.plain_rates)} without: {each}."
+    )
+
+
+def _told(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> str:
+    """An effect, its interval, or with `each` that of every seed where there is none, and its p."""
+    # "λ" is not written "Λ" at the start of a sentence.
+    start = name[0].upper() + name[1:] if name[0].isascii() else name
+    limits = verdict.thresholds
+    if not part.blocks:
+        return f"{start}: no seed has {limits.rates} rates with a value."
+    parts = [f"{_signed(part.effect)} {verdict.unit} per doubling of {verdict.factor}"]
+    if part.interval is not None:
+        low, high = map(_signed, part.interval)
+        parts.append(f"{100 * limits.confidence:g} % interval {low} to {high}")
+    elif each:
+        pairs = zip(part.seed.tolist(), part.effects.tolist(), strict=True)
+        parts.append(", ".join(f"{_signed(effect)} (seed {seed})" for seed, effect in pairs))
+    way, p = ("fall", part.p.falling) if verdict.falls else ("rise", part.p.rising)
+    parts.append(f"exact p of a {way} {p:.2g}")
+    parts.append(f"{part.blocks} block{'s' * (part.blocks > 1)}")
+    return f"{start}: {'; '.join(parts)}."
+
+
+def _range(values: np.ndarray) -> str:
+    """The least and the greatest of the medians, to two digits."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "unknown"
+    low, high = (_two_digits(end) for end in (known.min(), known.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def _two_digits(value: float) -> str:
+    """Without an exponent where that is short."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if 100 <= rounded < 1e7 else f"{rounded:g}"
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−")
