@@ -30,11 +30,14 @@ WIDER = """() => [...document.querySelectorAll("body *")].filter((node) =>
 CUT = """() => {
   const folded = [...document.querySelectorAll("details:not([open])")];
   folded.forEach((node) => { node.open = true; });
+  const hidden = [...document.querySelectorAll(".toggle-hidden")];
+  hidden.forEach((node) => node.classList.remove("toggle-hidden"));
   const found = [...document.querySelectorAll(".bd-article :not(svg *)")]
     .filter((node) => node.scrollWidth > node.clientWidth &&
       /auto|scroll/.test(getComputedStyle(node).overflowX))
     .map((n) => `${n.scrollWidth} in ${n.clientWidth} px: ${n.textContent.trim().slice(0, 80)}`);
   folded.forEach((node) => { node.open = false; });
+  hidden.forEach((node) => node.classList.add("toggle-hidden"));
   return found;
 }"""
 TORN = """() => [...document.querySelectorAll(".cell_output > .stream + .stream")]
