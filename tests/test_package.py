@@ -255,7 +255,7 @@ def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, 
     told, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
     wanted = 'Install with: pip install "igrlib[experiments]"'
     assert {name: text for name, text in told.items() if wanted not in text} == {}
-    some = ("data.load", "networks.mlp", "networks.resnet", "measures", "ensemble", "runner")
+    some = ("data.load", "networks", "measures", "ensemble", "runner")
     assert {f"igrlib.experiments.{name}" for name in some} <= set(told)
     assert status == {"list": 2, "run": 2, "verdicts": 2}
 

@@ -15,8 +15,10 @@ __all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables"]
 
 
 class Variables(NamedTuple):
-    """What a model is made of: `params`, which are trained, and `stats`, the moving averages that
-    batch norm keeps; {} where there is none."""
+    """What a model is made of.
+
+    `params` are trained; `stats` are the moving averages of batch norm, {} where there is none.
+    """
 
     params: PyTree
     stats: PyTree
