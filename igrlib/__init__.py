@@ -5,6 +5,8 @@ Gradient descent with step h follows, to the next order, the gradient flow of
 (`regularizer`, `geometry`, `ntk`), derives the flow behind the steps to any order up to five
 (`backward_error`), and follows steps and flows (`flows`). Everything is a pure function of a
 JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
+
+The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """
 
 from igrlib import backward_error, flows, geometry, ntk, regularizer, two_parameter

@@ -60,6 +60,11 @@ def euler_corrections(
     Source: Appendix A.1; Hairer, Lubich & Wanner (2006), Section IX.1; chapter 6.
     Differs from the paper: Proposition A.4 is right for f_1 and f_2 and wrong for f_3 under
     each of its readings; see the errata.
+
+    Example:
+        >>> corrections = ig.euler_corrections(lambda theta: -theta, 2)
+        >>> [round(float(f), 4) for f in corrections(1.0)]  # of log(1 − h)/h
+        [-1.0, -0.5, -0.3333]
     """
     checked = checked_field(field)
     order = check_integer("order", order, low=0, high=MAX_ORDER)
@@ -95,6 +100,10 @@ def modified_field(
 
     Source: eqs. (6) and (A.3); chapters 2 and 6.
     Differs from the paper: it states O(h^(k+1)), which is true and not sharp; see the errata.
+
+    Example:
+        >>> float(ig.modified_field(lambda theta: -theta, 0.5, 1)(1.0))  # −1 − h/2
+        -1.25
     """
     check_finite("learning_rate", learning_rate)
     corrections = euler_corrections(field, order)
@@ -118,6 +127,11 @@ def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:
     fewer than two iterates.
 
     Source: the logarithm of the shift operator (module docstring); chapter 6. Not in the paper.
+
+    Example:
+        >>> iterates = jnp.array([1.0, 0.9, 0.81])  # Euler steps of θ′ = −θ
+        >>> round(float(ig.field_from_iterates(iterates, 0.1)), 4)  # −1 − h/2
+        -1.05
     """
     iterates = check_params(iterates, "iterates")
     check_finite("learning_rate", learning_rate)
@@ -149,6 +163,10 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     `TypeError`.
 
     Source: chapter 1.
+
+    Example:
+        >>> round(ig.convergence_order([0.1, 0.01], [3e-2, 3e-4]), 6)
+        2.0
     """
     h = np.asarray(real_array("step_sizes", step_sizes), np.float64)
     e = np.asarray(real_array("errors", errors), np.float64)

@@ -50,6 +50,10 @@ def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
     With `has_aux`, `(field, aux)`. Errors are as in `regularizer.implicit_gradient_regularizer`.
 
     Source: eq. (5); chapter 2.
+
+    Example:
+        >>> float(ig.gradient_field(lambda theta: theta**2)(3.0))
+        -6.0
     """
     return transform_of_gradient(
         loss, has_aux, lambda _, gradient: jax.tree.map(jnp.negative, gradient)
@@ -75,6 +79,11 @@ def gradient_descent(
     integers, `params` are floating-point and `loss` returns a scalar.
 
     Source: eq. (1); chapter 2.
+
+    Example:
+        >>> run = ig.gradient_descent(lambda theta: theta**2 / 2, 1.0, 0.5, 3)
+        >>> run.params.tolist(), run.steps.tolist()
+        ([1.0, 0.5, 0.25, 0.125], [0, 1, 2, 3])
     """
     check_callable("loss", loss)
     check_positive("learning_rate", learning_rate)
@@ -109,6 +118,11 @@ def flow(
     chooses the type of the error.)
 
     Source: eq. (5), Theorem 3.1; chapter 2.
+
+    Example:
+        >>> field = ig.gradient_field(lambda theta: theta**2 / 2)
+        >>> [round(float(theta), 3) for theta in ig.flow(field, 1.0, jnp.arange(2.0))]  # 1, 1/e
+        [1.0, 0.368]
     """
     checked = checked_field(field)
     params = check_params(params)

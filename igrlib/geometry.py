@@ -36,6 +36,11 @@ def slope(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., A
     a loss that is not a scalar. So do the other functions of this module.
 
     Source: eqs. (A.17), (A.18), Corollary A.6.1; chapter 4.
+
+    Example:
+        >>> loss = lambda theta: theta @ theta / 2
+        >>> float(ig.geometry.slope(loss)(jnp.array([3.0, 4.0])))
+        5.0
     """
     return transform_of_gradient(loss, has_aux, lambda _, gradient: _norm(gradient))
 
@@ -44,6 +49,11 @@ def normal_vector(loss: Callable[..., Any], *, has_aux: bool = False) -> Callabl
     """The upward unit normal N = (−∇E, 1)/√(1 + ‖∇E‖²), a `NormalVector`.
 
     Source: Appendix A.2, before Proposition A.6; chapter 4.
+
+    Example:
+        >>> normal = ig.geometry.normal_vector(lambda theta: theta**2 / 2)(0.75)
+        >>> round(float(normal.params), 4), round(float(normal.height), 4)
+        (-0.6, 0.8)
     """
 
     def normal(_: Array, gradient: PyTree) -> NormalVector:
@@ -59,6 +69,11 @@ def angle(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., A
     Computed as arctan ‖∇E‖: the arccos of eq. (A.16) loses every digit of a small angle.
 
     Source: Proposition A.6, eqs. (A.15), (A.16); chapter 4.
+
+    Example:
+        >>> alpha = ig.geometry.angle(lambda theta: theta**2 / 2)(1.0)
+        >>> round(float(alpha) / jnp.pi, 4)
+        0.25
     """
     return transform_of_gradient(loss, has_aux, lambda _, gradient: jnp.arctan(_norm(gradient)))
 
@@ -69,6 +84,12 @@ def metric_tensor(loss: Callable[..., Any], *, has_aux: bool = False) -> Callabl
     `.mv(v)` costs O(m); the m × m matrix is formed only by `.as_matrix()`.
 
     Source: Remark A.8; chapter 4.
+
+    Example:
+        >>> loss = lambda theta: theta @ theta / 2
+        >>> metric = ig.geometry.metric_tensor(loss)(jnp.array([3.0, 4.0]))
+        >>> metric.mv(jnp.array([1.0, 0.0])).tolist()
+        [10.0, 12.0]
     """
 
     def metric(_: Array, gradient: PyTree) -> lx.AbstractLinearOperator:
@@ -87,6 +108,11 @@ def volume_element(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
 
     Source: Remark A.8; chapter 4.
     Differs from the paper: it says that det g, not its root, defines it; see the errata.
+
+    Example:
+        >>> volume = ig.geometry.volume_element(lambda theta: theta**2 / 2)(0.75)
+        >>> round(float(volume), 4)
+        1.25
     """
     return transform_of_gradient(
         loss, has_aux, lambda _, gradient: jnp.sqrt(1 + squared_norm(gradient))

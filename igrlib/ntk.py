@@ -31,6 +31,11 @@ def ntk(
     another rank.
 
     Source: eq. (A.22); chapter 5.
+
+    Example:
+        >>> weights, inputs = jnp.ones(2), jnp.array([[1.0, 0.0], [1.0, 2.0]])
+        >>> ig.ntk.ntk(lambda w, x: x @ w, weights, inputs).tolist()
+        [[1.0, 1.0], [1.0, 5.0]]
     """
     checked, params = checked_model(model), check_params(params)
     apply = lambda theta: checked(theta, inputs)  # noqa: E731
@@ -56,6 +61,12 @@ def ntk_quadratic_form(
     `TypeError` or `ValueError`. Other errors are as in `ntk`.
 
     Source: Proposition A.11, eq. (A.21); chapter 5.
+
+    Example:
+        >>> weights, inputs = jnp.ones(2), jnp.array([[1.0, 0.0], [1.0, 2.0]])
+        >>> errors = jnp.array([1.0, -1.0])
+        >>> float(ig.ntk.ntk_quadratic_form(lambda w, x: x @ w, weights, inputs, errors))
+        4.0
     """
     checked = checked_model(model)
     outputs, pullback = jax.vjp(lambda theta: checked(theta, inputs), check_params(params))
@@ -81,6 +92,13 @@ def ntk_modified_loss(
     case. Errors are as in `ntk` and `modified_loss`.
 
     Source: Proposition A.11 and, beyond squares, the chain rule; chapter 5.
+
+    Example:
+        >>> squares = lambda outputs, labels: jnp.sum((outputs - labels) ** 2) / 2
+        >>> modified = ig.ntk.ntk_modified_loss(lambda w, x: x @ w, squares, 0.5)
+        >>> inputs, labels = jnp.array([[1.0, 0.0], [1.0, 2.0]]), jnp.array([0.0, 4.0])
+        >>> float(modified(jnp.ones(2), inputs, labels))  # 1 + 0.5/4 · 4
+        1.5
     """
     check_finite("learning_rate", learning_rate)
     checked = checked_model(model)

@@ -42,6 +42,10 @@ def num_params(params: PyTree) -> int:
     pytree.
 
     Source: eq. (3); chapter 2.
+
+    Example:
+        >>> ig.num_params({"w": jnp.zeros((2, 3)), "b": jnp.zeros(3)})
+        9
     """
     return sum(leaf.size for leaf in jax.tree.leaves(check_params(params)))
 
@@ -60,6 +64,11 @@ def implicit_gradient_regularizer(
     pytree or a loss that is not a scalar.
 
     Source: eq. (4); chapter 2.
+
+    Example:
+        >>> loss = lambda theta: theta @ theta / 2
+        >>> float(ig.implicit_gradient_regularizer(loss)(jnp.array([3.0, 4.0])))
+        12.5
     """
 
     def mean_square(_: Array, gradient: PyTree) -> Float[Array, ""]:
@@ -76,6 +85,10 @@ def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
     about the strength of the regularization in networks of different size.
 
     Source: eq. (3); chapter 2.
+
+    Example:
+        >>> ig.regularization_rate(0.5, 8)
+        1.0
     """
     learning_rate = wide_number("learning_rate", learning_rate)
     # As a float: JAX takes a Python integer for one of 32 bits.
@@ -91,6 +104,11 @@ def modified_loss(
     as in `implicit_gradient_regularizer`, with its errors.
 
     Source: eq. (2), Theorem 3.1; chapter 2.
+
+    Example:
+        >>> loss = lambda theta: theta @ theta / 2
+        >>> float(ig.modified_loss(loss, 0.5)(jnp.array([3.0, 4.0])))  # 12.5 + 0.5/4 · 25
+        15.625
     """
     learning_rate = wide_number("learning_rate", learning_rate)
     return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux)
@@ -112,6 +130,11 @@ def gradient_regularized_loss(
 
     Source: eqs. (8) and (A.31); chapters 2 and 3.
     Differs from the paper: it uses both conventions under one name; see the errata.
+
+    Example:
+        >>> loss = lambda theta: theta @ theta / 2
+        >>> float(ig.gradient_regularized_loss(loss, 0.5)(jnp.array([3.0, 4.0])))  # 12.5 + 0.5 · 25
+        25.0
     """
     check_finite("mu", mu)
     if normalization not in ("sum", "mean"):
@@ -156,6 +179,12 @@ def gradient_regularized_value_and_grad(
     wanted, or a finite difference in half precision without one.
 
     Source: eq. (8); chapters 2 and 9.
+
+    Example:
+        >>> loss = lambda theta: theta**2 / 2
+        >>> value_and_grad = ig.gradient_regularized_value_and_grad(loss, 0.25)
+        >>> [float(x) for x in value_and_grad(2.0)]  # 2 + 0.25 · 4 and 2 + 2 · 0.25 · 2
+        [3.0, 3.0]
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")

@@ -68,17 +68,33 @@ POINT_II = Setting(
 
 
 def model(params: Params, x: Scalar) -> Array:
-    """The output f(x; a, b) = abx. Source: Section 5; chapter 3."""
+    """The output f(x; a, b) = abx. Source: Section 5; chapter 3.
+
+    Example:
+        >>> float(ig.two_parameter.model(ig.two_parameter.Params(2.0, 3.0), 0.5))
+        3.0
+    """
     return jnp.asarray(params.a * params.b * x)
 
 
 def loss(params: Params, x: Scalar, y: Scalar) -> Array:
-    """E = (y − abx)²/2. Source: eq. (A.24); chapter 3."""
+    """E = (y − abx)²/2. Source: eq. (A.24); chapter 3.
+
+    Example:
+        >>> float(ig.two_parameter.loss(ig.two_parameter.Params(1.0, 2.0), 1.0, 1.0))
+        0.5
+    """
     return (y - model(params, x)) ** 2 / 2
 
 
 def gradient(params: Params, x: Scalar, y: Scalar) -> Params:
-    """∇E = −x(y − abx)·(b, a). Source: below eq. (A.30); chapter 3."""
+    """∇E = −x(y − abx)·(b, a). Source: below eq. (A.30); chapter 3.
+
+    Example:
+        >>> slope = ig.two_parameter.gradient(ig.two_parameter.Params(1.0, 2.0), 1.0, 1.0)
+        >>> float(slope.a), float(slope.b)
+        (2.0, 1.0)
+    """
     pull = -x * (y - model(params, x))
     return Params(pull * params.b, pull * params.a)
 
@@ -87,6 +103,10 @@ def regularizer(params: Params, x: Scalar, y: Scalar) -> Array:
     """R_IG = (a² + b²)·x²·E. Source: Section 5 and eq. (A.25); chapter 3.
 
     Differs from the paper: the middle expression of eq. (A.25) lacks 1/m = ½.
+
+    Example:
+        >>> float(ig.two_parameter.regularizer(ig.two_parameter.Params(1.0, 2.0), 1.0, 1.0))
+        2.5
     """
     return _squared_length(params) * x**2 * loss(params, x, y)
 
@@ -97,6 +117,12 @@ def modified_gradient(params: Params, x: Scalar, y: Scalar, regularization_rate:
     The last term is the central field that points at the origin.
 
     Source: eqs. (A.27), (A.28), Remark A.12; chapter 3.
+
+    Example:
+        >>> theta = ig.two_parameter.Params(1.0, 2.0)
+        >>> slope = ig.two_parameter.modified_gradient(theta, 1.0, 1.0, 0.5)
+        >>> float(slope.a), float(slope.b)
+        (7.5, 4.5)
     """
     stretch = 1 + regularization_rate * x**2 * _squared_length(params)
     central = 2 * regularization_rate * x**2 * loss(params, x, y)
@@ -111,6 +137,11 @@ def largest_hessian_eigenvalue(params: Params, x: Scalar, y: Scalar) -> Array:
     """λ_max of ∇²E, at any point; on the minima ab = y/x it is x²(a² + b²) = R_IG/E.
 
     Source: not in the paper; chapter 3.
+
+    Example:
+        >>> theta = ig.two_parameter.Params(1.0, 2.0)  # a minimum for y/x = 2
+        >>> float(ig.two_parameter.largest_hessian_eigenvalue(theta, 1.0, 2.0))
+        5.0
     """
     diagonal = x**2 * _squared_length(params)
     off_diagonal = x * (2 * x * params.a * params.b - y)
@@ -122,6 +153,10 @@ def flattest_minimum(x: float, y: float) -> Params:
     """The minimum of least ‖θ‖ in the quadrant a > 0: a = √|y/x| and b = ±a, with ab = y/x.
 
     Source: Figure 1, the cross; chapter 3.
+
+    Example:
+        >>> [float(side) for side in ig.two_parameter.flattest_minimum(1.0, -4.0)]
+        [2.0, -2.0]
     """
     side = jnp.sqrt(jnp.abs(y / x))
     return Params(side, jnp.sign(y / x) * side)
@@ -135,6 +170,11 @@ def minimum_on_flow(start: Params, x: float, y: float) -> Params:
     a_0·b_0 of the other sign than y/x, from which the flow ends at the saddle (0, 0).
 
     Source: d(a² − b²)/dt = 0 along gradient flow; not in the paper; chapter 3.
+
+    Example:
+        >>> end = ig.two_parameter.minimum_on_flow(ig.two_parameter.Params(3.0, 0.0), 1.0, 20.0)
+        >>> float(end.a), float(end.b)  # ab = 20, and a² − b² = 9 as at the start
+        (5.0, 4.0)
     """
     kept, product = start.a**2 - start.b**2, y / x
     total = jnp.sqrt(kept**2 + 4 * product**2)

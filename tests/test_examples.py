@@ -1,0 +1,50 @@
+"""The examples in docstrings: every public function of the theory has one, and it runs."""
+
+import doctest
+import inspect
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import igrlib
+
+MODULES = (
+    igrlib,
+    igrlib.regularizer,
+    igrlib.backward_error,
+    igrlib.flows,
+    igrlib.geometry,
+    igrlib.ntk,
+    igrlib.two_parameter,
+)
+FUNCTIONS = {
+    f"{function.__module__}.{function.__qualname__}": function
+    for module in MODULES
+    for function in (getattr(module, name) for name in module.__all__)
+    if inspect.isfunction(function)
+}
+
+
+def run_example(function, name):
+    """How many lines ran, and what came out otherwise than the docstring says."""
+    # As the introduction of the package says, nothing else is there before.
+    globs = {"ig": igrlib, "jnp": jnp}
+    (test,) = doctest.DocTestFinder(recurse=False).find(function, name, False, globs)
+    report = []
+    result = doctest.DocTestRunner(verbose=False).run(test, out=report.append)
+    return result.attempted, "".join(report)
+
+
+def test_the_functions_of_the_theory_are_found():
+    """Also where the hook that checks types has wrapped them."""
+    assert {"igrlib.flows.flow", "igrlib.ntk.ntk", "igrlib.two_parameter.loss"} <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_public_function_has_an_example_that_runs(name, wide):
+    with jax.enable_x64(wide):
+        lines, failures = run_example(FUNCTIONS[name], name)
+    assert lines, f"{name} has no example"
+    assert not failures, failures
