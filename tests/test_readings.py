@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_sweep import record, sweep, unit
+from helpers.records import record, sweep, unit
 
 from igrlib.experiments import records
 from igrlib.experiments.profiles import EXPERIMENTS
