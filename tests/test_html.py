@@ -141,10 +141,14 @@ def test_is_small_enough_to_hand_round():
     assert sum(path.stat().st_size for path in HTML.rglob("*") if path.is_file()) < 30e6
 
 
+# With the figures of two records, and the explorer of one.
+MORE = {"mnist": 1.3e6}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_a_page_is_light(path):
     """Itself and its pictures; what all pages share is loaded once."""
     text = path.read_text(encoding="utf-8")
     pictures = set(re.findall(r'src="((?:\.\./)+_images/[^"]+)"', text))
     weight = len(text.encode()) + sum((path.parent / p).stat().st_size for p in pictures)
-    assert weight < 1e6
+    assert weight < MORE.get(path.stem, 1e6)
