@@ -106,7 +106,6 @@ def test_what_never_comes_to_a_loss_or_is_first_seen_below_it_has_no_value():
             el.time_at(one, level),
             el.accuracy_at(one, level),
             el.log_at(one, "train_squared_gradient", level),
-            el.loss_below(one, level),
         ):
             assert np.array_equal(np.isnan(found)[0], never)
     soon = el.time_at(table(per_step=True), 10.0)
@@ -130,7 +129,7 @@ def test_scaled_curvature_and_the_loss_at_which_it_was_taken():
     np.testing.assert_allclose(el.scaled_curvature_at(one, 1.0), 3.0, rtol=1e-12)
     assert np.isnan(el.scaled_curvature_at(one, 0.3)).all()
     after = [next(E for n in STEPS[1:] if (E := A / (h * n)) < 1) for h in RATES]
-    found = el.loss_below(one, 1.0)
+    found = one.lambda_max_loss(1.0)
     np.testing.assert_allclose(found, np.broadcast_to(after, found.shape), rtol=1e-12)
 
 
@@ -206,7 +205,7 @@ def test_a_width_that_a_seed_lacks_costs_its_block_and_no_other():
 
 @pytest.mark.parametrize("level", [0.0, -1.0, np.nan, np.inf])
 def test_a_level_is_a_positive_loss(level):
-    for ask in (el.accuracy_at, el.time_at, el.loss_below):
+    for ask in (el.accuracy_at, el.time_at):
         with pytest.raises(ValueError, match="level must be a positive, finite training loss"):
             ask(table(), level)
 

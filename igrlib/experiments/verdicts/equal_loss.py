@@ -22,7 +22,6 @@ __all__ = [
     "LevelCurve",
     "accuracy_at",
     "log_at",
-    "loss_below",
     "scaled_curvature_at",
     "time_at",
     "trend_over_levels",
@@ -77,27 +76,15 @@ def time_at(table: Blocks, level: float) -> Float[np.ndarray, "b r"]:
 
 
 def scaled_curvature_at(table: Blocks, level: float) -> Float[np.ndarray, "b r"]:
-    """h·λ_max at the first measurement below `level`, one of the recorded levels; else NaN.
+    """h·λ_max as training loss falls below `level`, one of the recorded levels; else NaN.
 
     On a quadratic gradient descent of the full batch is stable up to 2. λ_max is an estimate from
-    below by a few Lanczos products, of the whole training split, and not interpolated.
+    below by a few Lanczos products, of the whole training split; `Blocks.lambda_max_loss` says at
+    which loss it is.
 
     Source: chapter 7, *MNIST*.
     """
     return table.learning_rate * table.lambda_max_at(level)
-
-
-def loss_below(table: Blocks, level: float) -> Float[np.ndarray, "b r"]:
-    """Training loss at the first measurement below `level`, where λ_max is taken; NaN without one.
-
-    Raises `ValueError` for a level that is not positive and finite.
-
-    Source: chapter 7, *MNIST*.
-    """
-    loss, _ = _along(table, "train_loss", level)
-    below = loss < level
-    first = np.argmax(below, axis=-1)[..., None]
-    return np.where(below.any(axis=-1), np.take_along_axis(loss, first, -1)[..., 0], np.nan)
 
 
 @dataclass(frozen=True, eq=False)
