@@ -49,8 +49,8 @@ def euler_corrections(
     """The corrections (f_0, …, f_order) of the explicit Euler method, each a pytree like θ.
 
     `field(params, *args, **kwargs)` is any smooth vector field, a gradient or not; the returned
-    function takes the same arguments. `order` is from 0 to 5. Only directional derivatives of
-    `field` are taken, so the cost is linear in the number of parameters, and it works wherever
+    function takes the same arguments. `order` is from 0 to 5. The function takes only directional
+    derivatives of `field`, so its cost is linear in the number of parameters, and it works wherever
     `jax.jvp` of `field` does. Each call traces `field` anew and so sees what captured arrays,
     globals and attributes hold now; new values in arrays of the same shape, arguments or captured,
     compile nothing. Raises `TypeError` or `ValueError` for another order, for
@@ -159,7 +159,7 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     """The slope of log(error) against log(step size), fitted by least squares.
 
     `step_sizes` and `errors` are one-dimensional, of one length ≥ 2, positive and finite, with
-    at least two different step sizes; else `ValueError`. What holds no real numbers raises
+    at least two different step sizes; else `ValueError`. Anything but real numbers raises
     `TypeError`.
 
     Source: chapter 1.

@@ -47,7 +47,8 @@ class Trajectory(NamedTuple):
 def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
     """The field f = −∇E of gradient flow, `(params, *args, **kwargs) -> pytree like params`.
 
-    With `has_aux`, `(field, aux)`. Errors are as in `regularizer.implicit_gradient_regularizer`.
+    With `has_aux` it returns `(field, aux)`. Errors are as in
+    `regularizer.implicit_gradient_regularizer`.
 
     Source: eq. (5); chapter 2.
 

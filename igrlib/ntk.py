@@ -25,8 +25,8 @@ def ntk(
     """The kernel K[i, j] = ∇f(x_i)ᵀ ∇f(x_j) of a model's outputs with respect to its parameters.
 
     `model(params, inputs)` returns outputs of shape (n,), for a kernel of shape (n, n), or
-    (n, c), for one of shape (n, n, c, c). Memory grows as n·c·m, the whole Jacobian: where a
-    quadratic form is all that is wanted, use `ntk_quadratic_form`. Raises `TypeError` for
+    (n, c), for one of shape (n, n, c, c). Memory grows as n·c·m, the whole Jacobian: for a
+    quadratic form alone, use `ntk_quadratic_form`. Raises `TypeError` for
     parameters that are not floating-point, `ValueError` for an empty pytree or outputs of
     another rank.
 
@@ -88,8 +88,8 @@ def ntk_modified_loss(
 
     `output_loss(outputs, *args)` returns a scalar; the returned function is called as
     `(params, inputs, *args)`. With Σ‖f − y‖² this is Proposition A.11, E + h·εᵀKε; with half of
-    it E + (h/4)·εᵀKε; with its mean over n examples E + (h/n²)·εᵀKε. Cross entropy is one more
-    case. Errors are as in `ntk` and `modified_loss`.
+    it E + (h/4)·εᵀKε; with its mean over n examples E + (h/n²)·εᵀKε. It takes cross entropy
+    too. Errors are as in `ntk` and `modified_loss`.
 
     Source: Proposition A.11 and, beyond squares, the chain rule; chapter 5.
 

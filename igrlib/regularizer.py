@@ -57,8 +57,8 @@ def implicit_gradient_regularizer(
 
     `loss(params, *args, **kwargs)` returns a scalar E, or `(E, aux)` with `has_aux`. The
     returned function takes the same arguments and returns R_IG as a scalar ≥ 0, float32 or
-    wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19 and loses digits, then
-    is 0, below 1e-19; so it is wherever igrlib squares a gradient.
+    wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19; below 1e-19 it
+    loses digits, then is 0. This holds wherever igrlib squares a gradient.
 
     Raises `TypeError` for parameters that are not floating-point, `ValueError` for an empty
     pytree or a loss that is not a scalar.
@@ -159,7 +159,7 @@ def gradient_regularized_value_and_grad(
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, in the place of `jax.value_and_grad(loss)`.
 
-    The product of the Hessian ∇²E with the gradient is taken in one of three ways:
+    `method` says how the product of the Hessian ∇²E with the gradient is computed:
 
     - "forward_over_reverse": the derivative of the gradient along itself;
     - "reverse_over_reverse": the gradient of E_μ, as `jax.grad` takes it;
@@ -167,16 +167,17 @@ def gradient_regularized_value_and_grad(
       √ε(1 + ‖θ‖), with ε of the coarsest array: half of the digits are right where ∇E is smooth
       over that distance, as it is for parameters of size about 1. Across a kink the product is the
       average slope between the two points and not a derivative. Its error is that of ∇E over the
-      distance. Where rounding of θ changes the distance by a tenth, a term would be lost:
-      `ValueError`, or a gradient of NaN inside `jax.jit`. Half precision needs a distance.
+      distance. Where rounding of θ changes the distance by a tenth, the result would lose a term:
+      it raises `ValueError`, or is NaN inside `jax.jit`. Half precision needs a distance.
 
     `mu` is a finite scalar, traced or concrete; `loss` is as in `implicit_gradient_regularizer`,
     with its errors, and must be differentiable twice. The returned function takes the arguments of
     `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`. `aux` is that of the first
     pass through the loss at θ: batch statistics that the loss updates are updated once.
 
-    Raises `ValueError` for another `method`, a `distance` that is not positive, too small or not
-    wanted, or a finite difference in half precision without one.
+    Raises `ValueError` for another `method`, for a `distance` that is not positive, is too small
+    or comes with a method that takes none, and for a finite difference in half precision without
+    a `distance`.
 
     Source: eq. (8); chapters 2 and 9.
 

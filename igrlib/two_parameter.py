@@ -166,8 +166,8 @@ def minimum_on_flow(start: Params, x: float, y: float) -> Params:
     """Where gradient flow from `start` ends: ab = y/x on the curve a² − b² = constant.
 
     Of the two such points, the one in the half-plane of `start` that the flow can reach:
-    a > 0 when |a_0| ≥ |b_0| and a_0 > 0, and so on by sign. Not so from the line |a_0| = |b_0| with
-    a_0·b_0 of the other sign than y/x, from which the flow ends at the saddle (0, 0).
+    a > 0 when |a_0| ≥ |b_0| and a_0 > 0, and so on by sign. This fails on the line |a_0| = |b_0|
+    where a_0·b_0 and y/x differ in sign: the flow from there ends at the saddle (0, 0).
 
     Source: d(a² − b²)/dt = 0 along gradient flow; not in the paper; chapter 3.
 

@@ -144,7 +144,7 @@ def test_ends_with_references(chapter):
 
 @pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
 def test_has_the_parts_that_readers_are_told_of(path):
-    """As *How to read this book* and *How to add a chapter* say."""
+    """As *How to read this book* and *How to add* say."""
     prose = prose_of(nbformat.read(path, as_version=4))
     parts = ["What we found", "Exercises", "Where to go next", "References"]
     assert [heading for heading in headings(prose) if heading in parts] == parts

@@ -1,23 +1,17 @@
 """The examples in docstrings: every public function of the theory has one, and it runs."""
 
 import doctest
+import importlib
 import inspect
 
 import jax
 import jax.numpy as jnp
 import pytest
+from test_package import THEORY
 
 import igrlib
 
-MODULES = (
-    igrlib,
-    igrlib.regularizer,
-    igrlib.backward_error,
-    igrlib.flows,
-    igrlib.geometry,
-    igrlib.ntk,
-    igrlib.two_parameter,
-)
+MODULES = [igrlib, *map(importlib.import_module, THEORY)]
 FUNCTIONS = {
     f"{function.__module__}.{function.__qualname__}": function
     for module in MODULES

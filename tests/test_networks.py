@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import get_type_hints
 
 import jax.numpy as jnp
 import pytest
@@ -56,15 +57,15 @@ def test_a_configuration_says_which():
     config = {"dataset": "cifar10", "model": "resnet18", "width": 64, "stem": "cifar"}
     assert network_of(config) == ResNet18("cifar")
     assert recorded_params(config) == 11_173_962
-    with pytest.raises(ValueError, match="model must be one of mlp, resnet18, got 'vit'"):
-        recorded_params(config | {"model": "vit"})
+    with pytest.raises(ValueError, match=r"model must be one of mlp, resnet18.*, got 'none'"):
+        recorded_params(config | {"model": "none"})
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MLP(0), "depth must be at least 1, got 0"),
-        (lambda: MLP(100_000), "depth must be at most 1000, got 100000"),
+        (lambda: MLP(0), "depth must be between 1 and 1000, got 0"),
+        (lambda: MLP(100_000), "depth must be between 1 and 1000, got 100000"),
         (lambda: MLP(activation="elu"), "activation must be one of relu, tanh, got 'elu'"),
         (lambda: MLP(initial="keras"), "initial must be one of haiku, flax, got 'keras'"),
         (lambda: ResNet18("vgg"), "stem must be one of imagenet, cifar, got 'vgg'"),
@@ -88,6 +89,18 @@ def test_what_records_call_them(network, label):
     assert network.label == label
 
 
+def test_settings_and_records_can_tell_the_fields_of_networks():
+    """They stand beside those of the arm, and one name has one type."""
+    hints = [get_type_hints(network) for network in networks.NETWORKS.values()]
+    own = [{f.name for f in fields(network)} for network in networks.NETWORKS.values()]
+    taken = {f.name for f in fields(SMALL)} | {"model", "width", "batch_size", "seeds", "steps"}
+    types = {}
+    for names, hint in zip(own, hints, strict=True):
+        assert not names & (taken | {"num_params"})
+        for name in names:
+            assert types.setdefault(name, hint[name]) == hint[name], name
+
+
 @dataclass(frozen=True)
 class Linear:
     """A network of one's own: logits proportional to the sums of `width` parts of an image."""
@@ -107,7 +120,7 @@ class Linear:
         def logits(params, images):
             x = images.reshape(len(images), -1).astype(jnp.float32) / scale
             sums = jnp.stack([part.sum(-1) for part in jnp.array_split(x, width, axis=1)], axis=1)
-            return sums @ params["w"] + params.get("b", jnp.zeros(10))
+            return sums @ params["w"] + params.get("b", jnp.zeros(10))[None]
 
         return Classifier(init, logits)
 

@@ -15,6 +15,7 @@ import jaxtyping
 import pytest
 
 import igrlib
+from igrlib.experiments.networks import NETWORKS
 
 THEORY = (
     "igrlib.regularizer",
@@ -46,9 +47,8 @@ PUBLIC = (
     "igrlib.experiments.storage.files",
     "igrlib.experiments.storage.npz",
     "igrlib.experiments.networks",
-    "igrlib.experiments.networks.mlp",
     "igrlib.experiments.networks.model",
-    "igrlib.experiments.networks.resnet",
+    *(network.__module__ for network in NETWORKS.values()),
     "igrlib.experiments.evaluation",
     "igrlib.experiments.schema",
     "igrlib.experiments.ensemble.batches",

@@ -162,7 +162,9 @@ def difference(where: str, one: Any, other: Any) -> tuple[str, Any, Any]:
     return where, one, other
 
 
-def _write(file: IO[bytes], arrays: Arrays, meta: Mapping[str, Any], compression: int) -> None:
+def _write(
+    file: IO[bytes] | io.BytesIO, arrays: Arrays, meta: Mapping[str, Any], compression: int
+) -> None:
     head = {"format": _FORMAT, "sha256": digest(arrays, meta), "meta": meta}
     members = {_META: np.frombuffer(_canonical(head), np.uint8), **arrays}
     with zipfile.ZipFile(file, "w", compression) as archive:
