@@ -249,16 +249,16 @@ def descending(losses, steps, curvature):
 
 def test_curvature_is_that_of_the_level_where_it_was_measured_on_both_sides():
     nan = np.nan
-    # Linear in the logarithms: from 8 at 0.05 to 2 at 0.002 it is 8^(a)·2^(1 − a) at 0.01, with
-    # a = log(0.01/0.002)/log(0.05/0.002) = 1/2, as 0.01² = 0.05·0.002.
-    table = descending([2.3, 0.05, 0.002, 5e-4], [10, 20, 30, -1], [8.0, 2.0, 1.5, nan])
+    # Linear in the logarithms: 0.01 is a third of the way from 0.02 to 0.02/8, and 4 of that from
+    # 8 to 1.
+    table = descending([2.3, 0.02, 0.0025, 4e-4], [10, 20, 30, -1], [8.0, 1.0, 0.5, nan])
     np.testing.assert_allclose(table.lambda_max_at(0.01), [[4.0]], rtol=1e-12)
     np.testing.assert_allclose(table.lambda_max_loss(0.01), [[0.01]])
-    # 0.001 = 0.002·(1/4)^(1/2): half-way to 5·10⁻⁴.
-    np.testing.assert_allclose(table.lambda_max_at(0.001), [[np.sqrt(2.0 * 1.5)]], rtol=1e-12)
+    # 0.001² = 0.0025·0.0004: half-way.
+    np.testing.assert_allclose(table.lambda_max_at(0.001), [[np.sqrt(0.5)]], rtol=1e-12)
     # Nothing was measured above 0.1: what there is, and where.
     np.testing.assert_array_equal(table.lambda_max_at(0.1), [[8.0]])
-    np.testing.assert_array_equal(table.lambda_max_loss(0.1), [[0.05]])
+    np.testing.assert_array_equal(table.lambda_max_loss(0.1), [[0.02]])
     assert np.isnan(table.lambda_max_loss(1e-4)).all()
 
 

@@ -13,7 +13,13 @@ from igrlib.experiments import records
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.records import Record
 from igrlib.experiments.runner import units
+<<<<<<< HEAD
 from igrlib.experiments.verdicts import (
+=======
+from igrlib.experiments.settings import changed
+from igrlib.experiments.records import Record
+from igrlib.experiments.verdicts import (
+>>>>>>> verdict
     Reason,
     Thresholds,
     Verdict,
@@ -167,6 +173,34 @@ def test_fitted_models_that_show_nothing_leave_the_trend_to_the_loss():
     assert judge(made)[2].reasons == (Reason("progress"),)
 
 
+def test_a_few_fitted_blocks_do_not_part_accuracy_from_the_loss():
+    """Three, each in order and together significant, where four are asked for."""
+    made = progressing(0.3, fitted=False)
+    first = next(iter(made.units.values()))
+    first.meta["marks"]["fitted"] = list(range(15))
+    verdict = judge(made)[2]
+    fitted = verdict.controls[FITTED]
+    assert (fitted.blocks, fitted.p.rising < 1e-5) == (3, True)
+    assert verdict.reasons == (Reason("progress"),)
+
+
+def test_what_lacks_units_has_no_reading_and_no_word_at_any_level():
+    made = dataclasses.replace(sweep(effects=LARGE), expected=("sgd-n0400-b00032-s00-07",))
+    whole = judge(dataclasses.replace(made, expected=()))[0]
+    verdict = judge(made)[0]
+    assert (whole.reading, verdict.reading) == ("association, cause open", "none")
+    assert {one.observation for one in whole.levels} == {"reproduced"}
+    assert {one.observation for one in verdict.levels} == {"cannot tell"}
+    assert verdict.reasons == (Reason("not yet run", ("sgd-n0400-b00032-s00-07",)),)
+
+
+def test_thresholds_cannot_be_set_for_a_run():
+    """They are fixed in the profile: whoever sets one after looking has none."""
+    arms_ = EXPERIMENTS["mlp-sweep"]["digits"]
+    with pytest.raises(ValueError, match="the field of a setting must be one of"):
+        changed("digits", arms_, ["thresholds=0.05"])
+
+
 def with_curvature(number, **how):
     made = sweep(**how)
     for each in made.units.values():
@@ -186,11 +220,17 @@ def test_an_observation_is_evidence_only_where_no_rival_is_left():
     assert judge(with_curvature(11.0, **smooth))[0].rivals == (Reason("edge"),)
     assert judge(with_curvature(9.9, **smooth))[0].rivals == ()
     assert judge(with_curvature(np.nan, **smooth))[0].rivals == (Reason("edge"),)
+    # Of rates that do not come to the level nothing is asked there.
+    low = judge(with_curvature(1.0, **smooth), thresholds=Thresholds(level=1e-3))[0]
+    assert np.isnan(low.standing.time[:2]).all()
+    assert low.rivals == ()
     # At the level itself it is low, but the run has been at the edge before.
     before = with_curvature(1.0, **smooth)
     for each in before.units.values():
         each.arrays["crossing_lambda_max"][:, 0] = 15.0
-    assert judge(before)[0].rivals == (Reason("edge"),)
+    first = judge(before, thresholds=Thresholds(level=1e-3))[0]
+    assert np.nanmax(first.standing.edge) < 0.2
+    assert first.rivals == (Reason("edge"),)
 
 
 def test_a_chosen_point_has_a_rival_where_the_losses_differ():

@@ -106,16 +106,16 @@ class Blocks:
             nothing = np.full(self.finished.shape, np.nan)
             return nothing, nothing
         first = int(at[0])
-        step, value, loss = self._crossing(first)
+        _, value, loss = self._crossing(first)
         log = np.log(np.where(value > 0, value, np.nan))
         interpolated = np.zeros(log.shape, bool)
         for upper in reversed(range(first)):
-            earlier, before, higher = self._crossing(upper)
+            _, before, higher = self._crossing(upper)
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.log(higher / level) / np.log(higher / loss)
                 between = log + (1 - share) * (np.log(before) - log)
-            # What has been interpolated is at the level: its loss is not above it any more.
-            found = (earlier < step) & (higher >= level) & (loss < level) & np.isfinite(between)
+            # Measured once for both levels, it was below both; once interpolated, it is at the level.
+            found = (higher >= level) & (loss < level) & np.isfinite(between)
             log, loss = np.where(found, between, log), np.where(found, level, loss)
             interpolated |= found
         value = np.where(interpolated, np.exp(log), value)

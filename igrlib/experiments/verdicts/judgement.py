@@ -217,12 +217,14 @@ def _rivals(
     if not table.full_batch.all():
         yield Reason("batches")
     else:
-        here = _medians(question.edge)
+        measured = np.isfinite(question.primary)
+        here = _medians(np.where(measured, question.edge, np.nan))
+        unknown = measured.any(axis=0) & np.isnan(here)
         levels = (float(level) for level in table.shared.get("level", ()))
         # A run that was at the edge on its way has been shaped by it.
         ways = [edge_of(table, table.lambda_max_at(level)) for level in levels]
         seen = np.concatenate([here, *map(_medians, ways)])
-        if not np.isfinite(here).all() or np.nanmax(seen) > _MODERATE:
+        if unknown.any() or (seen[np.isfinite(seen)] > _MODERATE).any():
             yield Reason("edge")
     if not table.smooth.all():
         yield Reason("kinks")
