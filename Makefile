@@ -120,7 +120,7 @@ record: $(STAMP) ## for authors: format, execute and normalise chapters in place
 
 lock: $(STAMP) ## for authors: write requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
-	  --extra dev --generate-hashes --custom-compile-command 'make lock' \
+	  --extra dev --generate-hashes --no-strip-extras --custom-compile-command 'make lock' \
 	  -o requirements.txt pyproject.toml
 
 clean: ## remove what was built (.venv stays)

@@ -13,13 +13,8 @@ from igrlib.experiments import records
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.records import Record
 from igrlib.experiments.runner import units
-<<<<<<< HEAD
-from igrlib.experiments.verdicts import (
-=======
 from igrlib.experiments.settings import changed
-from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts import (
->>>>>>> verdict
     Reason,
     Thresholds,
     Verdict,
