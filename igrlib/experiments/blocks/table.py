@@ -114,7 +114,7 @@ class Blocks:
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.log(higher / level) / np.log(higher / loss)
                 between = log + (1 - share) * (np.log(before) - log)
-            # Measured once for both levels, it was below both; once interpolated, it is at the level.
+            # Measured once for both levels, it was below both; interpolated, it is at the level.
             found = (higher >= level) & (loss < level) & np.isfinite(between)
             log, loss = np.where(found, between, log), np.where(found, level, loss)
             interpolated |= found
