@@ -1,5 +1,7 @@
 """igrlib.experiments.verdicts.boost on records whose best models are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.records import record, unit
@@ -94,6 +96,24 @@ def test_the_best_of_two_plain_rates_is_no_best():
     assert (
         judge_boost(record(made), thresholds=BoostThresholds(rates=2)).word == "reproduced in part"
     )
+
+
+@pytest.mark.parametrize("lacking", ["ours", "theirs"])
+def test_either_record_may_lack_a_unit(lacking):
+    ours = record(grid((0, 1, 2), (0.1, 0.2), (0.01, 0.05), REGULARIZED))
+    theirs = record(grid((0, 1, 2), (0.05, 0.1, 0.2), (0.0,), PLAIN, "sgd"))
+    whole = judge_boost(ours, plain=(theirs, "sgd"))
+    assert whole.observation == "reproduced in part"
+    missing = f"{'resnet' if lacking == 'ours' else 'sgd'}-n0008-b00512-s03-03"
+    if lacking == "ours":
+        ours = dataclasses.replace(ours, expected=(missing,))
+    else:
+        theirs = dataclasses.replace(theirs, expected=(missing,))
+    verdict = judge_boost(ours, plain=(theirs, "sgd"))
+    assert (verdict.observation, verdict.reading) == ("cannot tell", "none")
+    assert verdict.missing == (missing,)
+    assert f"Not yet run: {missing}." in verdict.sentence
+    np.testing.assert_allclose(verdict.boost.points, whole.boost.points)
 
 
 def test_what_cannot_be_told():
