@@ -47,18 +47,18 @@ def images_of(problem: Problem, num_images: int) -> tuple[np.ndarray, np.ndarray
 def unit_of(problem: Problem) -> Any:
     """The unit of a sweep that trains one such model."""
     from igrlib.experiments.arm import Arm
+    from igrlib.experiments.networks import NETWORKS
     from igrlib.experiments.units import Unit
 
     dataset = "cifar10" if problem.network == "resnet18" else "mnist"
-    arm = Arm("bench", dataset=dataset, model=problem.network, learning_rates=(RATE,))
+    arm = Arm("bench", dataset=dataset, network=NETWORKS[problem.network](), learning_rates=(RATE,))
     return Unit(arm, problem.width, problem.batch_size, (0,))
 
 
 def model_of(problem: Problem) -> Any:
     """The model as the sweeps make it."""
-    from igrlib.experiments import networks
     from igrlib.experiments.data import NUM_CLASSES, Dataset, Split
 
     split = Split(*images_of(problem, 1))
     data = Dataset("bench", split, split, NUM_CLASSES, 255.0, "")
-    return networks.model_of(unit_of(problem), data)
+    return unit_of(problem).classifier(data)
