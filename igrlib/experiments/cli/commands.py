@@ -113,7 +113,7 @@ def verdicts(args: argparse.Namespace) -> int:
         title = f"by μ, at learning rate {min(arm.learning_rates):g}"
         judged[title] = judge(record, arm.name, explicit=True)
     if any(arm.mus):
-        plain = _plain(folder) if arm.network.convolutional else None
+        plain = _plain(folder, arm.network.kind)
         judged["against the best learning rate"] = (judge_boost(record, arm.name, plain=plain),)
     for title, several in judged.items():
         if len(judged) > 1:
@@ -125,16 +125,18 @@ def verdicts(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plain(folder: Any) -> tuple[Any, str] | None:
-    """The record of plain ResNets under the same profile, and its arm, where there is one."""
+def _plain(folder: Any, network: str) -> tuple[Any, str] | None:
+    """The record and arm of plain models of a network under the same profile, if there is one."""
     from igrlib.experiments import records
     from igrlib.experiments.folder import Folder
 
     other = Folder(folder.out, "resnet-sweep", folder.profile)
     try:
-        return records.open_record(other.path), "sgd"
+        record = records.open_record(other.path)
     except records.RecordError:
         return None
+    swept = [unit.meta["unit_config"].get("model") for unit in record.units.values()]
+    return (record, "sgd") if network in swept else None
 
 
 def prepare(args: argparse.Namespace) -> int:
