@@ -92,7 +92,7 @@ def test_splits_are_the_first_and_the_last_training_images(sweep, digits):
         "validation": [a[held] for a in digits.train],
         "test": digits.test,
     }
-    for name, (images, labels) in sweep.log.splits._asdict().items():
+    for name, (images, labels) in sweep.log.evaluator.splits._asdict().items():
         np.testing.assert_array_equal(images, expected[name][0])
         np.testing.assert_array_equal(labels, expected[name][1])
         assert images.dtype == np.uint8

@@ -58,7 +58,7 @@ def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, gr
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
     with jax.enable_x64(False):
         sweep = build(unit, dataset, layout)
-        held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.splits))
+        held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.evaluator.splits))
         assert least(unit, dataset, layout, monkeypatch) == held
 
 

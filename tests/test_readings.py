@@ -262,7 +262,7 @@ def test_the_reading_of_each_observation(observation, kind, rivals, explicit, re
 
 
 def test_every_reason_and_rival_has_words_and_none_is_left_over():
-    source = (ROOT / "igrlib" / "verdicts").glob("*.py")
+    source = (ROOT / "igrlib" / "experiments" / "verdicts").glob("*.py")
     text = "".join(path.read_text() for path in source if path.name != "describe.py")
     given = "".join(re.findall(r"Reason\([^)]*\)", text))
     named = {name for name in re.findall(r'"([^"\n]+)"', given) if "{" not in name}
