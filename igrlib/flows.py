@@ -122,7 +122,8 @@ def flow(
 
     Example:
         >>> field = ig.gradient_field(lambda theta: theta**2 / 2)
-        >>> [round(float(theta), 3) for theta in ig.flow(field, 1.0, jnp.arange(2.0))]  # 1, 1/e
+        >>> path = ig.flow(field, 1.0, jnp.arange(2.0))  # 1, 1/e
+        >>> [round(float(theta), 3) for theta in path]
         [1.0, 0.368]
     """
     checked = checked_field(field)

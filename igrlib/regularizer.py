@@ -107,7 +107,8 @@ def modified_loss(
 
     Example:
         >>> loss = lambda theta: theta @ theta / 2
-        >>> float(ig.modified_loss(loss, 0.5)(jnp.array([3.0, 4.0])))  # 12.5 + 0.5/4 · 25
+        >>> start = jnp.array([3.0, 4.0])
+        >>> float(ig.modified_loss(loss, 0.5)(start))  # 12.5 + 0.5/4 · 25
         15.625
     """
     learning_rate = wide_number("learning_rate", learning_rate)
@@ -133,7 +134,8 @@ def gradient_regularized_loss(
 
     Example:
         >>> loss = lambda theta: theta @ theta / 2
-        >>> float(ig.gradient_regularized_loss(loss, 0.5)(jnp.array([3.0, 4.0])))  # 12.5 + 0.5 · 25
+        >>> start = jnp.array([3.0, 4.0])
+        >>> float(ig.gradient_regularized_loss(loss, 0.5)(start))  # 12.5 + 0.5 · 25
         25.0
     """
     check_finite("mu", mu)

@@ -91,7 +91,8 @@ def gradient(params: Params, x: Scalar, y: Scalar) -> Params:
     """∇E = −x(y − abx)·(b, a). Source: below eq. (A.30); chapter 3.
 
     Example:
-        >>> slope = ig.two_parameter.gradient(ig.two_parameter.Params(1.0, 2.0), 1.0, 1.0)
+        >>> point = ig.two_parameter.Params(1.0, 2.0)
+        >>> slope = ig.two_parameter.gradient(point, 1.0, 1.0)
         >>> float(slope.a), float(slope.b)
         (2.0, 1.0)
     """
@@ -105,7 +106,8 @@ def regularizer(params: Params, x: Scalar, y: Scalar) -> Array:
     Differs from the paper: the middle expression of eq. (A.25) lacks 1/m = ½.
 
     Example:
-        >>> float(ig.two_parameter.regularizer(ig.two_parameter.Params(1.0, 2.0), 1.0, 1.0))
+        >>> point = ig.two_parameter.Params(1.0, 2.0)
+        >>> float(ig.two_parameter.regularizer(point, 1.0, 1.0))
         2.5
     """
     return _squared_length(params) * x**2 * loss(params, x, y)
@@ -172,7 +174,8 @@ def minimum_on_flow(start: Params, x: float, y: float) -> Params:
     Source: d(a² − b²)/dt = 0 along gradient flow; not in the paper; chapter 3.
 
     Example:
-        >>> end = ig.two_parameter.minimum_on_flow(ig.two_parameter.Params(3.0, 0.0), 1.0, 20.0)
+        >>> start = ig.two_parameter.Params(3.0, 0.0)
+        >>> end = ig.two_parameter.minimum_on_flow(start, 1.0, 20.0)
         >>> float(end.a), float(end.b)  # ab = 20, and a² − b² = 9 as at the start
         (5.0, 4.0)
     """

@@ -112,8 +112,9 @@ def test_what_a_chapter_imports_is_in_the_reference(path):
     cells = [cell.source for cell in nbformat.reads(source, 4).cells if cell.cell_type == "code"]
     code = "\n".join(cells)
     assert set(MODULES.findall(code)) <= known
-    for module, names in IMPORTS.findall(code):
-        for item in (part.strip().partition(" as ")[0] for part in names.split(",")):
+    flat = re.sub(r"import \(([^)]*)\)", lambda m: "import " + " ".join(m[1].split()), code)
+    for module, names in IMPORTS.findall(flat):
+        for item in (part.strip().partition(" as ")[0] for part in names.strip(", ").split(",")):
             found = imported(module, item)
             full = found.__name__ if isinstance(found, ModuleType) else f"{module}.{item}"
             origin = f"{getattr(found, '__module__', module)}.{item}"
