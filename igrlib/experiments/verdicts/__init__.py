@@ -5,7 +5,7 @@ Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 10.
 
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.boost import BoostThresholds, boost, judge_boost
-from igrlib.experiments.verdicts.describe import RIVALS, Description, describe
+from igrlib.experiments.verdicts.describe import Description, describe
 from igrlib.experiments.verdicts.judgement import judge
 from igrlib.experiments.verdicts.rules import (
     Observation,
@@ -17,7 +17,6 @@ from igrlib.experiments.verdicts.rules import (
 from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
 
 __all__ = [
-    "RIVALS",
     "Boost",
     "BoostThresholds",
     "Description",
