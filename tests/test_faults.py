@@ -22,7 +22,8 @@ from igrlib.experiments.settings import changed
 # Imports once what takes seconds, then forks a child for each line of code it is sent. JAX makes
 # its threads at its first use, which is in the child.
 SERVER = """
-import io, json, os, sys, traceback
+import io, json, os, signal, sys, traceback
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Where the tests run under nohup it is ignored.
 import filelock, flax.linen, jax, matfree.decomp, optax, psutil, sklearn.datasets, tqdm
 import igrlib.experiments.cli
 from igrlib.experiments import data
