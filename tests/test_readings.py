@@ -303,18 +303,18 @@ def test_where_the_models_stand_is_told():
     """Physical time t = n·h, loss and h·λ_max: medians over the blocks."""
     made = sweep(effects=LARGE, rates=(0.1, 0.05, 0.01), steps=(0, 100, 200, 300))
     for each in made.units.values():
-        # From 1 to 10⁻⁴: 0.01 is crossed at step 150, in the logarithm.
+        # From 1 to 10⁻⁴: 0.01 is crossed half-way from step 100 to 200, in the logarithm.
         each.arrays["train_loss"] = np.tile(10.0 ** np.array([0, -1, -3, -4]), (24, 1))
         each.arrays["crossing_step"] = np.tile([200, 200, 300, 300], (24, 1))
         each.arrays["crossing_lambda_max"] = np.tile([3.0, 3.0, 2.0, 2.0], (24, 1))
         each.arrays["chosen_step"][:] = 400
     first, second = judge(made)[:2]
     np.testing.assert_allclose(first.standing.factor, [0.01, 0.05, 0.1])
-    np.testing.assert_allclose(first.standing.time, [1.5, 7.5, 15.0])
+    np.testing.assert_allclose(first.standing.time, np.sqrt(2.0) * np.array([1.0, 5.0, 10.0]))
     np.testing.assert_allclose(first.standing.edge, [0.03, 0.15, 0.3])
     # λ_max was not measured before the crossing: it is that of step 200, at a loss of 0.001.
     np.testing.assert_allclose(first.standing.curvature_loss, 3 * [1e-3])
-    told = "At E = 0.01 t = n·h is 1.5 to 15, h·λ_max 0.03 to 0.3 (4 Lanczos products, "
+    told = "At E = 0.01 t = n·h is 1.4 to 14, h·λ_max 0.03 to 0.3 (4 Lanczos products, "
     assert f"{told}λ_max at E = 0.001)." in first.sentence
     np.testing.assert_allclose(second.standing.time, [4.0, 20.0, 40.0])
     np.testing.assert_allclose(second.standing.loss, 3 * [0.01])

@@ -1,5 +1,6 @@
 """The README and *How to reproduce*: what they tell to run does what they say."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import jax
 import nbformat
 import pytest
 
-from igrlib.experiments import data
+from igrlib.experiments import data, records
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,3 +60,29 @@ def test_a_data_set_may_travel_in_parts(tmp_path):
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_what_a_gpu_takes_is_what_was_measured():
+    """The numbers of *How to reproduce* are those of the committed results and shards."""
+    page = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    measured = json.loads((ROOT / "benchmarks" / "results" / "h100.json").read_text())
+    took = {
+        c["problem"]: c["series"][0]["values"][0]
+        for c in measured["comparisons"]
+        if c["comparison"] == "steps"
+    }
+    mlp = "MLP, width 50, batch 32, MNIST, {} models, chunk {}"
+    many, traced, few = (took[mlp.format(*k)] for k in ((24, 32), (24, 1), (8, 32)))
+    while_ = sorted(v for problem, v in took.items() if "WHILE" in problem)
+    resnet, egr = took["resnet-sweep:gpu, 5 models"], took["egr-sweep:gpu, 8 models"]
+    assert f"{many:.0f} µs in chunks of 32 steps, {traced:.0f} µs in a loop of unknown" in page
+    assert f"{while_[0]:.0f} to {while_[-1]:.0f} µs with `WHILE`" in page
+    assert f"A step of 8 models takes {few:.0f} µs" in page
+    assert f"{resnet:.1f} ms a step of one model in full float32, and {egr:.1f} ms on" in page
+    seconds = [
+        unit.meta["seconds"]
+        for name in ("mlp-sweep-paper", "resnet-sweep-gpu")
+        for unit in records.open_record(ROOT / "book" / "results" / name).units.values()
+    ]
+    assert f"took {seconds[0]:.0f} seconds for $10^6$ steps" in page
+    assert f"for 10,000 steps took {seconds[1]:.0f} seconds" in page

@@ -19,6 +19,7 @@ from igrlib.experiments.claim import claimed
 from igrlib.experiments.ensemble.members import Layout
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.layouts import layout_of
+from igrlib.experiments.networks import num_params
 from igrlib.experiments.units import Unit, units_of
 
 __all__ = ["run_unit", "units"]
@@ -74,13 +75,14 @@ def run_unit(
                 asked_to_stop=asked_to_stop,
                 progress=lambda done, what: progress(unit, done, sweep.model_steps, what),
             )
+            size = num_params(unit.arm.network, unit.width, unit.arm.dataset)
             meta = {
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
                 "dataset": _told(dataset),
                 "config": {"model": unit.arm.network.label, "loss": "cross entropy"},
-                "unit_config": unit.config() | laid | {"num_params": sweep.ensemble.num_params},
+                "unit_config": unit.config() | laid | {"num_params": size},
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,

@@ -79,13 +79,16 @@ class Blocks:
     def time_at(self, level: float) -> Float[np.ndarray, "b r"]:
         """The physical time t = n·h at which training loss first falls below `level`; else NaN.
 
-        Between the two measurements around the crossing log E is taken as linear in the step n.
+        Between the two measurements around the crossing log n is taken as linear in log E.
         """
         loss, steps = self.values.get("train_loss"), self.shared.get("gradient_step")
         if loss is None or steps is None:
             return np.full(self.finished.shape, np.nan)
-        at = _at_crossing(loss, np.broadcast_to(steps.astype(float), loss.shape), level)
-        return self.learning_rate * at
+        with np.errstate(divide="ignore"):  # Step 0 has no logarithm: what is first seen below
+            logs = np.log(steps.astype(float))  # right after it has no time.
+        return self.learning_rate * np.exp(
+            _at_crossing(loss, np.broadcast_to(logs, loss.shape), level)
+        )
 
     def lambda_max_at(self, level: float) -> Float[np.ndarray, "b r"]:
         """λ_max as training loss first falls below `level`, one of the recorded levels; else NaN.
@@ -106,11 +109,11 @@ class Blocks:
             nothing = np.full(self.finished.shape, np.nan)
             return nothing, nothing
         first = int(at[0])
-        _, value, loss = self._crossing(first)
+        value, loss = self._crossing(first)
         log = np.log(np.where(value > 0, value, np.nan))
         interpolated = np.zeros(log.shape, bool)
         for upper in reversed(range(first)):
-            _, before, higher = self._crossing(upper)
+            before, higher = self._crossing(upper)
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.log(higher / level) / np.log(higher / loss)
                 between = log + (1 - share) * (np.log(before) - log)
@@ -121,8 +124,8 @@ class Blocks:
         value = np.where(interpolated, np.exp(log), value)
         return value, np.where(np.isfinite(value), loss, np.nan)
 
-    def _crossing(self, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The step at which the loss was first seen below the k-th level, λ_max and the loss there.
+    def _crossing(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """λ_max and the loss where that was first seen below the k-th level.
 
         Where it fell below several levels between two measurements λ_max was measured once, and is
         the same for all of these.
@@ -138,7 +141,7 @@ class Blocks:
             for cell in np.argwhere(np.isin(step[:, :, k], grid)):
                 b, r = cell
                 there[b, r] = loss[b, r, np.searchsorted(grid, step[b, r, k])]
-        return step[:, :, k], curvature, there
+        return curvature, there
 
     def plain(self) -> "Blocks":
         """The models without explicit regularization: a column for each learning rate."""

@@ -103,12 +103,6 @@ class Ensemble:
             mus=mus,
         )
 
-    @property
-    def num_params(self) -> int:
-        """The number m of parameters of each model."""
-        shapes = jax.eval_shape(self._start, self._given.seeds)
-        return sum(leaf.size // len(leaf) for leaf in jax.tree.leaves(shapes.params))
-
     def replicate(self, array: Any) -> Array:
         """The array on every device."""
         return jax.device_put(jnp.asarray(array), self._same)

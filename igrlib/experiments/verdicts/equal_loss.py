@@ -68,11 +68,8 @@ def time_at(table: Blocks, level: float) -> Float[np.ndarray, "b r"]:
 
     Source: Section 2; chapter 7, *MNIST*.
     """
-    loss, _ = _along(table, "train_loss", level)
-    step = np.asarray(table.shared.get("gradient_step", np.zeros(1)), float)
-    return table.learning_rate * np.exp(
-        squared_gradient_at(loss, np.broadcast_to(step, loss.shape), level)
-    )
+    _along(table, "train_loss", level)  # Refuses a level that is none.
+    return table.time_at(level)
 
 
 def scaled_curvature_at(table: Blocks, level: float) -> Float[np.ndarray, "b r"]:
