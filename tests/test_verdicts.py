@@ -402,6 +402,7 @@ PREREGISTERED = [
     # experiment, data set, profile: level, least accuracy, rates, blocks
     ("mlp-sweep", "mnist", "cpu", 1e-2, 0.05, 3, 4),
     ("mlp-sweep", "digits", "digits", 1e-2, 0.05, 3, 4),
+    ("mlp-sweep", "mnist", "long", 1e-2, 0.05, 4, 3),
     ("mlp-sweep", "mnist", "paper", 1e-2, 0.05, 4, 3),
     ("egr-sweep", "digits", "digits", 1e-1, 0.05, 3, 4),
     ("egr-sweep", "mnist", "cpu", 1e-1, 0.05, 3, 4),

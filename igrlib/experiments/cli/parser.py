@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    profile: dict[str, Any] = {"metavar": "NAME", "help": "digits (the default), cpu, gpu or paper"}
+    profile: dict[str, Any] = {"metavar": "NAME", "help": "as igr list has it (default: digits)"}
     found = command(
         "list",
         "experiments, profiles, units, what they cost, what is missing",
