@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igrlib.experiments.records import Record, Unit
+from igrlib.experiments.records import Record, Shard
 
 RATES = (0.1, 0.05, 0.025, 0.01, 0.005)
 LEVELS = np.array([1e-1, 1e-2, 1e-3, 1e-4])
@@ -48,7 +48,7 @@ def made(arm, width, seeds, arrays, marks, *, batch_size=32, **config):
     config |= {"name": arm, "width": width, "batch_size": batch_size}
     name = f"{arm}-n{width:04d}-b{batch_size:05d}-s{seeds[0]:02d}-{seeds[-1]:02d}"
     config = {"dataset": "mnist", "depth": 5, **config}
-    return Unit(name, arrays, {"unit_config": config, "marks": marks})
+    return Shard(name, arrays, {"unit_config": config, "marks": marks})
 
 
 def unit(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from igrlib.experiments.blocks.table import Blocks
-from igrlib.experiments.records import Record, Unit
+from igrlib.experiments.records import Record, Shard
 from igrlib.experiments.schema import ALONG, MARKS
 
 __all__ = ["arms", "blocks", "dataset_of", "missing_units", "not_whole"]
@@ -115,7 +115,7 @@ def not_whole(record: Record, arm: str) -> str:
     return f"Not yet run: {', '.join(missing)}." if missing else ""
 
 
-def _num_params(unit: Unit) -> int:
+def _num_params(unit: Shard) -> int:
     config = unit.meta["unit_config"]
     if "num_params" in config:
         return int(config["num_params"])
@@ -125,26 +125,26 @@ def _num_params(unit: Unit) -> int:
     return recorded_params(config)
 
 
-def _arm(unit: Unit) -> str:
+def _arm(unit: Shard) -> str:
     return str(unit.meta["unit_config"].get("name"))
 
 
-def _block(unit: Unit) -> tuple[int, int]:
+def _block(unit: Shard) -> tuple[int, int]:
     config = unit.meta["unit_config"]
     return int(config["width"]), int(config["batch_size"])
 
 
-def _columns(unit: Unit) -> np.ndarray:
+def _columns(unit: Shard) -> np.ndarray:
     """(models, 2), μ and the learning rate of each."""
     rate = unit.arrays["learning_rate"]
     return np.stack([unit.arrays.get("mu", np.zeros(len(rate))), rate], axis=1)
 
 
-def _seeds(unit: Unit) -> list[int]:
+def _seeds(unit: Shard) -> list[int]:
     return unit.arrays["seed"].tolist()
 
 
-def _check_swept(unit: Unit) -> None:
+def _check_swept(unit: Shard) -> None:
     """A unit of another kind, or one that somebody made, is refused before anything is read."""
     missing = [
         name for name in ("width", "batch_size", "dataset") if name not in unit.meta["unit_config"]
@@ -162,7 +162,7 @@ def _check_swept(unit: Unit) -> None:
         raise ValueError(f"learning_rate of unit {unit.name} must be positive and finite")
 
 
-def _members(unit: Unit, mark: str) -> np.ndarray:
+def _members(unit: Shard, mark: str) -> np.ndarray:
     """The models of a unit with a mark."""
     members, number = unit.meta["marks"].get(mark, []), len(unit.arrays["seed"])
     if not isinstance(members, list) or any(
@@ -174,7 +174,7 @@ def _members(unit: Unit, mark: str) -> np.ndarray:
     return np.array(members, int)
 
 
-def _facts(unit: Unit) -> tuple[bool, bool, int]:
+def _facts(unit: Shard) -> tuple[bool, bool, int]:
     """Whether batches are the whole split, the loss has no kinks; products for each λ_max.
 
     What nobody has said is not taken for granted.
@@ -184,14 +184,14 @@ def _facts(unit: Unit) -> tuple[bool, bool, int]:
     return config["batch_size"] == config.get("num_train"), smooth, config.get("num_matvecs", 0)
 
 
-def _size(unit: Unit) -> int:
+def _size(unit: Shard) -> int:
     try:
         return _num_params(unit)
     except (KeyError, TypeError) as error:
         raise ValueError(f"unit {unit.name} has a network of unknown size: {error}") from error
 
 
-def _shared(units: Sequence[Unit]) -> dict[str, np.ndarray]:
+def _shared(units: Sequence[Shard]) -> dict[str, np.ndarray]:
     """What the units have in common, and the steps at which any of them was measured."""
     first = units[0]
     shared = {name: first.arrays[name] for name in SHARED if name in first.arrays}
@@ -206,7 +206,7 @@ def _shared(units: Sequence[Unit]) -> dict[str, np.ndarray]:
     return shared
 
 
-def _of_models(unit: Unit, shared: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _of_models(unit: Shard, shared: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays with a row for each model, as floating-point numbers at the common steps."""
     along = {name: grid for grid, names in ALONG.items() for name in names}
     for name, array in unit.arrays.items():

@@ -7,7 +7,7 @@ from igrlib.experiments.records.origin import provenance
 from igrlib.experiments.records.record import (
     SHARD_LIMIT,
     Record,
-    Unit,
+    Shard,
     add_unit,
     open_record,
     open_records,
@@ -20,7 +20,7 @@ __all__ = [
     "SHARD_LIMIT",
     "Record",
     "RecordError",
-    "Unit",
+    "Shard",
     "add_unit",
     "load",
     "open_record",

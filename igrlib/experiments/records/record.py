@@ -31,7 +31,7 @@ from igrlib.experiments.storage.npz import (
 __all__ = [
     "SHARD_LIMIT",
     "Record",
-    "Unit",
+    "Shard",
     "add_unit",
     "load_unit",
     "open_record",
@@ -45,7 +45,7 @@ _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class Shard:
     """One finished unit: its name, named arrays and metadata as `add_unit` was given them."""
 
     name: str
@@ -64,7 +64,7 @@ class Record:
     directory: Path
     experiment: str
     profile: str
-    units: dict[str, Unit]
+    units: dict[str, Shard]
     expected: tuple[str, ...] | None = ()
 
 
@@ -221,9 +221,9 @@ def _content(manifest: dict[str, Any]) -> bytes:
 
 def _project(
     folder: Path, expected: Sequence[str] | None
-) -> tuple[dict[str, Unit], dict[str, Any]]:
+) -> tuple[dict[str, Shard], dict[str, Any]]:
     """The units of a record, and what its manifest has to say."""
-    units = {path: Unit(path.stem, *load_unit(path)) for path in _shards(folder)}
+    units = {path: Shard(path.stem, *load_unit(path)) for path in _shards(folder)}
     if not units:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     metas = {path: unit.meta for path, unit in units.items()}
