@@ -633,8 +633,8 @@ def test_verdicts_are_read_from_the_record(igr, tmp_path):
     status, out, _ = igr("verdicts", "--arm", "sgd")
     assert status == 0
     for verdict in judge(records.open_record(tmp_path / "mlp-sweep-digits"), arm="sgd"):
-        assert f"{verdict.sentence}\n" in out
-        for note in verdict.notes:
+        assert f"{describe(verdict).sentence}\n" in out
+        for note in describe(verdict).notes:
             assert f"    {note}\n" in out
     # −0.3 in the logarithm with each doubling of h.
     assert f"{100 * np.expm1(-0.3):+.2f}".replace("-", "−") in out
@@ -653,13 +653,13 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
     plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
-    told = ["by learning rate:", *(v.sentence for v in plain)]
-    told += ["by μ, at learning rate 0.05:", *(v.sentence for v in alone)]
+    told = ["by learning rate:", *(describe(v).sentence for v in plain)]
+    told += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
     assert [line for line in out.splitlines() if line[0] != " "] == told
-    assert plain[0].sentence != alone[0].sentence
+    assert describe(plain[0]).sentence != describe(alone[0]).sentence
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
     last = out.partition("against the best learning rate:\n")[2]
-    assert last.startswith(judge_boost(record, "mu").sentence)
+    assert last.startswith(describe(judge_boost(record, "mu")).sentence)
 
 
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):

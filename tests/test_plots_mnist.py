@@ -11,7 +11,7 @@ from helpers.records import made, members, record
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
-from igrlib.experiments.blocks import blocks
+from igrlib.experiments.table import table_of
 from igrlib.plots import _tables, mnist
 from igrlib.plots._marks import seed_lines
 
@@ -250,7 +250,7 @@ def test_many_learning_rates_leave_room_for_their_numbers():
 def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
-    table = blocks(record, "sgd")
+    table = table_of(record, "sgd")
     noise = np.random.default_rng(5).uniform(1, 2, table.finished.shape)
     figure = mnist.figure_2(record, noise=noise)
     beside = figure.axes[1]

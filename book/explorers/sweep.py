@@ -44,7 +44,7 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
 
     Source: Section 6, Figure 2; chapter 7, *MNIST*.
     """
-    table = blocks(record, arm).plain()
+    table = table_of(record, arm).plain()
     rates = [float(h) for h in table.learning_rate]
     shades = palette(record).rates
     data = {
@@ -61,7 +61,7 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
 
 
 def _shown(table: Blocks) -> np.ndarray:
-    return table.finished & ~table.marks["diverged"]
+    return table.finished & ~table["diverged"].values
 
 
 def _model(table: Blocks, i: int, j: int) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
     from igrlib._checks import one_of
     from igrlib.experiments import records
-    from igrlib.experiments.verdicts import judge, judge_boost
+    from igrlib.experiments.verdicts import describe, judge, judge_boost
 
     with mistakes():
         folder, units = units_named(args.experiment, args.profile, args.set, args.out)
@@ -119,8 +119,9 @@ def verdicts(args: argparse.Namespace) -> int:
         if len(judged) > 1:
             print(f"{title}:")
         for verdict in several:
-            print(verdict.sentence)
-            for note in verdict.notes:
+            words = describe(verdict)
+            print(words.sentence)
+            for note in words.notes:
                 print(f"    {note}")
     return 0
 

@@ -20,7 +20,7 @@ def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate()
     units = [unit(100, (0, 1)), unit(50, (2, 3), rates=(0.05, 0.2)), unit(50, (0, 1))]
     for number, made in enumerate(units):
         made.arrays["tag"] = 100 * number + np.arange(len(made.arrays["seed"]))
-    table = blocks(record(*units), "sgd")
+    table = table_of(record(*units), "sgd")
     assert list(zip(table.width, table.seed, strict=True)) == [
         *((50, seed) for seed in range(4)),
         *((100, seed) for seed in range(2)),
@@ -36,21 +36,21 @@ def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate()
         [4, 3, 2, 1, 0, nan],
         [9, 8, 7, 6, 5, nan],
     ]
-    np.testing.assert_array_equal(table.value("tag"), expected)
+    np.testing.assert_array_equal(table["tag"].values, expected)
     np.testing.assert_array_equal(table.finished, np.isfinite(expected))
-    assert table.value("train_loss").shape == (6, 6, 7)
-    np.testing.assert_array_equal(table.shared["level"], LEVELS)
+    assert table["train_loss"].values.shape == (6, 6, 7)
+    np.testing.assert_array_equal(table["level"].values, LEVELS)
 
 
 def test_what_was_not_measured_is_nan():
-    table = blocks(sweep(), "sgd")
-    for values in (table.value("nothing"), table.chosen("nothing", "test")):
+    table = table_of(sweep(), "sgd")
+    for values in (table["nothing"].values, table["chosen_nothing"].sel(point="test").values):
         assert values.shape == (16, 5)
         assert np.isnan(values).all()
     made = unit(50, (0, 1))
     for name in ("train_loss", "crossing_lambda_max", "level"):
         del made.arrays[name]
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     assert np.isnan(table.log_squared_gradient(1e-2)).all()
     assert np.isnan(table.lambda_max_at(1e-2)).all()
 
@@ -59,7 +59,7 @@ def test_a_diverged_model_is_marked_and_its_numbers_are_not_used():
     made = unit(50, (0, 1))
     made.arrays["diverged"][6] = 100
     made.meta["marks"] = {"fitted": [0], "censored_validation": [9], "censored_test": [1, 2]}
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     where = {name: np.argwhere(mark).tolist() for name, mark in table.marks.items()}
     assert where == {
         "diverged": [[1, 3]],
@@ -67,37 +67,37 @@ def test_a_diverged_model_is_marked_and_its_numbers_are_not_used():
         "censored_validation": [[1, 0]],
         "censored_test": [[0, 2], [0, 3]],
     }
-    accuracy = table.chosen("test_accuracy", "test")
+    accuracy = table["chosen_test_accuracy"].sel(point="test").values
     assert np.argwhere(np.isnan(accuracy)).tolist() == [[1, 3]]
 
 
 def test_points_are_taken_by_name():
     made = unit(50, (0,))
     made.arrays["chosen_test_accuracy"] = np.arange(15.0).reshape(5, 3)
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     for column, point in enumerate(("validation", "test", "final")):
         expected = [12 + column, 9 + column, 6 + column, 3 + column, column]
-        np.testing.assert_array_equal(table.chosen("test_accuracy", point)[0], expected)
+        np.testing.assert_array_equal(table["chosen_test_accuracy"].sel(point=point).values[0], expected)
 
 
 def test_units_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*, got 'gd'"):
-        blocks(sweep(), "gd")
+        table_of(sweep(), "gd")
     again = unit(50, (1, 2))
     with pytest.raises(ValueError, match="holds a model that the record of 'sgd' has already"):
-        blocks(record(unit(50, (0, 1)), again), "sgd")
+        table_of(record(unit(50, (0, 1)), again), "sgd")
     twice = unit(50, (0, 1))
     twice.arrays["seed"][:] = 0
     with pytest.raises(ValueError, match="has already"):
-        blocks(record(twice), "sgd")
+        table_of(record(twice), "sgd")
     other = unit(100, (0, 1))
     other.arrays["level"] = LEVELS[:3]
     with pytest.raises(ValueError, match=f"level of unit {other.name} is not that"):
-        blocks(record(unit(50, (0, 1)), other), "sgd")
+        table_of(record(unit(50, (0, 1)), other), "sgd")
     other = unit(100, (0, 1))
     other.arrays["chosen_noise_slope"] = other.arrays["chosen_noise_slope"][..., 1:]
     with pytest.raises(ValueError, match=r"chosen_noise_slope of unit .* is not shaped as"):
-        blocks(record(unit(50, (0, 1)), other), "sgd")
+        table_of(record(unit(50, (0, 1)), other), "sgd")
 
 
 @pytest.mark.parametrize("name", ["seed", "learning_rate", "diverged"])
@@ -105,11 +105,11 @@ def test_a_unit_that_is_not_of_a_sweep_is_refused_by_name(name):
     made = unit(50, (0, 1))
     del made.arrays[name]
     with pytest.raises(ValueError, match=f"unit {made.name} is not one of a sweep: .* {name}"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
     made = unit(50, (0, 1))
     del made.meta["unit_config"]["width"]
     with pytest.raises(ValueError, match="not one of a sweep: it has no width"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 def test_units_measured_at_other_steps_share_a_table_with_holes():
@@ -120,17 +120,17 @@ def test_units_measured_at_other_steps_share_a_table_with_holes():
     fewer = (0, 30, 50, 1000, 3000)
     effects = {"squared_gradient": -0.3}
     units = [unit(50, (0, 1), effects=effects), unit(100, (0, 1), effects=effects, steps=fewer)]
-    table = blocks(record(*units), "sgd")
+    table = table_of(record(*units), "sgd")
     all_steps = [0, 10, 30, 50, 100, 300, 1000, 3000]
-    np.testing.assert_array_equal(table.shared["gradient_step"], all_steps)
-    holes = np.isnan(table.value("train_loss"))
+    np.testing.assert_array_equal(table["gradient_step"].values, all_steps)
+    holes = np.isnan(table["train_loss"].values)
     for width, steps in ((50, STEPS), (100, fewer)):
         seen = np.isin(all_steps, steps)
         assert (holes[table.width == width] == ~seen).all()
         alone = table.of_width(width)
-        np.testing.assert_array_equal(alone.shared["gradient_step"], steps)
+        np.testing.assert_array_equal(alone["gradient_step"].values, steps)
         assert alone.width.tolist() == 2 * [width]
-        assert np.isfinite(alone.value("train_loss")).all()
+        assert np.isfinite(alone["train_loss"].values).all()
     found = table.log_squared_gradient(1e-2)
     slopes = np.diff(found, axis=1) / np.diff(np.log2(table.learning_rate))
     np.testing.assert_allclose(slopes, -0.3, rtol=1e-9)
@@ -146,13 +146,13 @@ def test_a_step_is_kept_where_anything_was_measured():
         each.arrays["score_step"] = np.array(steps)
         each.arrays["validation_accuracy"] = np.full(shape, np.nan)
         each.arrays["test_accuracy"] = np.full(shape, 0.5)
-    table = blocks(record(made, other), "sgd")
-    np.testing.assert_array_equal(table.shared["score_step"], [0, 10, 20, 30])
+    table = table_of(record(made, other), "sgd")
+    np.testing.assert_array_equal(table["score_step"].values, [0, 10, 20, 30])
     for width, steps in ((50, [0, 10, 20]), (100, [0, 10, 30])):
         alone = table.of_width(width)
-        np.testing.assert_array_equal(alone.shared["score_step"], steps)
-        assert (alone.value("test_accuracy") == 0.5).all()
-        assert alone.value("validation_accuracy").shape == (*alone.finished.shape, 3)
+        np.testing.assert_array_equal(alone["score_step"].values, steps)
+        assert (alone["test_accuracy"].values == 0.5).all()
+        assert alone["validation_accuracy"].values.shape == (*alone.finished.shape, 3)
 
 
 def test_columns_are_pairs_of_a_mu_and_a_rate():
@@ -162,20 +162,20 @@ def test_columns_are_pairs_of_a_mu_and_a_rate():
     old = unit(50, (2,), rates=(0.1, 0.4))
     old.arrays["tag"] = np.array([8.0, 9.0])
     del old.arrays["mu"]
-    table = blocks(record(both, old), "sgd")
+    table = table_of(record(both, old), "sgd")
     assert table.mu.tolist() == [0, 0, 0, 0.5, 0.5]
     assert table.learning_rate.tolist() == [0.1, 0.2, 0.4, 0.1, 0.2]
     nan = np.nan
     expected = np.array([[3, 1, nan, 2, 0], [7, 5, nan, 6, 4], [8, nan, 9, nan, nan]])
-    np.testing.assert_array_equal(table.value("tag"), expected)
+    np.testing.assert_array_equal(table["tag"].values, expected)
     plain, one = table.plain(), table.explicit()
-    np.testing.assert_array_equal(plain.value("tag"), expected[:, :3])
-    np.testing.assert_array_equal(plain.marks["fitted"], np.isfinite(expected[:, :3]))
+    np.testing.assert_array_equal(plain["tag"].values, expected[:, :3])
+    np.testing.assert_array_equal(plain["fitted"].values, np.isfinite(expected[:, :3]))
     assert plain.learning_rate.tolist() == [0.1, 0.2, 0.4]
-    np.testing.assert_array_equal(one.value("tag"), expected[:, [0, 3]])
+    np.testing.assert_array_equal(one["tag"].values, expected[:, [0, 3]])
     np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [0, 3]]))
     assert one.mu.tolist() == [0, 0.5]
-    np.testing.assert_array_equal(table.at_rate(0.2).value("tag"), expected[:, [1, 4]])
+    np.testing.assert_array_equal(table.at_rate(0.2)["tag"].values, expected[:, [1, 4]])
     with pytest.raises(
         ValueError, match=r"learning_rate must be one of 0\.1, 0\.2, 0\.4, got 0\.3"
     ):
@@ -185,7 +185,7 @@ def test_columns_are_pairs_of_a_mu_and_a_rate():
 def test_arms_are_kept_apart():
     both = record(unit(50, (0, 1)), unit(50, (0, 1, 2), arm="gd"))
     assert arms(both) == ["gd", "sgd"]
-    assert (len(blocks(both, "gd").seed), len(blocks(both, "sgd").seed)) == (3, 2)
+    assert (len(table_of(both, "gd").seed), len(table_of(both, "sgd").seed)) == (3, 2)
 
 
 def test_between_two_measurements_a_power_law_is_exact():
@@ -232,7 +232,7 @@ def test_curvature_measured_once_for_several_levels_counts_for_each():
     made.arrays["crossing_lambda_max"] = np.array(
         [[5.0, nan, nan, 6.0], [nan, 7.0, 8.0, nan], [1.0, 2.0, nan, 4.0]]
     )
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     found = np.array([table.lambda_max_at(level)[0] for level in LEVELS]).T
     np.testing.assert_array_equal(found, [[5, 6, 6, 6], [7, 7, 8, nan], [1, 2, nan, 4]])
     assert np.isnan(table.lambda_max_at(0.05)).all()
@@ -244,7 +244,7 @@ def descending(losses, steps, curvature):
     made.arrays["train_loss"] = np.array([losses])
     made.arrays["crossing_step"] = np.array([steps])
     made.arrays["crossing_lambda_max"] = np.array([curvature])
-    return blocks(record(made), "sgd")
+    return table_of(record(made), "sgd")
 
 
 def test_curvature_is_that_of_the_level_where_it_was_measured_on_both_sides():
@@ -281,7 +281,7 @@ def test_physical_time_is_that_of_the_crossing():
     table = descending([2.3, 0.1, 1e-3], [20, 20, -1, -1], 4 * [1.0])
     np.testing.assert_allclose(table.time_at(0.01), [[0.1 * (10 * 20) ** 0.5]], rtol=1e-12)
     assert np.isnan(table.time_at(1e-4)).all()
-    del table.shared["gradient_step"]
+    del table["gradient_step"].values
     assert np.isnan(table.time_at(0.01)).all()
 
 
@@ -297,7 +297,7 @@ def test_physical_time_is_that_of_the_crossing():
 def test_a_table_knows_what_the_theorem_asks_for(config, full, smooth, products):
     made = unit(50, (0, 1))
     made.meta["unit_config"] |= config
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     assert table.full_batch.tolist() == 2 * [full]
     assert table.smooth.tolist() == 2 * [smooth]
     assert table.num_matvecs.tolist() == 2 * [products]
@@ -305,7 +305,7 @@ def test_a_table_knows_what_the_theorem_asks_for(config, full, smooth, products)
     # What nobody has said is not taken for granted.
     for name in ("num_train", "activation", "num_matvecs"):
         made.meta["unit_config"].pop(name)
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     assert (table.full_batch.any(), table.smooth.any(), table.num_matvecs.max()) == (
         False,
         False,
@@ -353,7 +353,7 @@ def test_arrays_that_cannot_be_those_of_models_are_refused_by_name(name, values)
     made = unit(50, (0, 1))
     made.arrays[name] = values
     with pytest.raises(ValueError, match=f"{name} of unit {made.name}"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 @pytest.mark.parametrize("members", [[10], [-1], [0.7], [True], ["0"], 3, None])
@@ -361,7 +361,7 @@ def test_marks_of_no_model_are_refused(members):
     made = unit(50, (0, 1))
     made.meta["marks"]["fitted"] = members
     with pytest.raises(ValueError, match=f"fitted of unit {made.name} must be models between 0"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 @pytest.mark.parametrize("dataset", ["minst", 3, ["mnist"]])
@@ -369,4 +369,4 @@ def test_a_network_of_unknown_size_is_refused(dataset):
     made = unit(50, (0, 1))
     made.meta["unit_config"]["dataset"] = dataset
     with pytest.raises(ValueError, match=f"unit {made.name} has a network of unknown size"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
