@@ -75,14 +75,18 @@ def run_unit(
                 asked_to_stop=asked_to_stop,
                 progress=lambda done, what: progress(unit, done, sweep.model_steps, what),
             )
-            size = num_params(unit.arm.network, unit.width, unit.arm.dataset)
+            network = unit.arm.network
+            of_network = {
+                "num_params": num_params(network, unit.width, unit.arm.dataset),
+                "smooth": network.smooth,
+            }
             meta = {
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
                 "dataset": _told(dataset),
-                "config": {"model": unit.arm.network.label, "loss": "cross entropy"},
-                "unit_config": unit.config() | laid | {"num_params": size},
+                "config": {"model": network.label, "loss": "cross entropy"},
+                "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,
