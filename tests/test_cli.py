@@ -82,6 +82,9 @@ def one_line(err):
         (("list", "--profile", "tiny"), ["--profile", "digits, cpu", "'tiny'"]),
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
         (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
+        ((*RUN, "--group", "two"), ["--group", "'two'"]),
+        ((*RUN, "--group", "0"), ["--group must be at least 1, got 0"]),
+        ((*RUN, "--group", "99"), ["group must be at most", "gd-n0032-b00500-s00-07", "got 99"]),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
         ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", "of 5000 digits"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
@@ -432,6 +435,24 @@ def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
     assert igr(*RUN, "--unit", names[0], "--unit", "1")[0] == 0
     assert igr(*RUN)[0] == 0
     assert ran == [names[1], names[0], *names]
+
+
+def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
+    """Four models, two at a time; a run that was stopped goes on with its own group alone."""
+    settings = ("learning_rates=0.1,0.2", "widths=8", "num_seeds=2", "min_steps=3", "max_steps=3")
+    words = [word for setting in (*settings, "points=") for word in ("--set", setting)]
+    argv = (*RUN, *words, "--unit", "1")
+    status, _, err = igr(*argv, "--group", "2", "--time-limit", "1e-9")
+    assert status == 75, err
+    (waiting,) = tmp_path.glob("*/checkpoints/*.npz")
+    for other in ((), ("--group", "4")):
+        status, out, err = igr(*argv, *other)
+        assert (status, out) == (2, "")
+        said = f"{waiting.name} was written with another layout['group']: 2, now "
+        assert said in one_line(err)
+    assert igr(*argv, "--group", "2")[0] == 0
+    (path,) = tmp_path.glob("*/*.npz")
+    assert records.load(path)[1]["unit_config"]["group"] == 2
 
 
 def test_with_no_time_at_all_nothing_is_begun(igr, monkeypatch):

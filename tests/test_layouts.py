@@ -62,6 +62,58 @@ def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, gr
         assert least(unit, dataset, layout, monkeypatch) == held
 
 
+@dataclasses.dataclass(frozen=True)
+class Device:
+    platform: str
+    id: int = 0
+
+
+MLPS, RESNETS = MLP_SWEEP["digits"][0], RESNET_SWEEP["digits"][0]
+SIX = {"widths": (2,), "learning_rates": (0.1, 0.2), "num_seeds": (3,), "seeds_per_unit": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("arm", "platform", "devices", "asked", "group", "loop", "chunk"),
+    [
+        # What is chosen: six models on one device, three on each of two, two on each of four.
+        (MLPS, "cpu", 2, None, 1, True, 1),
+        (RESNETS, "cpu", 2, None, 1, False, 1),
+        (MLPS, "gpu", 1, None, 6, True, 32),
+        (MLPS, "gpu", 2, None, 3, True, 32),
+        (MLPS, "gpu", 4, None, 2, True, 32),
+        (MLPS, "gpu", 9, None, 1, True, 32),
+        (RESNETS, "gpu", 1, None, 1, True, 1),
+        # What is asked for changes the group alone.
+        (MLPS, "cpu", 2, 3, 3, True, 1),
+        (RESNETS, "cpu", 1, 6, 6, False, 1),
+        (MLPS, "gpu", 1, 4, 4, True, 32),
+        (MLPS, "gpu", 1, 1, 1, True, 32),
+        (RESNETS, "gpu", 2, 2, 2, True, 1),
+    ],
+)
+def test_how_six_models_lie(arm, platform, devices, asked, group, loop, chunk):
+    (unit,) = units([dataclasses.replace(arm, **SIX)])
+    found = [Device(platform, k) for k in range(devices)]
+    layout = layouts.layout_of(unit, found, group=asked)
+    assert (layout.group, layout.loop, layout.chunk) == (group, loop, chunk)
+    assert layout.mesh.devices.tolist() == found[:6]
+
+
+@pytest.mark.parametrize(
+    ("devices", "asked", "error", "message"),
+    [
+        (1, 0, ValueError, "group must be at least 1, got 0"),
+        (1, 7, ValueError, "group must be at most 6, the models of unit gd-n.* 1 devices, got 7"),
+        (4, 3, ValueError, "group must be at most 2, the models of unit gd-n.* 4 devices, got 3"),
+        (1, True, TypeError, "group must be an integer, got True"),
+    ],
+)
+def test_groups_that_cannot_be(devices, asked, error, message):
+    (unit,) = units([dataclasses.replace(MLPS, **SIX)])
+    with pytest.raises(error, match=message):
+        layouts.layout_of(unit, [Device("gpu", k) for k in range(devices)], group=asked)
+
+
 def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
     (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
     dataset = data.load("digits")

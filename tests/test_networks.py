@@ -89,6 +89,21 @@ def test_what_records_call_them(network, label):
     assert network.label == label
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "smooth"),
+    [
+        ("mlp", {"activation": "relu"}, False),
+        ("mlp", {"activation": "tanh"}, True),
+        ("mlp", {"activation": "tanh", "depth": 1, "initial": "flax"}, True),
+        ("resnet18", {"stem": "imagenet"}, False),
+        ("resnet18", {"stem": "cifar"}, False),
+    ],
+)
+def test_which_are_smooth_functions_of_their_parameters(kind, settings, smooth):
+    """ReLU has a kink at 0, and the ResNet has ReLUs; tanh has none."""
+    assert networks.NETWORKS[kind](**settings).smooth is smooth
+
+
 def test_settings_and_records_can_tell_the_fields_of_networks():
     """They stand beside those of the arm, and one name has one type."""
     hints = [get_type_hints(network) for network in networks.NETWORKS.values()]
@@ -96,7 +111,7 @@ def test_settings_and_records_can_tell_the_fields_of_networks():
     taken = {f.name for f in fields(SMALL)} | {"model", "width", "batch_size", "seeds", "steps"}
     types = {}
     for names, hint in zip(own, hints, strict=True):
-        assert not names & (taken | {"num_params"})
+        assert not names & (taken | {"num_params", "smooth"})
         for name in names:
             assert types.setdefault(name, hint[name]) == hint[name], name
 
@@ -107,6 +122,7 @@ class Linear:
 
     kind = "linear"
     convolutional = False
+    smooth = True
     bias: bool = True
 
     @property
@@ -138,6 +154,7 @@ def test_a_network_of_ones_own_is_trained_and_recorded_as_what_it_is(tmp_path, m
     assert shard.meta["config"]["model"] == "linear in sums"
     config = json.loads(json.dumps(shard.meta["unit_config"]))
     assert (config["model"], config["bias"], config["num_params"]) == ("linear", True, 40)
+    assert config["smooth"] is True
     assert "depth" not in config
     assert recorded_params(config) == table_of(record, "small").num_params[0] == 40
     assert num_params(Linear(bias=False), 3, SMALL.dataset) == 30

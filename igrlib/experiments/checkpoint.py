@@ -96,5 +96,5 @@ def _check_identity(path: Path, found: Any, wanted: dict[str, Any]) -> None:
             where, was, is_now = difference(name, known.get(name), now.get(name))
             raise records.RecordError(
                 f"the checkpoint {path.name} was written with another {where}: {was!r}, now "
-                f"{is_now!r}; go on where it was written, or move it away to start afresh"
+                f"{is_now!r}; go on where and as it was written, or move it away to start afresh"
             )

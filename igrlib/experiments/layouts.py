@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from igrlib._checks import check_integer
 from igrlib.experiments._extras import needed
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Layout
@@ -23,21 +24,30 @@ LESS = "train fewer seeds or learning rates together, or a smaller width or batc
 """What takes less memory."""
 
 
-def layout_of(unit: Unit, devices: Sequence[Any] | None = None) -> Layout:
+def layout_of(
+    unit: Unit, devices: Sequence[Any] | None = None, *, group: int | None = None
+) -> Layout:
     """How a unit lies on `devices`, by default all: never more devices than models.
 
     A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers of
     all models together, in chunks of steps, and one network with convolutions at a time, which
-    fills it; several at once would be grouped convolutions, which are slow.
+    fills it; several at once would be grouped convolutions, which are slow. With `group`, each
+    device takes as many models together. Raises `TypeError` or `ValueError` unless that is an
+    integer ≥ 1 and at most the models of a device.
     """
     found = list(jax.devices() if devices is None else devices)[: unit.models]
+    most = -(-unit.models // len(found))
+    cpu, convolutions = found[0].platform == "cpu", unit.arm.network.convolutional
+    if group is None:
+        group = 1 if cpu or convolutions else most
+    if check_integer("group", group, low=1) > most:
+        raise ValueError(
+            f"group must be at most {most}, the models of unit {unit.name} on each of "
+            f"{len(found)} devices, got {group}"
+        )
     mesh = Mesh(np.array(found), ("models",))
-    convolutions = unit.arm.network.convolutional
-    if found[0].platform == "cpu":
-        return Layout(mesh, group=1, loop=not convolutions)
-    if convolutions:
-        return Layout(mesh, group=1)
-    return Layout(mesh, group=-(-unit.models // len(found)), chunk=CHUNK)
+    chunk = 1 if cpu or convolutions else CHUNK
+    return Layout(mesh, group, loop=not (cpu and convolutions), chunk=chunk)
 
 
 def free_bytes(device: Any) -> int | None:

@@ -16,7 +16,6 @@ from igrlib.experiments import data, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
 from igrlib.experiments.claim import claimed
-from igrlib.experiments.ensemble.members import Layout
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.networks import num_params
@@ -35,7 +34,7 @@ def run_unit(
     unit: Unit,
     folder: Folder,
     *,
-    layout: Layout | None = None,
+    group: int | None = None,
     expected: Sequence[str] | None = None,
     every: float = 300.0,
     asked_to_stop: Callable[[], bool] = lambda: False,
@@ -43,7 +42,7 @@ def run_unit(
 ) -> Path:
     """Train and measure a unit, write its shard and say where; a unit that is done stays.
 
-    `layout` is `layout_of(unit)` where it is None. `every` is the number of seconds between two
+    `group` goes to `layout_of`. `every` is the number of seconds between two
     checkpoints; `progress(unit, done, total, what)` hears of steps of single models. Raises
     `igrlib.experiments.sweep.Stopped` when `asked_to_stop`, its checkpoint written, `RecordError`
     for a checkpoint that cannot be gone on from, `igrlib.experiments.claim.Claimed` where another
@@ -54,7 +53,7 @@ def run_unit(
         # Another process may have finished it since it was found to be missing.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
-            layout = layout or layout_of(unit)
+            layout = layout_of(unit, group=group)
             sweep = build(unit, dataset, layout)
             provenance = records.provenance()
             laid = {"devices": layout.mesh.size, "group": layout.group, "loop": layout.loop}
@@ -75,14 +74,18 @@ def run_unit(
                 asked_to_stop=asked_to_stop,
                 progress=lambda done, what: progress(unit, done, sweep.model_steps, what),
             )
-            size = num_params(unit.arm.network, unit.width, unit.arm.dataset)
+            network = unit.arm.network
+            of_network = {
+                "num_params": num_params(network, unit.width, unit.arm.dataset),
+                "smooth": network.smooth,
+            }
             meta = {
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
                 "dataset": _told(dataset),
-                "config": {"model": unit.arm.network.label, "loss": "cross entropy"},
-                "unit_config": unit.config() | laid | {"num_params": size},
+                "config": {"model": network.label, "loss": "cross entropy"},
+                "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Run what is missing of a profile; 0 when it is done, 75 when it was stopped."""
     began = time.monotonic()
     with mistakes():
-        _check_seconds(args)
+        _check_numbers(args)
     with StopSignals() as signals:
         _one_device_a_core()
         from igrlib.experiments import runner
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             expected, wanted = [unit.name for unit in units], _wanted(units, args.unit)
             folder.merge(expected)
             missing = folder.missing(wanted)
-            _check_units(missing)
+            _check_units(missing, args.group)
 
         began_work = False
         limit = math.inf if args.time_limit is None else args.time_limit
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
                     return runner.run_unit(
                         unit,
                         folder,
+                        group=args.group,
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
@@ -167,7 +168,7 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     return [unit for unit in units if unit.name in found]
 
 
-def _check_units(units: Sequence[Any]) -> None:
+def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Everything that can be known to be wrong, before the first unit takes its hours."""
     from igrlib.experiments import data
     from igrlib.experiments.building import check_splits
@@ -176,7 +177,7 @@ def _check_units(units: Sequence[Any]) -> None:
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
         check_splits(unit.arm, datasets[unit.arm.dataset])
-        check_fits(unit, datasets[unit.arm.dataset], layout_of(unit))
+        check_fits(unit, datasets[unit.arm.dataset], layout_of(unit, group=group))
 
 
 @contextmanager
@@ -206,7 +207,11 @@ def _run_errors(unit: Any) -> Iterator[None]:
         ) from error
 
 
-def _check_seconds(args: argparse.Namespace) -> None:
+def _check_numbers(args: argparse.Namespace) -> None:
+    from igrlib._checks import check_integer
+
+    if args.group is not None:
+        check_integer("--group", args.group, low=1)
     for name in ("time_limit", "checkpoint_every"):
         seconds = getattr(args, name)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):

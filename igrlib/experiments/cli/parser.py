@@ -124,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
     )
     run.add_argument(
+        "--group",
+        type=int,
+        metavar="N",
+        help="models trained together on each device (default: by device and network)",
+    )
+    run.add_argument(
         "--time-limit",
         type=float,
         metavar="S",

@@ -1,7 +1,7 @@
 """The architectures that can be trained: one frozen dataclass each, and what they are called.
 
-A new one needs a `kind`, under which records know it, whether it is `convolutional`, a `label` and
-`build`, and its place in `NETWORKS`. Its fields are settings of an arm; its width is the arm's.
+A new one needs what `Network` has, and its place in `NETWORKS`. Its fields are settings of an arm;
+its width is the arm's.
 
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -24,10 +24,18 @@ __all__ = ["MLP", "NETWORKS", "Network", "ResNet18", "network_of", "num_params",
 
 @runtime_checkable
 class Network(Protocol):
-    """What every architecture has."""
+    """What every architecture has.
+
+    `kind` is its name in records and settings; `convolutional` says how models are laid out.
+    """
 
     kind: ClassVar[str]
     convolutional: ClassVar[bool]
+
+    @property
+    def smooth(self) -> bool:
+        """Whether the logits are smooth functions of the parameters, as the theorem asks."""
+        ...
 
     @property
     def label(self) -> str:

@@ -109,6 +109,11 @@ class MLP:
         self._module(1)
 
     @property
+    def smooth(self) -> bool:
+        """Whether the logits are smooth functions of the parameters: with tanh."""
+        return self.activation == "tanh"
+
+    @property
     def label(self) -> str:
         """What records call it."""
         layers = f"MLP, {'five' if self.depth == 5 else self.depth} hidden layers"

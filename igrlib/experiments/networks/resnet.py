@@ -120,6 +120,11 @@ class ResNet18:
         one_of("stem", self.stem, ("imagenet", "cifar"))
 
     @property
+    def smooth(self) -> bool:
+        """Whether the logits are smooth functions of the parameters: not with ReLU."""
+        return False
+
+    @property
     def label(self) -> str:
         """What records call it."""
         return f"ResNet-18, stem for {'ImageNet' if self.stem == 'imagenet' else 'CIFAR'}"
