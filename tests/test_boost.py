@@ -7,7 +7,7 @@ import pytest
 from helpers.records import record, unit
 
 from igrlib.experiments.table import table_of
-from igrlib.experiments.verdicts import BoostThresholds, boost, judge_boost
+from igrlib.experiments.verdicts import BoostThresholds, boost, describe, judge_boost
 
 STEPS = np.array([0, 50, 100, 200])
 
@@ -60,7 +60,10 @@ def test_plain_models_may_come_from_another_record():
     assert found.seed.tolist() == [1, 2, 3]
     np.testing.assert_allclose(found.points, 5.0)
     assert verdict.observation == "reproduced in part"
-    assert "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)" in describe(verdict).sentence
+    assert (
+        "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)"
+        in describe(verdict).sentence
+    )
     told = "200 gradients for each side, of h = 0.1, 0.2 with μ and 0.05, 0.1, 0.2 without"
     assert told in describe(verdict).sentence
 
@@ -94,7 +97,8 @@ def test_the_best_of_two_plain_rates_is_no_best():
     assert verdict.observation == "cannot tell"
     assert "At least 3 plain rates are needed" in describe(verdict).sentence
     assert (
-        judge_boost(record(made), thresholds=BoostThresholds(rates=2)).observation == "reproduced in part"
+        judge_boost(record(made), thresholds=BoostThresholds(rates=2)).observation
+        == "reproduced in part"
     )
 
 

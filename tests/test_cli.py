@@ -32,7 +32,7 @@ from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.experiments.storage import npz
 from igrlib.experiments.sweep import Stopped
-from igrlib.experiments.verdicts import judge, judge_boost
+from igrlib.experiments.verdicts import describe, judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
 

@@ -10,11 +10,11 @@ import pytest
 from helpers.arms import SMALL, changed
 
 from igrlib.experiments import networks, records, runner
-from igrlib.experiments.table import table_of
 from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.networks import MLP, ResNet18, network_of, num_params, recorded_params
 from igrlib.experiments.networks.model import Classifier
+from igrlib.experiments.table import table_of
 
 
 def mlp_by_hand(dataset, width, depth):

@@ -39,7 +39,7 @@ PUBLIC = (
     "igrlib.plots.mnist",
     "igrlib.experiments.records",
     "igrlib.experiments.data",
-    "igrlib.experiments.blocks",
+    "igrlib.experiments.table",
     "igrlib.experiments.verdicts.chance",
     "igrlib.experiments.measures",
     "igrlib.experiments.verdicts",
@@ -272,7 +272,7 @@ def test_every_package_of_the_lock_has_its_hashes():
         ), entry
 
 
-@pytest.mark.parametrize("module", ["records", "blocks", "verdicts"])
+@pytest.mark.parametrize("module", ["records", "table", "verdicts"])
 def test_reading_a_record_imports_nothing_that_trains(module):
     """Verdicts look up the thresholds of older records in the profiles, which name networks."""
     modules = fresh(f"import igrlib.experiments.{module}\nprint(json.dumps(sorted(sys.modules)))")

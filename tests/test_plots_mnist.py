@@ -251,13 +251,15 @@ def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
     table = table_of(record, "sgd")
-    noise = np.random.default_rng(5).uniform(1, 2, table.finished.shape)
+    noise = np.random.default_rng(5).uniform(1, 2, table["finished"].shape)
     figure = mnist.figure_2(record, noise=noise)
     beside = figure.axes[1]
     cells = [
         (h * M[int(width)] / 4, noise[k, j])
-        for k, (width, seed) in enumerate(zip(table.width, table.seed, strict=True))
-        for j, h in enumerate(table.learning_rate)
+        for k, (width, seed) in enumerate(
+            zip(table["width"].values, table["seed"].values, strict=True)
+        )
+        for j, h in enumerate(table["learning_rate"].values)
         if (width, h, seed) != gone
     ]
     np.testing.assert_allclose(dots(beside, "o", "^"), rows(cells))
@@ -530,17 +532,6 @@ def test_curvature_by_batch_draws_medians_blocks_and_the_edge():
         mnist.curvature_by_batch(record, ("gd",), level=0.5)
 
 
-def test_sharpness_is_drawn_with_the_edge_of_stability():
-    record = made_up(ARM, diverged=[(50, 0.01, 3)])
-    figure = mnist.sharpness(record)
-    (ax,) = figure.axes
-    cells = [(w, h, s) for w in M for h in RATES for s in seeds_of(w) if (w, h, s) != (50, 0.01, 3)]
-    points = [(h, member(record, w, h, s)["chosen_lambda_max"][0]) for w, h, s in cells]
-    np.testing.assert_allclose(dots(ax, "o", "^"), rows(points))
-    assert has_line(curves(ax, linestyle="--"), [0.01, 0.05, 0.1], [200.0, 40.0, 20.0])
-    assert "$2/h$" in labels(figure.legends[0])
-
-
 def test_what_was_not_recorded_is_named():
     record = made_up(ARM)
     with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*got 'gd'"):
@@ -551,10 +542,8 @@ def test_what_was_not_recorded_is_named():
     with pytest.raises(ValueError, match=r"selection must be one of .*got 'train'"):
         mnist.figure_2(record, selection="train")
     with pytest.raises(
-        ValueError, match=r"selection must be one of \['validation'\].*lambda_max.*got 'test'"
+        ValueError, match=r"selection must be one of \['validation'\].*noise_slope.*got 'final'"
     ):
-        mnist.sharpness(record, selection="test")
-    with pytest.raises(ValueError, match=r"noise_slope.*got 'final'"):
         mnist.figure_3(record, width=50, selection="final")
 
 
@@ -566,6 +555,8 @@ def test_an_arm_without_validation_is_chosen_by_test():
             unit.arrays[name][:, 0] = np.nan
     with pytest.raises(ValueError, match=r"\['test', 'final'\].*got 'validation'"):
         mnist.figure_2(record, "all")
-    (ax,) = mnist.sharpness(record, "all", selection="test").axes
-    lambdas = [member(record, 100, h, 1, "all")["chosen_lambda_max"][1] for h in sorted(RATES)]
-    assert has_line(curves(ax), sorted(RATES), lambdas)
+    slope, *_ = mnist.figure_3(record, "all", selection="test").axes
+    squares = [
+        member(record, 100, h, 1, "all")["chosen_train_squared_gradient"][1] for h in sorted(RATES)
+    ]
+    assert has_line(curves(slope), sorted(RATES), np.sqrt(squares))

@@ -21,7 +21,6 @@ from igrlib.experiments.verdicts import (
     describe,
     judge,
     recorded_thresholds,
-    thresholds_of,
 )
 from igrlib.experiments.verdicts.describe import REASONS, RIVALS
 from igrlib.experiments.verdicts.predictions import FITTED
@@ -38,8 +37,8 @@ def signed(number):
 
 def test_thresholds_are_those_of_the_profile_where_none_are_stored():
     """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
-    assert thresholds_of("mlp-sweep", "mnist", "cpu") == Thresholds()
     made = sweep(effects={"squared_gradient": -0.5})
+    assert recorded_thresholds(made, "sgd") == Thresholds()
     short = Record(made.directory, "egr-sweep", "cpu", made.units)
     assert "‖∇E‖² at training loss 0.1:" in describe(judge(short)[0]).sentence
     for each in made.units.values():
@@ -80,12 +79,11 @@ def test_thresholds_that_are_stored_are_those_judged_by():
 
 
 def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_profiles():
-    for experiment, profiles in EXPERIMENTS.items():
-        for profile, several in profiles.items():
+    for profiles in EXPERIMENTS.values():
+        for several in profiles.values():
             for each in units(several):
                 stored = json.loads(json.dumps(each.config()))["thresholds"]
                 assert Thresholds(**stored) == each.arm.thresholds
-                assert thresholds_of(experiment, each.arm.dataset, profile) == Thresholds(**stored)
     found = 0
     for folder in sorted((ROOT / "book" / "results").glob("*/")):
         opened = records.open_record(folder)
@@ -102,7 +100,7 @@ def test_the_number_of_widths_is_told_beside_the_word():
     assert describe(verdict).sentence.startswith("Prediction 2.1: reproduced, at 1 width;")
     assert "Of this network alone: of others it says nothing." in describe(verdict).notes
     two = judge(sweep(effects=LARGE, spread=QUIET))[0]
-    assert not any("this network alone" in note for note in two.notes)
+    assert not any("this network alone" in note for note in describe(two).notes)
 
 
 def test_with_batches_the_edge_of_the_whole_split_is_no_control():

@@ -5,13 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers.records import RATES, record, sweep, unit
 
 from igrlib.experiments import records
 from igrlib.experiments.arm import combinations
-from igrlib.experiments.table import table_of
 from igrlib.experiments.profiles import EXPERIMENTS
-from igrlib.experiments.verdicts import Thresholds, judge, thresholds_of
+from igrlib.experiments.table import explicit, table_of
+from igrlib.experiments.verdicts import Thresholds, describe, judge
 from igrlib.experiments.verdicts.predictions import Question
 from igrlib.experiments.verdicts.rules import observation_of
 from igrlib.experiments.verdicts.trends import Tails, Trend
@@ -108,7 +109,7 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     # The step is still the small one: h·λ_max does not grow with μ.
     assert "at h + 4μ = 0.09" in describe(verdicts[1]).notes[1]
     table = table_of(made, "sgd")
-    np.testing.assert_allclose(np.unique(table.explicit().effective_rate), [0.01, 0.05, 0.09])
+    np.testing.assert_allclose(np.unique(explicit(table)["effective_rate"]), [0.01, 0.05, 0.09])
     assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["not reproduced"]
 
 
@@ -294,7 +295,7 @@ def test_without_a_validation_split_the_test_split_chose():
     # With one, accuracies are judged there also where nothing costly was measured.
     words = [v.observation for v in judge(sweep(effects=LARGE, points=()))]
     assert words == ["reproduced", "cannot tell", "reproduced", "cannot tell"]
-    assert "chosen by validation accuracy" in judge(sweep(points=()))[2].sentence
+    assert "chosen by validation accuracy" in describe(judge(sweep(points=()))[2]).sentence
 
 
 @pytest.mark.parametrize("lost", ["crossing_lambda_max", "level", "chosen_noise_accuracy", "noise"])
@@ -421,8 +422,9 @@ def test_thresholds_stay_as_they_were_set(
     experiment, dataset, profile, level, accuracy, rates, blocks_
 ):
     """Before the records that they judge; whoever changes one changes it here too."""
-    limits = dataclasses.asdict(thresholds_of(experiment, dataset, profile))
-    assert limits == {
+    arms = [arm for arm in EXPERIMENTS[experiment][profile] if arm.dataset == dataset]
+    (limits,) = {arm.thresholds for arm in arms}
+    assert dataclasses.asdict(limits) == {
         "significance": 0.01,
         "level": level,
         "edge": 2.0,
@@ -456,7 +458,7 @@ def a_trend(effect, falling, blocks_=8):
 )
 def test_the_more_widths_the_less_each_is_believed(p, widths, word):
     """One of them alone: p under 0.01 over their number."""
-    question = Question("2.1", "it", True, True, 5.0, *5 * [np.zeros((1, 1))])
+    question = Question("2.1", "it", True, True, 5.0, *5 * [xr.DataArray(np.zeros((1, 1)))])
     parts = {50 * k: a_trend(-1.0, 0.5) for k in range(1, widths)}
     parts[800] = a_trend(-40.0, p)
     found = observation_of(question, a_trend(-10.0, 0.2), parts, {}, Thresholds())
@@ -491,7 +493,9 @@ def test_the_median_of_the_edges_is_told():
         seeds = each.arrays["seed"]
         curvature = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 30.0, 30.0])[seeds]
         each.arrays["crossing_lambda_max"][:] = curvature[:, None]
-    (note,) = [n for n in describe(judge(record(*made))[0]).notes if n.startswith("h·λ_max is over")]
+    (note,) = [
+        n for n in describe(judge(record(*made))[0]).notes if n.startswith("h·λ_max is over")
+    ]
     # 2h at each of the rates.
     told = "0.01 at h = 0.005, 0.02 at h = 0.01, 0.05 at h = 0.025, 0.1 at h = 0.05, 0.2 at h = 0.1"
     assert note.endswith(f"median {told}.")

@@ -197,7 +197,9 @@ def _of_shard(shard: Shard) -> xr.Dataset:
     for name in (*DIMENSIONS, *sorted(arrays.keys() - DIMENSIONS.keys() - apart)):
         dimensions = DIMENSIONS.get(name, ())
         wanted = (number, *(sizes[d] for d in dimensions))
-        array = arrays.get(name, np.full(wanted, np.nan))
+        # Numbers without the steps, levels or σ that they belong to cannot be placed.
+        placed = name in arrays and {*dimensions, "point"} <= {*arrays, "point"}
+        array = arrays[name] if placed else np.full(wanted, np.nan)
         if array.dtype.kind not in "biuf" or array.shape[:1] != (number,):
             raise ValueError(f"{name} of unit {shard.name} is not numbers for each model")
         if array.shape != wanted:

@@ -63,21 +63,25 @@ def models(
     model = at.stack(model=("block", "treatment"), create_index=False)
     known, gone = np.isfinite(model["x"]), model["diverged"]
     shown = known & np.isfinite(model["y"]) & model["finished"] & ~gone
-    at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+
+    def dots(cells: xr.DataArray, marker: str, **style: Any) -> None:
+        one = model.isel(model=cells.values)
+        if one.sizes["model"]:
+            ax.plot(one["x"], one["y"], marker, ls="none", **style)
+
     keys = {
         *zip(model["width"].values.tolist(), model["learning_rate"].values.tolist(), strict=True)
     }
     for width, rate in sorted(keys):
         here = (model["width"] == width) & (model["learning_rate"] == rate)
         color = colors.rates[rate] if by == "rate" else colors.widths[width]
-        style = {"color": color, "ls": "none"}
-        for cells, face in ((shown & ~model["late"], color), (shown & model["late"], "none")):
-            one = model.isel(model=(here & cells).values)
-            ax.plot(one["x"], one["y"], colors.markers[width], mfc=face, ms=5, **style)
-        one = model["x"].isel(model=(here & known & gone).values)
-        ax.plot(one, np.ones(one.size), "x", ms=6, **style, **at_the_edge)
-    ring = model.isel(model=(shown & model["fitted"]).values)
-    ax.plot(ring["x"], ring["y"], "o", ms=9.5, mfc="none", mec="black", mew=0.7, ls="none")
+        dots(here & shown & ~model["late"], colors.markers[width], color=color, ms=5)
+        dots(here & shown & model["late"], colors.markers[width], color=color, mfc="none", ms=5)
+        out = model["x"].isel(model=(here & known & gone).values)
+        if out.size:
+            at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+            ax.plot(out, np.ones(out.size), "x", ms=6, color=color, ls="none", **at_the_edge)
+    dots(shown & model["fitted"], "o", ms=9.5, mfc="none", mec="black", mew=0.7)
 
 
 def rate_axis(ax: Axes, rates: np.ndarray) -> None:

@@ -250,6 +250,8 @@ def _at_crossing(
     loss: Float[np.ndarray, "*models g"], values: Float[np.ndarray, "*models g"], level: float
 ) -> Float[np.ndarray, "*models"]:
     """`values` where the loss first falls below `level`, linear in log E around the crossing."""
+    if not loss.shape[-1]:
+        return np.full(loss.shape[:-1], np.nan)
     # Where a model was not measured the loss is NaN, which is not below anything.
     below, steps = loss < level, np.arange(loss.shape[-1])
     after = np.argmax(below, axis=-1)[..., None]
@@ -299,5 +301,5 @@ def _crossing(table: xr.Dataset, k: int) -> tuple[np.ndarray, np.ndarray]:
         same = np.isnan(curvature) & (step[:, :, lower] == step[:, :, k])
         curvature[same] = found[:, :, lower][same]
     here = table["gradient_step"].values == step[:, :, k, None]
-    loss = np.where(here, table["train_loss"].values, np.nan)
-    return curvature, np.where(here.any(-1), np.nansum(loss, axis=-1), np.nan)
+    loss = np.where(here, table["train_loss"].values, 0.0).sum(axis=-1)
+    return curvature, np.where(here.any(-1), loss, np.nan)
