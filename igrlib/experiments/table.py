@@ -192,7 +192,7 @@ def _of_shard(shard: Shard) -> xr.Dataset:
         "diverged": arrays["diverged"] >= 0,
         **{mark: _marked(shard, mark) for mark in MARKS},
     }
-    variables = {name: ("model", values) for name, values in of_model.items()}
+    variables: dict[str, Any] = {name: ("model", values) for name, values in of_model.items()}
     apart = {*coordinates, *_MODEL, "mu", "score_done"}
     for name in (*DIMENSIONS, *sorted(arrays.keys() - DIMENSIONS.keys() - apart)):
         dimensions = DIMENSIONS.get(name, ())

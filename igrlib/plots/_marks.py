@@ -61,8 +61,8 @@ def models(
     late = table.get(f"censored_{selection}", xr.zeros_like(table["finished"]))
     at = xr.Dataset({"x": x, "y": y, "late": late, **table[["finished", "diverged", "fitted"]]})
     model = at.stack(model=("block", "treatment"), create_index=False)
-    known, gone = np.isfinite(model["x"]), model["diverged"]
-    shown = known & np.isfinite(model["y"]) & model["finished"] & ~gone
+    known, gone = model["x"].notnull(), model["diverged"]
+    shown = known & model["y"].notnull() & model["finished"] & ~gone
 
     def dots(cells: xr.DataArray, marker: str, **style: Any) -> None:
         one = model.isel(model=cells.values)

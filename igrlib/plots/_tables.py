@@ -55,7 +55,7 @@ def one_width(record: Record, arm: str, width: int | None) -> xr.Dataset:
     there = sorted(set(table["width"].values.tolist()))
     if width is None and len(there) == 1:
         width = there[0]
-    if width not in there:
+    if width is None or width not in there:
         raise ValueError(f"width must be one of {there}, recorded for arm {arm!r}, got {width}")
     return tables.of_width(table, width)
 

@@ -86,7 +86,7 @@ def figure_3(
     Differs from the paper: its σ may be a variance; here it is a standard deviation, in per cent.
     """
     table, colors = one_width(record, arm, width), palette(record)
-    slope = np.sqrt(chosen(table, "train_squared_gradient", selection))
+    slope = chosen(table, "train_squared_gradient", selection) ** 0.5
     noisy = {
         name: chosen(table, f"noise_{name}", selection)
         for name in ("slope", "accuracy", "accuracy_sd")

@@ -50,7 +50,7 @@ def figure_a3(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     """
 
     def panels(table: xr.Dataset) -> list[Panel]:
-        norm, slope = table["norm"], np.sqrt(table["train_squared_gradient"])
+        norm, slope = table["norm"], table["train_squared_gradient"] ** 0.5
         growth = norm - norm.isel(gradient_step=0)
         allowed = slope.cumulative_integrate("gradient_step") * table["learning_rate"]
         label = r"$\Vert\theta_t\Vert - \Vert\theta_0\Vert$"
@@ -112,7 +112,7 @@ def figure_a7(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
         return [
             Panel("(a)", "test accuracy (%)", 100 * table["test_accuracy"], "linear"),
             Panel("(b)", _R_IG, squared / table["num_params"]),
-            Panel("(c)", r"slope $\Vert\nabla E\Vert$", np.sqrt(squared)),
+            Panel("(c)", r"slope $\Vert\nabla E\Vert$", squared**0.5),
             Panel("(d)", r"$\Vert\theta\Vert$", table["norm"], "linear"),
             Panel("(e)", "training accuracy (%)", 100 * table["train_accuracy"], "linear"),
             Panel("(f)", "training loss $E$", table["train_loss"]),

@@ -105,7 +105,7 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 def _quantities(table: xr.Dataset, level: float) -> tuple[xr.DataArray, ...]:
     """What `regularizer_alone` draws, panel by panel."""
     return (
-        np.exp(log_at(table, "train_squared_gradient", level)),
+        xr.ufuncs.exp(log_at(table, "train_squared_gradient", level)),
         lambda_max_at(table, level),
         100 * table["chosen_test_accuracy"].sel(point="validation"),
         100 * tables.area_under_noise(table, "validation"),

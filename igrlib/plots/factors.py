@@ -4,6 +4,7 @@ Source: Appendix A.5, Figure A.6; chapter 7, *MNIST*.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -106,7 +107,7 @@ def _by_batch_size(
         groups |= dict(regularizer.groupby(["batch_size", "width"]))
     shades = dict(zip(sorted({size for size, _ in groups}), [*COLORS.values()] * 9, strict=False))
     for (size, width), rows in sorted(groups.items()):
-        style = {"color": shades[size], "marker": colors.markers[width]}
+        style: dict[str, Any] = {"color": shades[size], "marker": colors.markers[width]}
         seed_lines(ax, rows["learning_rate"].values, rows.values, ms=3.5, **style)
         whole = "all " if rows["full_batch"].all() else ""
         ax.plot([], [], label=f"{whole}{size:,}, width {width}", **style)

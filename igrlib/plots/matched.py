@@ -74,7 +74,7 @@ def matched_loss(
     h = table["learning_rate"].broadcast_like(table["finished"])
     unstable = False
     for ax, level in zip(grid.flat, wanted, strict=False):
-        values = np.exp(_squared_gradient(table, level))
+        values = xr.ufuncs.exp(_squared_gradient(table, level))
         for width, rows in values.groupby("width"):
             seed_lines(ax, rates, rows.values, color=colors.widths[int(width)])
         models(ax, h, values, table, colors, by="width", selection=None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -88,7 +89,7 @@ def three_gradients(
     for ax, (title, name) in zip(axes, panels.items(), strict=True):
         for level, shade in zip(ranks, shades, strict=True):
             found = log_at(table, name, level)
-            ratio = np.exp(found - found.isel(treatment=0))
+            ratio = xr.ufuncs.exp(found - found.isel(treatment=0))
             seed_lines(ax, rates, ratio.values, color=shade, marker=".")
         ax.axhline(1, color="0.5", lw=0.8, ls=":")
         rate_axis(ax, rates)

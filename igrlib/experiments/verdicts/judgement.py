@@ -184,7 +184,7 @@ def _trends(
     progress = None
     if question.level is None:
         loss = question.loss.where(primary.notnull() & (question.loss > 0))
-        progress = trend_of(np.log(loss), relative=True, limits=limits)
+        progress = trend_of(xr.ufuncs.log(loss), relative=True, limits=limits)
     return over(primary), widths, controls, progress
 
 

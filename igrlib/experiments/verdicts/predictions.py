@@ -190,4 +190,4 @@ def edge_of(curvature: xr.DataArray) -> xr.DataArray:
 
 def _log(values: xr.DataArray) -> xr.DataArray:
     """The logarithm of positive values; NaN for others."""
-    return np.log(values.where(values > 0))
+    return xr.ufuncs.log(values.where(values > 0))
