@@ -171,15 +171,17 @@ def labels(legend):
 def test_colours_belong_to_the_record_and_not_to_the_arm():
     record = made_up([*ARM, ("gd", 50, 1000, (0.2, 0.1), (0,))])
     colors = _tables.palette(record)
-    assert sorted(colors.rates) == [0.01, 0.05, 0.1, 0.2]
-    brightness = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.rates[h])) for h in (0.01, 0.2)]
+    assert sorted(colors.learning_rates) == [0.01, 0.05, 0.1, 0.2]
+    brightness = [
+        np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.learning_rates[h])) for h in (0.01, 0.2)
+    ]
     # Readable on white, and dark for large steps.
     assert brightness[0] > brightness[1]
-    for color in [*colors.rates.values(), *_tables._WIDTH_COLORS]:
+    for color in [*colors.learning_rates.values(), *_tables._WIDTH_COLORS]:
         assert contrast_on_white(color) >= 3
     figure = mnist.figure_a3(record, "gd")
     (line,) = [a for a in curves(figure.axes[0]) if a.get_ydata()[1] > 0][:1]
-    assert to_rgba(line.get_color()) in {to_rgba(colors.rates[h]) for h in (0.1, 0.2)}
+    assert to_rgba(line.get_color()) in {to_rgba(colors.learning_rates[h]) for h in (0.1, 0.2)}
     assert len(set(colors.markers.values())) == len(set(colors.widths.values())) == 2
 
 

@@ -47,7 +47,7 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     """
     table = tables.plain(tables.table_of(record, arm))
     rates = table["learning_rate"].values.tolist()
-    shades = palette(record).rates
+    shades = palette(record).learning_rates
     shown = (table["finished"] & ~table["diverged"]).values
     data = {
         "rates": rates,

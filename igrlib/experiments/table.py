@@ -111,11 +111,11 @@ def explicit(table: xr.Dataset) -> xr.Dataset:
 
 def at_learning_rate(table: xr.Dataset, learning_rate: float) -> xr.Dataset:
     """The models of one learning rate: a treatment for each μ. Raises `ValueError` for another."""
-    rates = table["learning_rate"].values
-    if learning_rate not in rates:
-        known = ", ".join(f"{h:g}" for h in np.unique(rates))
+    every = table["learning_rate"].values
+    if learning_rate not in every:
+        known = ", ".join(f"{h:g}" for h in np.unique(every))
         raise ValueError(f"learning_rate must be one of {known}, got {learning_rate}")
-    return table.isel(treatment=rates == learning_rate)
+    return table.isel(treatment=every == learning_rate)
 
 
 def of_width(table: xr.Dataset, width: int) -> xr.Dataset:
@@ -168,8 +168,8 @@ def _check_swept(shard: Shard) -> None:
         array = arrays[name]
         if array.dtype.kind not in kinds or array.shape != (arrays["seed"].size,):
             raise ValueError(f"{name} of unit {shard.name} is not one number for each model")
-    rate = arrays["learning_rate"]
-    if not (np.isfinite(rate) & (rate > 0)).all():
+    h = arrays["learning_rate"]
+    if not (np.isfinite(h) & (h > 0)).all():
         raise ValueError(f"learning_rate of unit {shard.name} must be positive and finite")
 
 

@@ -14,10 +14,10 @@ from igrlib.plots._tables import Palette
 __all__ = [
     "MANY",
     "decade_axis",
+    "learning_rate_axis",
     "legend_above",
     "legend_handles",
     "models",
-    "rate_axis",
     "seed_lines",
 ]
 
@@ -53,7 +53,7 @@ def models(
     by: str,
     selection: str | None,
 ) -> None:
-    """A point for each model of `table` at `(x, y)`: colour `by` "rate" or "width".
+    """A point for each model of `table` at `(x, y)`: colour `by` "learning rate" or "width".
 
     Open: its best accuracy lies in the last tenth of the run; ringed: it fitted all training
     examples; a cross at the upper edge: it diverged. Without `selection` nothing is censored.
@@ -72,9 +72,9 @@ def models(
     keys = {
         *zip(model["width"].values.tolist(), model["learning_rate"].values.tolist(), strict=True)
     }
-    for width, rate in sorted(keys):
-        here = (model["width"] == width) & (model["learning_rate"] == rate)
-        color = colors.rates[rate] if by == "rate" else colors.widths[width]
+    for width, h in sorted(keys):
+        here = (model["width"] == width) & (model["learning_rate"] == h)
+        color = colors.learning_rates[h] if by == "learning rate" else colors.widths[width]
         dots(here & shown & ~model["late"], colors.markers[width], color=color, ms=5)
         dots(here & shown & model["late"], colors.markers[width], color=color, mfc="none", ms=5)
         out = model["x"].isel(model=(here & known & gone).values)
@@ -84,17 +84,18 @@ def models(
     dots(shown & model["fitted"], "o", ms=9.5, mfc="none", mec="black", mew=0.7)
 
 
-def rate_axis(ax: Axes, rates: np.ndarray) -> None:
+def learning_rate_axis(ax: Axes, learning_rates: np.ndarray) -> None:
     """Learning rates on a logarithmic axis, each with its tick, and its number if there is room."""
     ax.set(xscale="log", xlabel="learning rate $h$")
     numbers, last = [], 0.0
-    for rate in rates:
-        room = np.log(rate / last) > 0.15 * np.log(rates[-1] / rates[0]) if last else True
-        numbers.append(f"{rate:g}" if room else "")
-        last = rate if room else last
-    ax.set_xticks(rates, numbers)
+    first, largest = learning_rates[0], learning_rates[-1]
+    for h in learning_rates:
+        room = np.log(h / last) > 0.15 * np.log(largest / first) if last else True
+        numbers.append(f"{h:g}" if room else "")
+        last = h if room else last
+    ax.set_xticks(learning_rates, numbers)
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
+    ax.set_xlim(0.8 * first, 1.25 * largest)
 
 
 def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
@@ -121,7 +122,7 @@ def legend_handles(
     table: xr.Dataset,
     colors: Palette,
     *,
-    rates: bool = False,
+    learning_rates: bool = False,
     widths: str | None = None,
     selection: str | None = None,
     lines: bool = False,
@@ -134,11 +135,11 @@ def legend_handles(
     """
     diverged = table["diverged"]
     found: list[Line2D] = []
-    if rates:
-        h, counts = table["learning_rate"].values.tolist(), diverged.sum("block").values
-        for rate, gone in zip(h, counts, strict=True):
-            color = colors.rates[rate]
-            label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone and not points else "")
+    if learning_rates:
+        every, counts = table["learning_rate"].values.tolist(), diverged.sum("block").values
+        for h, gone in zip(every, counts, strict=True):
+            color = colors.learning_rates[h]
+            label = f"$h = {h:g}$" + (f" ({gone} diverged)" if gone and not points else "")
             found.append(Line2D([], [], color=color, lw=3, label=label))
     each, counts = np.unique(table["width"], return_counts=True)
     for width in each if widths else ():

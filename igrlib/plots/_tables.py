@@ -22,7 +22,7 @@ _WIDTH_COLORS = ("#ea632a", "#c63d4d", "#972766", "#67166e", "#340a5f", "#000004
 class Palette:
     """Colours by learning rate and width, markers by width: the same in all figures of a record."""
 
-    rates: dict[float, Any]
+    learning_rates: dict[float, Any]
     widths: dict[int, str]
     markers: dict[int, str]
 
@@ -30,12 +30,12 @@ class Palette:
 def palette(record: Record) -> Palette:
     """Colours and markers for all learning rates and widths of a record, in every arm."""
     units = record.units.values()
-    rates = sorted({float(h) for unit in units for h in unit.arrays["learning_rate"]})
+    learning_rates = sorted({float(h) for unit in units for h in unit.arrays["learning_rate"]})
     widths = sorted({int(unit.meta["unit_config"]["width"]) for unit in units})
     shades = [_WIDTH_COLORS[k % len(_WIDTH_COLORS)] for k in range(len(widths))]
     marks = [_MARKERS[k % len(_MARKERS)] for k in range(len(widths))]
     return Palette(
-        dict(zip(rates, learning_rate_colors(rates), strict=True)),
+        dict(zip(learning_rates, learning_rate_colors(learning_rates), strict=True)),
         dict(zip(widths, shades, strict=True)),
         dict(zip(widths, marks, strict=True)),
     )

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from igrlib.experiments.records import Record
 from igrlib.plots._marks import (
     decade_axis,
+    learning_rate_axis,
     legend_above,
     legend_handles,
     models,
-    rate_axis,
     seed_lines,
 )
 from igrlib.plots._tables import chosen, one_width, palette, plain
@@ -42,9 +42,11 @@ def figure_2(
     table, colors = plain(record, arm), palette(record)
     m = table["num_params"]
     regularizer = chosen(table, "train_squared_gradient", selection) / m
-    rate = m * table["learning_rate"] / 4
+    regularization_rate = m * table["learning_rate"] / 4
     accuracy = 100 * chosen(table, "test_accuracy", selection)
-    handles = legend_handles(table, colors, rates=True, widths="marker", selection=selection)
+    handles = legend_handles(
+        table, colors, learning_rates=True, widths="marker", selection=selection
+    )
     rows = 1 if noise is None else 2
     figure = plt.figure(figsize=(7.2, 3.2 * rows), layout="constrained")
     grid = figure.subplots(rows, 2, squeeze=False)
@@ -53,14 +55,16 @@ def figure_2(
         legend_above(figure, handles)
     else:
         values = np.asarray(noise, float)
-        if values.shape != rate.shape:
-            raise ValueError(f"noise must have shape {rate.shape}, got {values.shape}")
+        if values.shape != regularization_rate.shape:
+            raise ValueError(
+                f"noise must have shape {regularization_rate.shape}, got {values.shape}"
+            )
         title = r"what pure noise in $\Vert\nabla E\Vert^2$ gives"
         panels.append((grid[0, 1], title, regularizer.copy(data=values)))
         grid[1, 1].set_axis_off()
         grid[1, 1].legend(handles=handles, loc="center")
     for ax, title, y in panels:
-        models(ax, rate, y, table, colors, by="rate", selection=selection)
+        models(ax, regularization_rate, y, table, colors, by="learning rate", selection=selection)
         ax.set(title=title, xlabel=r"$\lambda = hm/4$")
         decade_axis(ax, "x")
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
@@ -92,12 +96,12 @@ def figure_3(
         for name in ("slope", "accuracy", "accuracy_sd")
     }
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
-    rates = table["learning_rate"].values
+    every = table["learning_rate"].values
     h = slope["learning_rate"].broadcast_like(slope)
-    seed_lines(grid[0, 0], rates, slope.values, color="0.5")
-    models(grid[0, 0], h, slope, table, colors, by="rate", selection=selection)
-    for j, rate in enumerate(rates.tolist()):
-        color = colors.rates[rate]
+    seed_lines(grid[0, 0], every, slope.values, color="0.5")
+    models(grid[0, 0], h, slope, table, colors, by="learning rate", selection=selection)
+    for j, one in enumerate(every.tolist()):
+        color = colors.learning_rates[one]
         for ax, name, sigma, scale in (
             (grid[0, 1], "slope", "slope_sigma", 1),
             (grid[1, 0], "accuracy", "noise_sigma", 100),
@@ -107,12 +111,12 @@ def figure_3(
             seed_lines(ax, 100 * table[sigma].values, rows.values, color=color, marker=".")
     slope_label = r"slope $\Vert\nabla E\Vert$"
     grid[0, 0].set(title="(a) at the chosen point", yscale="log", ylabel=slope_label)
-    rate_axis(grid[0, 0], rates)
+    learning_rate_axis(grid[0, 0], every)
     grid[0, 1].set(title="(a) after noise", yscale="log", ylabel=slope_label)
     grid[1, 0].set(title="(b) accuracy after noise", ylabel="test accuracy (%)")
     grid[1, 1].set(title="(b) its spread", ylabel="standard deviation (points)")
     for ax in grid.flat[1:]:
         ax.set_xlabel(r"noise $\sigma$ (% of each parameter)")
-    handles = legend_handles(table, colors, rates=True, selection=selection, lines=True)
+    handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     legend_above(figure, handles)
     return figure

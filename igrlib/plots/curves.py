@@ -156,7 +156,7 @@ def _figure(
         ax.set(title=panel.title, ylabel=panel.label)
         ax.set_xlabel("physical time $T = t\\,h$" if physical else "step $t$")
         ax.set_yscale(panel.scale, **({"linthresh": 1.0} if panel.scale == "symlog" else {}))
-    handles = legend_handles(table, colors, rates=True, lines=True, points=False)
+    handles = legend_handles(table, colors, learning_rates=True, lines=True, points=False)
     if dashed is not None:
         handles.append(Line2D([], [], color="black", lw=1, ls="--", label=dashed))
     if len(drawn) < grid.size:
@@ -179,8 +179,8 @@ def _curves(
     steps = values[str(values.dims[-1])].values
     h = values["learning_rate"].values
     times = np.outer(h if physical else np.ones(len(h)), steps)
-    for j, rate in enumerate(h.tolist()):
-        seed_lines(ax, times[j], values.values[:, j], color=colors.rates[rate], ls=ls)
+    for j, one in enumerate(h.tolist()):
+        seed_lines(ax, times[j], values.values[:, j], color=colors.learning_rates[one], ls=ls)
     if logarithmic:
         first = 10.0 ** np.ceil(np.log10(times[times > 0].min()))
         ax.set_xscale("symlog", linthresh=float(first), linscale=0.5)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import lambda_max_at, log_at
-from igrlib.plots._marks import decade_axis, legend_above, rate_axis, seed_lines
+from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above, seed_lines
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS, learning_rate_colors
 
@@ -47,13 +47,13 @@ def figure_3c(
     others = tables.plain(tables.table_of(*(plain or (record, arm))))
     accuracy = 100 * chosen(explicit, "test_accuracy", selection)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
-    rates = np.unique(table["learning_rate"]).tolist()
-    for rate, color in zip(rates, learning_rate_colors(rates), strict=True):
-        one = tables.at_learning_rate(table, rate)
+    every = np.unique(table["learning_rate"]).tolist()
+    for h, color in zip(every, learning_rate_colors(every), strict=True):
+        one = tables.at_learning_rate(table, h)
         values = 100 * chosen(one, "test_accuracy", selection)
         seed_lines(left, one["mu"].values, values.values, color=color, marker=".")
         gone = int(one["diverged"].sum())
-        label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone else "")
+        label = f"$h = {h:g}$" + (f" ({gone} diverged)" if gone else "")
         left.plot([], [], color=color, marker=".", label=label)
     left.legend(fontsize="small")
     left.set(
@@ -72,7 +72,8 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
     accuracy against noise at the point chosen by validation: of plain models against h, and of
-    those of the smallest rate against h + 4μ. A line for each seed; what was not measured is said.
+    those of the smallest learning rate against h + 4μ. A line for each seed; what was not measured
+    is said.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 
@@ -120,10 +121,10 @@ def _both(ax: Axes, plain: xr.DataArray, explicit: xr.DataArray) -> None:
     ):
         at = values["effective_rate"].values
         seed_lines(ax, at, values.values, color=color, marker=marker)
-    rates = np.union1d(plain["effective_rate"], explicit["effective_rate"])
-    rate_axis(ax, rates)
+    effective = np.union1d(plain["effective_rate"], explicit["effective_rate"])
+    learning_rate_axis(ax, effective)
     # Labels that would lie on one another are left out.
-    kept = [h for before, h in pairwise([0.0, *rates]) if h > 1.15 * before]
+    kept = [h for before, h in pairwise([0.0, *effective]) if h > 1.15 * before]
     ax.set_xticks(kept, [f"{h:g}" for h in kept])
     ax.tick_params(axis="x", labelrotation=60)
     ax.set_xlabel(_EFFECTIVE)
@@ -131,12 +132,12 @@ def _both(ax: Axes, plain: xr.DataArray, explicit: xr.DataArray) -> None:
 
 def _handles(plain: xr.Dataset, explicit: xr.Dataset) -> list[Line2D]:
     small = float(explicit["learning_rate"].min())
-    told = {
+    sides = {
         "plain, $\\mu = 0$": (plain, COLORS["gradient descent"], "s"),
         f"with $\\mu$, $h = {small:g}$": (explicit, COLORS["explicit"], "o"),
     }
     found: list[Line2D] = []
-    for label, (table, color, marker) in told.items():
+    for label, (table, color, marker) in sides.items():
         gone = int(table["diverged"].sum())
         label += f" ({gone} diverged)" if gone else ""
         found.append(Line2D([], [], color=color, marker=marker, label=label))

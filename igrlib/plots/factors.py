@@ -15,7 +15,14 @@ from matplotlib.ticker import EngFormatter, NullLocator
 
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms
-from igrlib.plots._marks import MANY, legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.plots._marks import (
+    MANY,
+    learning_rate_axis,
+    legend_above,
+    legend_handles,
+    models,
+    seed_lines,
+)
 from igrlib.plots._tables import Palette, chosen, palette, plain
 from igrlib.plots.style import COLORS
 
@@ -45,25 +52,27 @@ def figure_a6(
     accuracy = 100 * chosen(table, "test_accuracy", selection)
     m = regularizer["num_params"].broadcast_like(regularizer)
     h = regularizer["learning_rate"].broadcast_like(regularizer)
-    rates = table["learning_rate"].values
+    every = table["learning_rate"].values
     figure, grid = plt.subplots(3, 2, figsize=(7.2, 9.4), layout="constrained")
     for column, values in enumerate((regularizer, accuracy)):
-        by_rate, by_size = grid[0, column], grid[1, column]
+        by_h, by_size = grid[0, column], grid[1, column]
         for width, rows in values.groupby("width"):
-            seed_lines(by_rate, rates, rows.values, color=colors.widths[int(width)])
-        models(by_rate, h, values, table, colors, by="width", selection=selection)
-        rate_axis(by_rate, rates)
+            seed_lines(by_h, every, rows.values, color=colors.widths[int(width)])
+        models(by_h, h, values, table, colors, by="width", selection=selection)
+        learning_rate_axis(by_h, every)
         _medians_by_size(by_size, values, colors)
-        models(by_size, m, values, table, colors, by="rate", selection=selection)
+        models(by_size, m, values, table, colors, by="learning rate", selection=selection)
         _size_axis(by_size, table["num_params"].values)
     _by_batch_size(grid[2, 0], record, table, batch_arms, selection, colors)
-    models(grid[2, 1], regularizer, accuracy, table, colors, by="rate", selection=selection)
+    models(
+        grid[2, 1], regularizer, accuracy, table, colors, by="learning rate", selection=selection
+    )
     grid[2, 1].set(xscale="log", xlabel="$R_{IG}$")
     for left, right in grid:
         left.set(yscale="log", ylabel="$R_{IG}$")
         right.set_ylabel("test accuracy (%)")
     handles = legend_handles(
-        table, colors, rates=True, widths="color", selection=selection, lines=True
+        table, colors, learning_rates=True, widths="color", selection=selection, lines=True
     )
     legend_above(figure, handles)
     return figure
@@ -81,8 +90,8 @@ def _size_axis(ax: Axes, size: np.ndarray) -> None:
 def _medians_by_size(ax: Axes, values: xr.DataArray, colors: Palette) -> None:
     by_size = values.groupby("num_params")
     medians = by_size.median().where(by_size.count() >= MANY)
-    for rate, row in zip(values["learning_rate"].values.tolist(), medians.T.values, strict=True):
-        ax.plot(medians["num_params"], row, color=colors.rates[rate], lw=1.4)
+    for h, row in zip(values["learning_rate"].values.tolist(), medians.T.values, strict=True):
+        ax.plot(medians["num_params"], row, color=colors.learning_rates[h], lw=1.4)
 
 
 def _by_batch_size(
@@ -111,6 +120,8 @@ def _by_batch_size(
         seed_lines(ax, rows["learning_rate"].values, rows.values, ms=3.5, **style)
         whole = "all " if rows["full_batch"].all() else ""
         ax.plot([], [], label=f"{whole}{size:,}, width {width}", **style)
-    rate_axis(ax, np.unique(np.concatenate([rows["learning_rate"] for rows in groups.values()])))
+    learning_rate_axis(
+        ax, np.unique(np.concatenate([rows["learning_rate"] for rows in groups.values()]))
+    )
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2}
     ax.legend(title="batch size", fontsize="small", title_fontsize="small", **below)

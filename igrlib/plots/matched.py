@@ -25,7 +25,7 @@ from igrlib.experiments.verdicts.equal_loss import (
     scaled_curvature_at,
     trend_over_levels,
 )
-from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
 from igrlib.plots._tables import palette, plain
 from igrlib.plots.style import OTHER_COLORS
 
@@ -70,13 +70,13 @@ def matched_loss(
     rows = -(-len(wanted) // columns)
     size = (7.2, 3.0 * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    rates = table["learning_rate"].values
+    every = table["learning_rate"].values
     h = table["learning_rate"].broadcast_like(table["finished"])
     unstable = False
     for ax, level in zip(grid.flat, wanted, strict=False):
         values = xr.ufuncs.exp(_squared_gradient(table, level))
         for width, rows in values.groupby("width"):
-            seed_lines(ax, rates, rows.values, color=colors.widths[int(width)])
+            seed_lines(ax, every, rows.values, color=colors.widths[int(width)])
         models(ax, h, values, table, colors, by="width", selection=None)
         beyond = (values.notnull() & (lambda_max_at(table, level) * h > 2)).values
         if beyond.any():
@@ -84,7 +84,7 @@ def matched_loss(
             unstable = True
         came, all_of_them = int(values.notnull().sum()), int(table["finished"].sum())
         ax.set_title(f"$E = {_power(level)}$ ({came} of {all_of_them} models)")
-        rate_axis(ax, rates)
+        learning_rate_axis(ax, every)
         ax.set(yscale="log", ylabel=r"$\Vert\nabla E\Vert^2$")
         if not came:
             ax.text(0.5, 0.5, "no model came so far", ha="center", transform=ax.transAxes)
@@ -159,7 +159,7 @@ def curvature_by_batch(record: Record, arms: Sequence[str], *, level: float) -> 
     Source: not in the paper; chapter 7, *MNIST*.
     """
     figure, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-    rates: set[float] = set()
+    every: set[float] = set()
     for arm in arms:
         table = plain(record, arm)
         if not np.isclose(table["level"], level).any():
@@ -172,11 +172,11 @@ def curvature_by_batch(record: Record, arms: Sequence[str], *, level: float) -> 
         size = int(table["batch_size"][0])
         name = "full batch" if table["full_batch"].all() else f"batches of {size}"
         ax.annotate(name, (h[-1], middle[-1]), (8, 0), textcoords="offset points", va="center")
-        rates |= set(h.tolist())
+        every |= set(h.tolist())
     ax.axhline(2.0, color="black", ls="--", lw=1.2)
-    rate_axis(ax, np.array(sorted(rates)))
+    learning_rate_axis(ax, np.array(sorted(every)))
     ax.set(yscale="log", ylabel=r"$h\,\lambda_{\max}$")
-    ax.set_xlim(right=1.9 * max(rates))
+    ax.set_xlim(right=1.9 * max(every))
     ax.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], ["0.05", "0.1", "0.2", "0.5", "1", "2"])
     ax.yaxis.set_minor_locator(NullLocator())
     return figure

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import log_at
-from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
 from igrlib.plots._tables import chosen, one_width, palette
 from igrlib.plots.curves import figure_a7
 
@@ -36,7 +36,7 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
     regularizer = chosen(table, "train_squared_gradient", selection) / table["num_params"]
     accuracy = 100 * chosen(table, "test_accuracy", selection)
     h = accuracy["learning_rate"].broadcast_like(accuracy)
-    rates = table["learning_rate"].values
+    every = table["learning_rate"].values
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
     for ax, title, x, y in (
         (grid[0, 0], "(a)", h, accuracy),
@@ -44,16 +44,16 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
         (grid[1, 0], "(c)", accuracy, regularizer),
     ):
         if x is h:
-            seed_lines(ax, rates, y.values, color="0.6")
-            rate_axis(ax, rates)
+            seed_lines(ax, every, y.values, color="0.6")
+            learning_rate_axis(ax, every)
         else:
             ax.set_xlabel("test accuracy (%)")
-        models(ax, x, y, table, colors, by="rate", selection=selection)
+        models(ax, x, y, table, colors, by="learning rate", selection=selection)
         ax.set(title=title, ylabel="test accuracy (%)" if y is accuracy else _R_IG)
         if y is regularizer:
             ax.set_yscale("log")
     grid[1, 1].set_axis_off()
-    handles = legend_handles(table, colors, rates=True, selection=selection, lines=True)
+    handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     grid[1, 1].legend(handles=handles, loc="center")
     return figure
 
@@ -75,7 +75,7 @@ def three_gradients(
     if not levels or min(levels) <= 0:
         raise ValueError(f"levels must be positive training losses, got {list(levels)}")
     table = one_width(record, arm, width)
-    rates = table["learning_rate"].values
+    every = table["learning_rate"].values
     panels = {
         "training mode": "train_squared_gradient",
         "evaluation mode": "evaluated_squared_gradient",
@@ -90,9 +90,9 @@ def three_gradients(
         for level, shade in zip(ranks, shades, strict=True):
             found = log_at(table, name, level)
             ratio = xr.ufuncs.exp(found - found.isel(treatment=0))
-            seed_lines(ax, rates, ratio.values, color=shade, marker=".")
+            seed_lines(ax, every, ratio.values, color=shade, marker=".")
         ax.axhline(1, color="0.5", lw=0.8, ls=":")
-        rate_axis(ax, rates)
+        learning_rate_axis(ax, every)
         ax.tick_params(axis="x", labelrotation=60)
         ax.set(title=title, yscale="log")
     axes[0].set_ylabel("times that at the smallest $h$")

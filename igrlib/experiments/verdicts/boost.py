@@ -108,9 +108,9 @@ def judge_boost(
 def _word(found: Boost, limits: BoostThresholds) -> tuple[Observation, tuple[Reason, ...]]:
     if len(found.plain_rates) < limits.rates:
         return "cannot tell", (Reason("few rates", (str(limits.rates),)),)
-    told = np.isfinite(found.points)
-    points = found.points[told]
-    if len(np.unique(found.seed[told])) < limits.seeds:
+    known = np.isfinite(found.points)
+    points = found.points[known]
+    if len(np.unique(found.seed[known])) < limits.seeds:
         return "cannot tell", (Reason("few seeds", (str(limits.seeds),)),)
     if points.min() > limits.claimed:
         return "reproduced", ()

@@ -79,9 +79,9 @@ def judge(
     """
     claims = CAUSES if explicit else CLAIMS
     if record is None:
-        return _untold(claims, Reason("no record"))
+        return _all_unknown(claims, Reason("no record"))
     if arm not in arms(record):
-        return _untold(claims, Reason("no arm", (arm,)))
+        return _all_unknown(claims, Reason("no arm", (arm,)))
     try:
         limits = thresholds or recorded_thresholds(record, arm)
         table = table_of(record, arm)
@@ -91,7 +91,7 @@ def judge(
             asked = [replace(question, factor="h + 4μ") for question in asked]
         found = [_judged(table, q, claims[q.prediction], limits, explicit=explicit) for q in asked]
     except ValueError as error:
-        return _untold(claims, Reason("not usable", (str(error),)))
+        return _all_unknown(claims, Reason("not usable", (str(error),)))
     lacking = not_whole_reason(record, arm)
     if lacking is not None:
         missing = missing_units(record, arm)
@@ -117,7 +117,7 @@ def not_whole_reason(record: Record, arm: str) -> Reason | None:
     return Reason("not yet run", missing) if missing else None
 
 
-def _untold(claims: Mapping[str, str], reason: Reason) -> tuple[Verdict, ...]:
+def _all_unknown(claims: Mapping[str, str], reason: Reason) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(number, claim, "cannot tell", reasons=(reason,)) for number, claim in claims.items()
     )
