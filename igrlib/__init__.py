@@ -2,9 +2,9 @@
 
 Gradient descent with step h follows, to the next order, the gradient flow of
 Ẽ = E + (h/4)‖∇E‖² and not that of the loss E. `igrlib` measures that regularizer
-(`regularizer`, `geometry`, `ntk`), derives the flow behind the steps to any order up to five
-(`backward_error`), and follows steps and flows (`flows`). Everything is a pure function of a
-JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
+(`regularizer`, `geometry`, `ntk`), derives the flow behind the steps of any one-step method to any
+order up to five (`backward_error`), and follows steps and flows (`flows`). Everything is a pure
+function of a JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
 
 The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """
@@ -15,6 +15,8 @@ from igrlib.backward_error import (
     euler_corrections,
     field_from_iterates,
     modified_field,
+    step_corrections,
+    step_field,
 )
 from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
 from igrlib.regularizer import (
@@ -48,5 +50,7 @@ __all__ = [
     "num_params",
     "regularization_rate",
     "regularizer",
+    "step_corrections",
+    "step_field",
     "two_parameter",
 ]

@@ -131,12 +131,12 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     return wrapped
 
 
-def checked_field(field: Callable[..., PyTree]) -> Callable[..., PyTree]:
+def checked_field(field: Callable[..., PyTree], name: str = "field") -> Callable[..., PyTree]:
     """`field`, refusing values unlike its argument; they come back in the argument's dtypes."""
-    check_callable("field", field)
+    check_callable(name, field)
 
     def leaf_like(path: Any, wanted: Any, leaf: Any) -> Any:
-        where = f"the value of field{jax.tree_util.keystr(path)}"
+        where = f"the value of {name}{jax.tree_util.keystr(path)}"
         shape, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
         if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
             raise TypeError(f"{where} must be a floating-point array, got dtype {dtype}")
@@ -149,7 +149,7 @@ def checked_field(field: Callable[..., PyTree]) -> Callable[..., PyTree]:
         structure, wanted = jax.tree.structure(value), jax.tree.structure(params)
         if structure != wanted:
             raise ValueError(
-                f"the value of field must have the structure of params, {wanted}, got {structure}"
+                f"the value of {name} must have the structure of params, {wanted}, got {structure}"
             )
         return jax.tree.map_with_path(leaf_like, params, value)
 

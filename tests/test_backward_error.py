@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import kauri
 import numpy as np
 import pytest
 import scipy.integrate
@@ -390,6 +391,157 @@ def test_two_million_parameters():
     # f_2 = ⅓f′f′f + ¹⁄₁₂f″(f, f) with f″(v, v) = −2v².
     expected = -times_hessian(times_hessian(gradient)) / 3 - gradient**2 / 6
     np.testing.assert_allclose(f2["a"], expected, atol=1e-12)
+
+
+# Any one-step method: its corrections are Σ over rooted trees τ of order k + 1 of c(τ)/σ(τ)·F(τ),
+# with the coefficients c of the method that the package kauri finds in the Butcher group.
+RNG = np.random.default_rng(4)
+C, A, B, T = (RNG.normal(size=(2,) * k) / math.factorial(k) for k in (1, 2, 3, 4))
+B = (B + B.swapaxes(1, 2)) / 2
+T = sum(T.transpose(0, *p) for p in itertools.permutations((1, 2, 3))) / 6
+
+
+def cubic_field(theta):
+    """c + Aθ + B(θ, θ)/2 + T(θ, θ, θ)/6 in the plane."""
+    return C + (A + (B + T @ theta / 3) @ theta / 2) @ theta
+
+
+def elementary_differential(tree, theta):
+    """F(τ) of a tree ((children…, colour)): the derivative of f along those of its children."""
+    along = [elementary_differential(child, theta) for child in tree[:-1]]
+    first, second = A + (B + T @ theta / 2) @ theta, B + T @ theta
+    match along:
+        case []:
+            return np.asarray(cubic_field(theta))
+        case [u]:
+            return first @ u
+        case [u, v]:
+            return second @ u @ v
+        case [u, v, w]:
+            return T @ u @ v @ w
+    return np.zeros(2)
+
+
+def runge_kutta(a, b, sweeps=1):
+    """A step of the method with this tableau; an implicit one in so many sweeps."""
+
+    def step(theta, h, field):
+        slopes = [jnp.zeros_like(theta) for _ in b]
+        for _ in range(sweeps):
+            for i, row in enumerate(a):
+                stage = sum((w * k for w, k in zip(row, slopes, strict=True)), 0 * theta)
+                slopes[i] = field(theta + h * stage)
+        return theta + h * sum(w * k for w, k in zip(b, slopes, strict=True))
+
+    return step
+
+
+def plane_field(theta):
+    x, y = theta
+    return jnp.stack([jnp.sin(y) - x**2 / 2, jnp.cos(x) - x * y])
+
+
+PLANE_START = jnp.array([0.8, -0.3])
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "heun_rk2", "rk4", "backward_euler"])
+def test_corrections_of_a_runge_kutta_step_are_those_of_its_trees(method):
+    tableau = getattr(kauri, method)
+    # Each sweep of an implicit step is right to one power of h more.
+    order, sweeps = (3, 4) if method == "backward_euler" else (5, 1)
+    step = runge_kutta(tableau.a, tableau.b, sweeps)
+    coefficient = tableau.elementary_weights_map().modified_equation()
+    theta = np.array([0.8, -0.3])
+    found = ig.step_corrections(step, order)(theta, cubic_field)
+    for level in range(order + 1):
+        expected = sum(
+            coefficient(tree) / tree.sigma() * elementary_differential(tree.list_repr, theta)
+            for tree in kauri.trees_of_order(level + 1)
+        )
+        np.testing.assert_allclose(found[level], expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_euler_is_a_step(name):
+    field = FIELDS[name][1]
+    params = jnp.array(0.3) if name in ("sine", "square") else Pair(jnp.array(0.3), jnp.array(-0.7))
+
+    def step(theta, h):
+        return jax.tree.map(lambda p, f: p + h * f, theta, field(theta))
+
+    for f, expected in zip(
+        ig.step_corrections(step, 5)(params), textbook_corrections(name), strict=True
+    ):
+        np.testing.assert_allclose(flat(f), expected, rtol=1e-11, atol=1e-13)
+
+
+def test_the_implicit_step_is_the_explicit_one_backwards():
+    """Its corrections are those of Euler's method with signs (−1)ᵏ: it is the adjoint."""
+    implicit = runge_kutta([[1.0]], [1.0], 5)
+    found = ig.step_corrections(implicit, 4)(PLANE_START, plane_field)
+    euler = ig.euler_corrections(plane_field, 4)(PLANE_START)
+    for k, (f, g) in enumerate(zip(found, euler, strict=True)):
+        np.testing.assert_allclose(f, (-1) ** k * g, rtol=1e-9, atol=1e-12)
+
+
+def bowl(theta):
+    x, y = theta
+    return jnp.sin(x) * y + (x**2 + 3 * y**2) / 2 + x * y**3 / 5
+
+
+def egr_step(theta, h):
+    """On E + μ‖∇E‖² with μ = 0.3."""
+    return theta - h * jax.grad(lambda p: bowl(p) + 0.3 * (jax.grad(bowl)(p) ** 2).sum())(theta)
+
+
+def sam_step(theta, h):
+    """Sharpness-aware minimization, normalised, with ρ = 0.2."""
+    g = jax.grad(bowl)(theta)
+    return theta - h * jax.grad(bowl)(theta + 0.2 * g / jnp.sqrt((g**2).sum()))
+
+
+def decayed_step(theta, h):
+    """Decoupled weight decay of 0.4, after the gradient's step."""
+    return (1 - 0.4 * h) * (theta - h * jax.grad(bowl)(theta))
+
+
+def symplectic_step(theta, h):
+    x, y = theta
+    y = y - h * jnp.sin(x)
+    return jnp.stack([x + h * y, y])
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("step", [egr_step, sam_step, decayed_step, symplectic_step])
+def test_a_step_follows_its_truncated_flow_to_order_k_plus_2(step, order):
+    """Against SciPy's DOP853."""
+    modified = jax.jit(lambda theta, h: ig.step_field(step, h, order)(theta))
+    steps, errors = np.geomspace(0.02, 0.12, 6), []
+    for h in steps:
+        reached = scipy.integrate.solve_ivp(
+            lambda t, theta, h=h: np.asarray(modified(theta, h)),
+            (0, h),
+            np.asarray(PLANE_START),
+            method="DOP853",
+            rtol=1e-13,
+            atol=1e-15,
+        ).y[:, -1]
+        errors.append(np.linalg.norm(step(PLANE_START, h) - reached))
+    assert ig.convergence_order(steps, errors) == pytest.approx(order + 2, abs=0.2)
+
+
+def test_a_step_that_moves_at_rate_0_is_refused():
+    with pytest.raises(ValueError, match=r"alone at learning_rate 0: .* a change of up to 1"):
+        ig.step_corrections(lambda theta, h: theta + 1 + h, 2)(jnp.array(0.5))
+
+
+def test_arguments_reach_the_step_and_new_ones_compile_nothing():
+    field = ig.step_field(lambda p, h, x, *, y: p - h * x * y * p, 0.1, 1)
+    two, three, half = map(jnp.array, (2.0, 3.0, 0.5))
+    assert float(field(two, three, y=half)) == pytest.approx(-3.0 - 0.1 * 1.5**2)
+    with counted_compilations() as compiled:
+        field(three, half, y=two)
+    assert compiled == []
 
 
 # One-step methods on θ′ = Aθ, each multiplying by a matrix a step.
