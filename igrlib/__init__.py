@@ -9,7 +9,7 @@ function of a JAX loss over a pytree of parameters; 64-bit mode is left as the c
 The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """
 
-from igrlib import backward_error, flows, geometry, ntk, regularizer, two_parameter
+from igrlib import backward_error, flows, geometry, ntk, optimizers, regularizer, two_parameter
 from igrlib.backward_error import (
     convergence_order,
     euler_corrections,
@@ -48,6 +48,7 @@ __all__ = [
     "modified_loss",
     "ntk",
     "num_params",
+    "optimizers",
     "regularization_rate",
     "regularizer",
     "step_corrections",

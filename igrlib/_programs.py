@@ -66,3 +66,9 @@ def traced(function: Callable[[PyTree], Any], params: PyTree, *others: PyTree) -
     if is_traced(captured, params, *others) and "custom_" in str(closed.jaxpr):
         identity = object()
     return Program(captured, _Code(closed.jaxpr, jax.tree.structure(shapes), identity))
+
+
+@eqx.filter_jit
+def run(program: Program, params: PyTree) -> Any:
+    """What the program gives of `params`, compiled once for equal programs."""
+    return program(params)

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +27,7 @@ from igrlib._checks import (
     is_traced,
     real_array,
 )
-from igrlib._programs import Program, traced
+from igrlib._programs import run, traced
 from igrlib._trees import add_scaled
 from igrlib._typing import PyTree, Scalar
 
@@ -235,18 +234,13 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     return float(np.polynomial.Polynomial.fit(np.log(h), np.log(e), 1).convert().coef[1])
 
 
-@eqx.filter_jit
-def _run(program: Program, params: PyTree) -> Any:
-    return program(params)
-
-
 def _compiled(expand: Callable[..., PyTree], params: PyTree, args: Any, kwargs: Any) -> PyTree:
     try:
         program = traced(lambda p: expand(p, args, kwargs, unroll=False), params)
     except _NOT_TRACEABLE:
         # The function branches on the values it sees: no compiling, a derivative at a time.
         return expand(params, args, kwargs, unroll=True)
-    return _run(program, params)
+    return run(program, params)
 
 
 def _truncated(

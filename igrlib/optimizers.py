@@ -1,0 +1,451 @@
+"""What an optimizer with a fading memory follows: the flow of F_0 + h·F_1.
+
+An optimizer moves parameters and a state: s⁺ = G(s, ∇E(θ), θ) and θ⁺ = θ + h·u(s, ∇E(θ), θ). Where
+the memory fades, the state is after a while a function of the parameters, S(θ) = S_0 + h·S_1 + …,
+and the optimizer is a one-step method again. With A = ∂G/∂s at S_0, and d a derivative along F_0,
+
+    S_0 = G(S_0, g, θ),   F_0 = u(S_0, g, θ),
+    (1 − A)·dS_0 = (∂G/∂g)·dg + (∂G/∂θ)·F_0,   (1 − A)·S_1 = −dS_0,
+    F_1 = (∂u/∂s)·S_1 − ½·dF_0.
+
+All of this is read off an Optax transformation as it is, with one Hessian product, dg. Optax itself
+is not needed.
+
+Source: not in the paper, which asks for it (Section 8). Heavy ball: Ghosh et al., "Implicit
+regularization in heavy-ball momentum accelerated stochastic gradient descent", ICLR 2023; Adam and
+RMSprop: Cattaneo, Klusowski & Shigida, "On the implicit bias of Adam", ICML 2024.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float
+
+from igrlib._checks import (
+    check_callable,
+    check_finite,
+    check_integer,
+    check_params,
+    checked_loss,
+    is_traced,
+)
+from igrlib._programs import run, traced
+from igrlib._trees import add_scaled, squared_norm
+from igrlib._typing import PyTree, Scalar
+from igrlib.regularizer import gradient_regularized_loss
+
+__all__ = [
+    "heavy_ball_modified_loss",
+    "optimizer_corrections",
+    "optimizer_field",
+    "perturbed_one_norm",
+    "shuffled_modified_loss",
+    "start_displacement",
+]
+
+FOR_EVER = 2**30
+"""A count of steps after which corrections of a bias are gone."""
+
+NEWTON_STEPS = 8
+"""One is exact for averages; averages of averages take one more each."""
+
+MOST_STEPS = 100_000
+"""Of the transient."""
+
+
+def optimizer_corrections(
+    optimizer: Callable[[Any], Any], loss: Callable[..., Any], *, has_aux: bool = False
+) -> Callable[..., tuple[PyTree, PyTree]]:
+    """(F_0, F_1), each a pytree like θ: past its transient an optimizer follows F_0 + h·F_1.
+
+    `optimizer` is a function of the learning rate that returns an Optax transformation, such as
+    `optax.adam` or `lambda h: optax.sgd(h, momentum=0.9)`; `loss` is as in `modified_loss`, and the
+    returned function takes `params` and what else `loss` takes. At a fixed time the steps differ
+    from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it starts from the displaced
+    point, see `start_displacement`. The cost is that of a few gradients.
+
+    Raises `TypeError` for an `optimizer` that returns no transformation, and `ValueError` where
+    updates do not scale with the learning rate, the state does not settle while the gradient
+    stands still (Adagrad, AMSGrad), holds a schedule or is random, or a derivative does not exist
+    (Adam with `eps_root=0` where an entry of the gradient is 0). Inside `jax.jit` values are not
+    looked at.
+
+    Source: the module's docstring; not in the paper.
+
+    Example:
+        >>> import optax
+        >>> loss = lambda theta: theta**2 / 2
+        >>> heavy_ball = lambda h: optax.sgd(h, momentum=0.5)
+        >>> f0, f1 = ig.optimizers.optimizer_corrections(heavy_ball, loss)(1.0)
+        >>> float(f0), float(f1)  # −g/(1 − β), −½·(1 + β)/(1 − β)³·Hg
+        (-2.0, -6.0)
+    """
+    gradient = _gradient_of(loss, has_aux)
+    check_callable("optimizer", optimizer)
+
+    def expand(params: PyTree, args: Any, kwargs: Any) -> tuple[Any, "_Doubts"]:
+        memory = _Memory.of(optimizer(1.0), params)
+        g, hessian_product = jax.linearize(lambda p: gradient(p, *args, **kwargs), params)
+        s0, unsettled = memory.settled(g, params)
+        f0, _ = memory(s0, g, params)
+        dg = hessian_product(f0)
+        _, (du, dG) = jax.jvp(lambda g, p: memory(s0, g, p), (g, params), (dg, f0))
+        ds0 = memory.faded(s0, g, params, dG)
+        s1 = memory.faded(s0, g, params, jax.tree.map(jnp.negative, ds0))
+
+        def along(direction: PyTree) -> PyTree:
+            return jax.jvp(lambda s: memory(s, g, params)[0], (s0,), (direction,))[1]
+
+        f1 = jax.tree.map(lambda u1, u, uds: u1 - (u + uds) / 2, along(s1), du, along(ds0))
+        # The same at another learning rate, and after gradients that were twice as large.
+        half = _Memory.of(optimizer(0.5), params)
+        f0_of_half = half(half.settled(g, params)[0], g, params)[0]
+        twice, _ = memory.settled(jax.tree.map(lambda a: 2 * a, g), params)
+        later = memory(memory.settled(g, params, start=twice)[0], g, params)[0]
+        doubts = _Doubts(
+            unsettled=unsettled,
+            unscaled=_distance(jax.tree.map(lambda a, b: 2 * a - b, f0_of_half, f0), f0),
+            remembered=_distance(jax.tree.map(jnp.subtract, later, f0), f0),
+        )
+        return (f0, f1), doubts
+
+    def corrections(params: PyTree, *args: Any, **kwargs: Any) -> tuple[PyTree, PyTree]:
+        params = check_params(params)
+        found, doubts = run(traced(lambda p: expand(p, args, kwargs), params), params)
+        doubts.check(found)
+        return found
+
+    return corrections
+
+
+def optimizer_field(
+    optimizer: Callable[[Any], Any],
+    loss: Callable[..., Any],
+    learning_rate: Scalar,
+    *,
+    order: int = 1,
+    has_aux: bool = False,
+) -> Callable[..., PyTree]:
+    """The field that an optimizer follows past its transient: F_0 + h·F_1, or with `order` 0 F_0.
+
+    `learning_rate` is a finite scalar h, traced or concrete; the rest is as in
+    `optimizer_corrections`. Time is t = n·h for every optimizer.
+
+    Source: not in the paper.
+
+    Example:
+        >>> import optax
+        >>> field = ig.optimizers.optimizer_field(optax.sgd, lambda theta: theta**2 / 2, 0.5)
+        >>> float(field(1.0))  # −1 − h/2
+        -1.25
+    """
+    check_finite("learning_rate", learning_rate)
+    order = check_integer("order", order, low=0, high=1)
+    corrections = optimizer_corrections(optimizer, loss, has_aux=has_aux)
+
+    def field(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+        f0, f1 = corrections(params, *args, **kwargs)
+        return add_scaled(f0, learning_rate, f1) if order else f0
+
+    return field
+
+
+def start_displacement(
+    optimizer: Callable[[Any], Any], loss: Callable[..., Any], *, has_aux: bool = False
+) -> Callable[..., PyTree]:
+    """δ, by which the transient displaces the start: the steps follow the flow from θ_0 + h·δ.
+
+    Until its memory is filled an optimizer takes other steps than u(S_0): δ is the sum of
+    u(s_n) − F_0 over the states s_n that it goes through from rest, while the gradient stands still
+    at θ_0. For heavy ball δ = β/(1 − β)²·g; Adam, which corrects its bias, has hardly any. The sum
+    takes no gradient beyond one, and ends when its terms vanish or after 100,000 steps. Arguments
+    and errors are as in `optimizer_corrections`.
+
+    Source: not in the paper.
+
+    Example:
+        >>> import optax
+        >>> heavy_ball = lambda h: optax.sgd(h, momentum=0.5)
+        >>> start = ig.optimizers.start_displacement(heavy_ball, lambda theta: theta**2 / 2)
+        >>> float(start(1.0))
+        2.0
+    """
+    gradient = _gradient_of(loss, has_aux)
+    check_callable("optimizer", optimizer)
+
+    def summed(params: PyTree, args: Any, kwargs: Any) -> tuple[PyTree, Array, Array]:
+        transformation = optimizer(1.0)
+        memory = _Memory.of(transformation, params)
+        g = gradient(params, *args, **kwargs)
+        s0, unsettled = memory.settled(g, params)
+        f0, _ = memory(s0, g, params)
+
+        def goes_on(carry: Any) -> Array:
+            *_, last, n = carry
+            return (last > 0) & (n < MOST_STEPS)
+
+        def step(carry: Any) -> Any:
+            state, total, _, n = carry
+            update, state = transformation.update(g, state, params)
+            apart = jax.tree.map(jnp.subtract, update, f0)
+            longer = jax.tree.map(jnp.add, total, apart)
+            return state, longer, _distance(jax.tree.map(jnp.subtract, longer, total), f0), n + 1
+
+        zero = jax.tree.map(jnp.zeros_like, params)
+        carry = (transformation.init(params), zero, jnp.ones(()), 0)
+        _, total, _, steps = jax.lax.while_loop(goes_on, step, carry)
+        return total, unsettled, steps
+
+    def displacement(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+        params = check_params(params)
+        total, unsettled, _ = run(traced(lambda p: summed(p, args, kwargs), params), params)
+        zero = jnp.zeros_like(unsettled)
+        _Doubts(unsettled=unsettled, unscaled=zero, remembered=zero).check(total)
+        return total
+
+    return displacement
+
+
+def heavy_ball_modified_loss(
+    loss: Callable[..., Any],
+    learning_rate: Scalar,
+    momentum: Scalar,
+    *,
+    nesterov: bool = False,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """The loss whose gradient flow momentum follows, at the speed 1/(1 − β).
+
+    It is Ẽ = E + (h_eff/4)·c·‖∇E‖² with h_eff = h/(1 − β) and c = (1 + β)/(1 − β), for Nesterov's
+    momentum as Optax takes it c = (1 − β + 2β²)/(1 − β): θ′ = −∇Ẽ/(1 − β) up to O(h²). `momentum`
+    is β in [0, 1); `loss`, the returned function and the errors are as in `modified_loss`.
+
+    Source: Ghosh et al. (2023); not in the paper.
+
+    Example:
+        >>> loss = lambda theta: theta**2 / 2
+        >>> float(ig.optimizers.heavy_ball_modified_loss(loss, 0.1, 0.5)(1.0))  # 0.5 + 0.2/4 · 3
+        0.65
+    """
+    check_finite("learning_rate", learning_rate)
+    check_finite("momentum", momentum)
+    if not is_traced(momentum) and not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
+    stale = 1 - momentum + 2 * momentum**2 if nesterov else 1 + momentum
+    mu = learning_rate * stale / (4 * (1 - momentum) ** 2)
+    return gradient_regularized_loss(loss, mu, has_aux=has_aux)
+
+
+def shuffled_modified_loss(
+    loss: Callable[..., Any], learning_rate: Scalar
+) -> Callable[..., Float[Array, ""]]:
+    """E + (h/4)·mean_k ‖∇E_k‖², which SGD follows on the average over the orders of an epoch.
+
+    The returned function takes `params` and `batches`, the arguments of `loss` after `params` with
+    a leading axis over the batches of the epoch; E is the mean of their losses E_k. The mean over
+    all orders of the end of one epoch differs from the flow of this loss by O(h³), as long as
+    (batches)·h·‖H‖ is small. Raises `ValueError` for batches of different number.
+
+    Source: Smith, Dherin, Barrett & De, "On the origin of implicit regularization in stochastic
+    gradient descent", ICLR 2021; not in the paper.
+
+    Example:
+        >>> loss = lambda theta, x: (theta - x) ** 2 / 2
+        >>> batches = (jnp.array([0.0, 2.0]),)
+        >>> float(ig.optimizers.shuffled_modified_loss(loss, 0.4)(1.0, batches))  # 0.5 + 0.4/4
+        0.6
+    """
+    check_finite("learning_rate", learning_rate)
+    penalized = gradient_regularized_loss(loss, learning_rate / 4)
+
+    def mean(params: PyTree, batches: tuple[PyTree, ...]) -> Float[Array, ""]:
+        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+        if len(lengths) != 1 or lengths == {()}:
+            raise ValueError(
+                "batches must have one leading axis, that of the batches, in every leaf, got "
+                f"leading axes {sorted(lengths)}"
+            )
+        return jnp.mean(jax.lax.map(lambda batch: penalized(params, *batch), batches))
+
+    return mean
+
+
+def perturbed_one_norm(
+    loss: Callable[..., Any], epsilon: Scalar, *, has_aux: bool = False
+) -> Callable[..., Any]:
+    """‖∇E‖_{1,ε} = Σ_j √((∂E/∂θ_j)² + ε), whose gradient is in the first correction of Adam.
+
+    With ε inside of the root (`eps=0, eps_root=ε`), s_j = √(g_j² + ε) and decay rates b1, b2,
+    θ′ = −(1/s)·(g + (h/2)·{(1 + b1)/(1 − b1) − (1 + b2)/(1 − b2)·g²/s²}·∇‖∇E‖_{1,ε}) + O(h²): where
+    ε is small and b2 > b1 Adam is driven *away* from small norms. RMSprop is b1 = 0. `epsilon` is
+    positive; `loss` and the returned function are as in `modified_loss`.
+
+    Source: Cattaneo, Klusowski & Shigida (2024); not in the paper.
+
+    Example:
+        >>> float(ig.optimizers.perturbed_one_norm(lambda theta: 1.5 * theta**2, 16.0)(1.0))
+        5.0
+    """
+    check_finite("epsilon", epsilon)
+    if not is_traced(epsilon) and not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, got {epsilon}")
+    value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
+
+    def norm(params: PyTree, *args: Any, **kwargs: Any) -> Any:
+        out, gradient = value_and_grad(check_params(params), *args, **kwargs)
+        roots = jax.tree.map(lambda g: jnp.sum(jnp.sqrt(g**2 + epsilon)), gradient)
+        total = jax.tree.reduce(jnp.add, roots)
+        return (total, out[1]) if has_aux else total
+
+    return norm
+
+
+class _Memory(eqx.Module):
+    """A transformation past its transient: (s, g, θ) ↦ (u, s⁺), s the numbers in its state."""
+
+    transformation: Any = eqx.field(static=True)
+    start: PyTree
+    rest: PyTree
+
+    @classmethod
+    def of(cls, transformation: Any, params: PyTree) -> "_Memory":
+        init, update = (getattr(transformation, name, None) for name in ("init", "update"))
+        if not (callable(init) and callable(update)):
+            raise TypeError(
+                "optimizer must be a function of the learning rate that returns an Optax "
+                f"transformation, such as optax.adam; got {transformation!r} from it"[:200]
+            )
+        state = init(params)
+        _check_state(state)
+        start, rest = eqx.partition(state, _remembers(state))
+        rest = jax.tree.map(
+            lambda leaf: jnp.full_like(leaf, FOR_EVER) if leaf.dtype == jnp.int32 else leaf, rest
+        )
+        return cls(transformation, start, rest)
+
+    def __call__(self, s: PyTree, g: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        update, state = self.transformation.update(g, eqx.combine(s, self.rest), params)
+        return update, eqx.filter(state, _remembers(state))
+
+    def settled(
+        self, g: PyTree, params: PyTree, *, start: PyTree = None
+    ) -> tuple[PyTree, Float[Array, ""]]:
+        """S_0, and how far it is from settled; from rest, or from the state `start`."""
+        # A step first: roots have no derivative at a state of zeros.
+        s = self(self.start, g, params)[1] if start is None else start
+
+        def apart(s: PyTree) -> PyTree:
+            return jax.tree.map(jnp.subtract, self(s, g, params)[1], s)
+
+        def goes_on(carry: Any) -> Array:
+            _, distance, n = carry
+            return (distance > 8 * jnp.finfo(distance.dtype).eps) & (n < NEWTON_STEPS)
+
+        def newton(carry: Any) -> Any:
+            s, _, n = carry
+            s = jax.tree.map(jnp.add, s, self.faded(s, g, params, apart(s)))
+            return s, _distance(apart(s), s), n + 1
+
+        s, distance, _ = jax.lax.while_loop(goes_on, newton, (s, _distance(apart(s), s), 0))
+        return s, distance
+
+    def faded(self, s: PyTree, g: PyTree, params: PyTree, right: PyTree) -> PyTree:
+        """The solution x of (1 − A)x = `right`; as many Krylov vectors as there are decay rates."""
+        leaves = jax.tree.leaves(right)
+        if not leaves:
+            return right
+        # Each array of the state in units of its own: squares stand beside gradients there.
+        units = jax.tree.map(lambda a: jnp.maximum(jnp.max(jnp.abs(a), initial=0), _least(a)), s)
+
+        def product(x: PyTree) -> PyTree:
+            long = jax.tree.map(jnp.multiply, x, units)
+            moved = jax.jvp(lambda s: self(s, g, params)[1], (s,), (long,))[1]
+            return jax.tree.map(lambda a, b, unit: a - b / unit, x, moved, units)
+
+        right = jax.tree.map(jnp.divide, right, units)
+        scale = jnp.maximum(jnp.sqrt(squared_norm(right)), _least(right))
+        right = jax.tree.map(lambda r: (r / scale).astype(r.dtype), right)
+        tolerance = 4 * float(jnp.finfo(jnp.result_type(*leaves)).eps)
+        solver = lx.GMRES(rtol=tolerance, atol=tolerance, restart=4, stagnation_iters=8)
+        operator = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: right))
+        found = lx.linear_solve(operator, right, solver, throw=False).value
+        return jax.tree.map(lambda x, unit: (x * scale * unit).astype(x.dtype), found, units)
+
+
+class _Doubts(NamedTuple):
+    """Relative distances that are to be 0: S_0 from settled, F_0 at another rate and start."""
+
+    unsettled: Array
+    unscaled: Array
+    remembered: Array
+
+    def check(self, found: PyTree) -> None:
+        if is_traced(found, self):
+            return
+        tolerance = float(jnp.finfo(self.unsettled.dtype).eps) ** 0.5
+        if not self.unsettled < tolerance or not self.remembered < tolerance:
+            raise ValueError(
+                "optimizer must have a state that settles while the gradient stands still, and "
+                "forgets how it began, as averages do: Adagrad's sum and AMSGrad's maximum do not"
+            )
+        if not self.unscaled < tolerance:
+            raise ValueError(
+                "optimizer must give updates that scale with the learning rate, got a relative "
+                f"difference of {float(self.unscaled):.2g} between 1 and 1/2: pass a function of "
+                "the learning rate, clip before it is multiplied by it"
+            )
+        if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
+            raise ValueError(
+                "optimizer has no derivative here: an entry of the gradient is 0 under a root or "
+                "a norm; pass eps_root > 0 (optax.adam), or eps_in_sqrt=True (optax.rmsprop)"
+            )
+
+
+def _check_state(state: PyTree) -> None:
+    nodes: list[Any] = [state]
+    while nodes:
+        node = nodes.pop()
+        if "Schedule" in type(node).__name__:
+            raise ValueError(
+                "optimizer must not hold a schedule, whose rate is no function of the parameters; "
+                f"got {type(node).__name__}: pass the learning rate that the schedule has now"
+            )
+        if isinstance(node, dict):
+            nodes += node.values()
+        elif isinstance(node, (tuple, list)):
+            nodes += node
+        elif jnp.issubdtype(getattr(node, "dtype", jnp.float32), jax.dtypes.prng_key):
+            raise ValueError("optimizer must not be random, got a random key in its state")
+
+
+def _remembers(state: PyTree) -> PyTree:
+    """Which leaves are memory: numbers, but not those that `optax.inject_hyperparams` keeps."""
+
+    def leaf(path: Any, value: Any) -> bool:
+        injected = any(getattr(key, "name", None) == "hyperparams" for key in path)
+        return eqx.is_inexact_array(value) and not injected
+
+    return jax.tree.map_with_path(leaf, state)
+
+
+def _least(tree: PyTree) -> float:
+    """The smallest number that may be divided by."""
+    return max(float(jnp.finfo(leaf.dtype).tiny) for leaf in jax.tree.leaves(tree))
+
+
+def _distance(x: PyTree, size: PyTree) -> Float[Array, ""]:
+    """The largest |x| relative to the largest |size| of the same array, over all arrays."""
+    largest = [
+        jnp.max(jnp.abs(a), initial=0) / jnp.maximum(jnp.max(jnp.abs(b), initial=0), _least(b))
+        for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(size), strict=True)
+    ]
+    return jnp.max(jnp.stack(largest)) if largest else jnp.zeros(())
+
+
+def _gradient_of(loss: Callable[..., Any], has_aux: bool) -> Callable[..., PyTree]:
+    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+    return (lambda *a, **k: gradient(*a, **k)[0]) if has_aux else gradient

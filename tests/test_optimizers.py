@@ -1,0 +1,366 @@
+"""igrlib.optimizers against closed forms, and against real Optax runs by the order of the error."""
+
+import functools
+import itertools
+import math
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.integrate
+from helpers import flat
+
+import igrlib as ig
+from igrlib import optimizers as opt
+
+START = {"a": jnp.array([0.4, -1.2]), "b": jnp.array(0.7)}
+
+
+def loss(p, scale=1.0):
+    """Neither quadratic nor separable, with no entry of its gradient at 0 on the way."""
+    a, b = p["a"], p["b"]
+    coupled = jnp.sin(a).sum() * b + (a**2).sum() * b**2 / 2 + jnp.cos(a[0] * a[1])
+    return scale * (coupled + (a**2).sum() + b**2)
+
+
+def gradient_and_products(p):
+    """g, and the Hessian as a matrix in the order of `flat`."""
+    leaves, structure = jax.tree.flatten(p)
+    shapes = [leaf.shape for leaf in leaves]
+    ends = np.cumsum([leaf.size for leaf in leaves])
+
+    def of_vector(v):
+        parts = jnp.split(v, ends[:-1])
+        rest = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
+        return loss(jax.tree.unflatten(structure, rest))
+
+    v = jnp.asarray(flat(p))
+    return np.asarray(jax.grad(of_vector)(v)), np.asarray(jax.hessian(of_vector)(v))
+
+
+def moments(optimizer, params=START):
+    return [flat(f) for f in opt.optimizer_corrections(optimizer, loss)(params)]
+
+
+def test_plain_descent_has_the_corrections_of_euler():
+    expected = ig.euler_corrections(ig.gradient_field(loss), 1)(START)
+    for found, f in zip(moments(optax.sgd), expected, strict=True):
+        np.testing.assert_allclose(found, flat(f), rtol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_follows_the_gradient_of_its_modified_loss(momentum, nesterov):
+    f0, f1 = moments(lambda h: optax.sgd(h, momentum=momentum, nesterov=nesterov))
+    g, hessian = gradient_and_products(START)
+    speed = 1 / (1 - momentum)
+    stale = (1 - momentum + 2 * momentum**2) if nesterov else 1 + momentum
+    np.testing.assert_allclose(f0, -speed * g, rtol=1e-12)
+    np.testing.assert_allclose(f1, -(speed**3) * stale / 2 * hessian @ g, rtol=1e-10)
+    h = 0.01
+    modified = opt.heavy_ball_modified_loss(loss, h, momentum, nesterov=nesterov)
+    np.testing.assert_allclose(f0 + h * f1, -speed * flat(jax.grad(modified)(START)), rtol=1e-10)
+
+
+def of_adam(g, hessian, b1, b2, inner, outer):
+    """F_0 and F_1 as Cattaneo, Klusowski and Shigida (2024) have them, in this book's time."""
+    s = np.sqrt(g**2 + inner) + outer
+    root = np.sqrt(g**2 + inner)
+    f0 = -g / s
+    first, second = (1 + b1) / (1 - b1), (1 + b2) / (1 - b2)
+    return f0, hessian @ f0 / (2 * s) * (first - second * g**2 / (root * s))
+
+
+@pytest.mark.parametrize("inner", [1e-2, 1.0])
+@pytest.mark.parametrize("outer", [0.0, 0.3])
+@pytest.mark.parametrize("rates", [(0.9, 0.99), (0.5, 0.8), (0.9, 0.6)])
+def test_adam_has_the_corrections_of_the_literature(rates, outer, inner):
+    b1, b2 = rates
+    found = moments(lambda h: optax.adam(h, b1, b2, eps=outer, eps_root=inner))
+    expected = of_adam(*gradient_and_products(START), b1, b2, inner, outer)
+    for f, closed in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f, closed, rtol=1e-10)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_rmsprop_is_adam_without_its_first_average(inside):
+    found = moments(lambda h: optax.rmsprop(h, decay=0.8, eps=0.04, eps_in_sqrt=inside))
+    inner, outer = (0.04, 0.0) if inside else (0.0, 0.04)
+    for f, expected in zip(
+        found, of_adam(*gradient_and_products(START), 0.0, 0.8, inner, outer), strict=True
+    ):
+        np.testing.assert_allclose(f, expected, rtol=1e-10)
+
+
+def test_the_first_correction_of_adam_is_about_the_perturbed_one_norm():
+    b1, b2, epsilon = 0.9, 0.99, 0.05
+    _, f1 = moments(lambda h: optax.adam(h, b1, b2, eps=0.0, eps_root=epsilon))
+    g, _ = gradient_and_products(START)
+    slope = flat(jax.grad(opt.perturbed_one_norm(loss, epsilon))(START))
+    s2 = g**2 + epsilon
+    weight = (1 + b1) / (1 - b1) - (1 + b2) / (1 - b2) * g**2 / s2
+    np.testing.assert_allclose(f1, -weight * slope / (2 * np.sqrt(s2)), rtol=1e-10)
+
+
+def clipped(h):
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(h, momentum=0.6))
+
+
+def decayed_in_momentum(h):
+    return optax.chain(optax.add_decayed_weights(0.2), optax.sgd(h, momentum=0.6))
+
+
+SMOOTH = {"b1": 0.6, "b2": 0.8, "eps": 0.1, "eps_root": 0.01}
+OPTIMIZERS = {
+    "sgd": optax.sgd,
+    "heavy ball": lambda h: optax.sgd(h, momentum=0.7),
+    "nesterov": lambda h: optax.sgd(h, momentum=0.7, nesterov=True),
+    "adam": lambda h: optax.adam(h, **SMOOTH),
+    "adamw": lambda h: optax.adamw(h, weight_decay=0.3, **SMOOTH),
+    "nadam": lambda h: optax.nadam(h, **SMOOTH),
+    "rmsprop": lambda h: optax.rmsprop(h, decay=0.7, eps=0.1),
+    "rmsprop, centered": lambda h: optax.rmsprop(h, decay=0.7, eps=1.0, centered=True),
+    "rmsprop, momentum": lambda h: optax.rmsprop(h, decay=0.7, eps=0.1, momentum=0.5),
+    "adabelief": lambda h: optax.adabelief(h, b1=0.6, b2=0.8, eps=0.5, eps_root=0.1),
+    "lamb": lambda h: optax.lamb(h, weight_decay=0.1, **SMOOTH),
+    "clipped momentum": clipped,
+    "coupled decay": decayed_in_momentum,
+    "injected": lambda h: optax.inject_hyperparams(optax.adam)(h, **SMOOTH),
+    # Smooth as long as no entry of the average is 0, and no singular value of the momentum.
+    "lion": lambda h: optax.lion(h, b1=0.6, b2=0.7, weight_decay=0.2),
+    "muon": lambda h: optax.contrib.muon(h, beta=0.6, adam_b1=0.6, adam_b2=0.8, eps=0.1),
+}
+TIMES = {"lion": 0.1}
+"""By then no sign has changed; 0.4 for the others."""
+
+
+def matrix_loss(p):
+    """Muon orthogonalises the steps of matrices alone."""
+    a = p["a"]
+    return jnp.sin(a).sum() + (a @ a.T @ a).sum() / 5 + ((a - 1) ** 2).sum()
+
+
+def setting(name):
+    """The loss, and where to start."""
+    if name == "muon":
+        return matrix_loss, {"a": jnp.array([[0.4, -1.2], [0.7, 0.3]])}
+    return loss, START
+
+
+@functools.cache
+def errors_of(name):
+    """Step sizes, and how far real runs end from the flows at a fixed time: of F_0 from θ_0, of
+    F_0 + h·F_1 from θ_0 + h·δ, and of that from θ_0."""
+    optimizer, (of, start), time = OPTIMIZERS[name], setting(name), TIMES.get(name, 0.4)
+
+    @jax.jit
+    def steps(h, n):
+        transformation = optimizer(h)
+
+        def step(_, carry):
+            params, state = carry
+            update, state = transformation.update(jax.grad(of)(params), state, params)
+            return optax.apply_updates(params, update), state
+
+        return jax.lax.fori_loop(0, n, step, (start, transformation.init(start)))[0]
+
+    theta, tree = jax.flatten_util.ravel_pytree(start)
+    both = jax.jit(lambda v: opt.optimizer_corrections(optimizer, of)(tree(v)))
+    delta = flat(opt.start_displacement(optimizer, of)(start))
+
+    def flow(begin, h, order):
+        def field(_, v):
+            f0, f1 = map(flat, both(v))
+            return f0 + order * h * f1
+
+        how = {"method": "DOP853", "rtol": 1e-9, "atol": 1e-11}
+        return scipy.integrate.solve_ivp(field, (0, time), begin, **how).y[:, -1]
+
+    theta, sizes = flat(start), time / np.array([100, 200, 400, 800])
+    errors = []
+    for h in sizes:
+        end = flat(steps(h, round(time / h)))
+        flows = (flow(theta, h, 0), flow(theta + h * delta, h, 1), flow(theta, h, 1))
+        errors.append([np.linalg.norm(end - one) for one in flows])
+    return sizes, np.array(errors).T
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_real_runs_follow_the_flows_to_orders_1_and_2(name):
+    sizes, (plain, corrected, _) = errors_of(name)
+    assert ig.convergence_order(sizes, plain) == pytest.approx(1, abs=0.15)
+    assert ig.convergence_order(sizes, corrected) == pytest.approx(2, abs=0.25)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "nadam", "adabelief", "rmsprop, momentum", "muon"])
+def test_without_the_displaced_start_the_order_is_1(name):
+    sizes, (*_, undisplaced) = errors_of(name)
+    assert ig.convergence_order(sizes, undisplaced) == pytest.approx(1, abs=0.15)
+
+
+def test_displacements_in_closed_form():
+    g, _ = gradient_and_products(START)
+    beta = 0.7
+    for nesterov, factor in ((False, beta), (True, beta**2)):
+        found = opt.start_displacement(
+            lambda h, n=nesterov: optax.sgd(h, momentum=beta, nesterov=n), loss
+        )(START)
+        np.testing.assert_allclose(flat(found), factor / (1 - beta) ** 2 * g, rtol=1e-9)
+    # Adam takes its averages for what they would be: its steps are those of later from the first.
+    found = opt.start_displacement(lambda h: optax.adam(h, **SMOOTH), loss)(START)
+    np.testing.assert_allclose(flat(found), 0, atol=1e-12)
+    # RMSprop's first steps are too long: ν_n = (1 − bⁿ)g².
+    found = opt.start_displacement(OPTIMIZERS["rmsprop"], loss)(START)
+    n = np.arange(1, 400)[:, None]
+    lengths = 1 / np.sqrt((1 - 0.7**n) * g**2 + 0.1) - 1 / np.sqrt(g**2 + 0.1)
+    np.testing.assert_allclose(flat(found), -g * lengths.sum(0), rtol=1e-10)
+
+
+def test_the_field_is_the_sum():
+    f0, f1 = moments(clipped)
+    h = 0.05
+    for order, expected in ((0, f0), (1, f0 + h * f1)):
+        field = opt.optimizer_field(clipped, loss, h, order=order)
+        np.testing.assert_allclose(flat(field(START)), expected, rtol=1e-13)
+        inside = jax.jit(lambda p, h, o=order: opt.optimizer_field(clipped, loss, h, order=o)(p))
+        np.testing.assert_allclose(flat(inside(START, h)), expected, rtol=1e-13)
+
+
+def test_arguments_reach_the_loss_and_aux_is_left_out():
+    def with_aux(p, *, scale):
+        return loss(p, scale), {"scale": scale}
+
+    found = opt.optimizer_corrections(clipped, with_aux, has_aux=True)(START, scale=2.0)
+    expected = opt.optimizer_corrections(clipped, loss)(START, 2.0)
+    for f, g in zip(found, expected, strict=True):
+        np.testing.assert_allclose(flat(f), flat(g), rtol=1e-14)
+    found = opt.start_displacement(clipped, with_aux, has_aux=True)(START, scale=2.0)
+    expected = opt.start_displacement(clipped, loss)(START, 2.0)
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-14)
+
+
+def test_single_precision_keeps_its_digits_and_its_dtype():
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)
+    optimizer = OPTIMIZERS["adam"]
+    for f, exact in zip(
+        opt.optimizer_corrections(optimizer, loss)(single), moments(optimizer), strict=True
+    ):
+        assert {leaf.dtype for leaf in jax.tree.leaves(f)} == {jnp.dtype("float32")}
+        np.testing.assert_allclose(flat(f), exact, rtol=1e-4)
+
+
+REFUSED = [
+    (optax.adagrad, "a state that settles"),
+    (optax.amsgrad, "a state that settles"),
+    (lambda h: optax.adam(0.1), "updates that scale with the learning rate"),
+    (lambda h: optax.chain(optax.sgd(h), optax.clip(1e-3)), "that scale with the learning rate"),
+    (lambda h: optax.adam(optax.cosine_decay_schedule(h, 100)), "must not hold a schedule"),
+    (
+        lambda h: optax.inject_hyperparams(optax.sgd)(optax.cosine_decay_schedule(h, 100)),
+        "must not hold a schedule",
+    ),
+    (lambda h: optax.noisy_sgd(h, key=0), "must not be random"),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "reason"), REFUSED)
+@pytest.mark.parametrize("ask", [opt.optimizer_corrections, opt.start_displacement])
+def test_what_is_no_fading_memory_is_refused(ask, optimizer, reason):
+    if ask is opt.start_displacement and ("scale" in reason or optimizer is optax.amsgrad):
+        pytest.skip("looks at one learning rate, and from rest")
+    with pytest.raises(ValueError, match=reason):
+        ask(optimizer, loss)(START)
+
+
+@pytest.mark.usefixtures("without_type_hook")
+def test_a_derivative_that_does_not_exist_is_refused():
+    for still in (lambda h: optax.adam(h), lambda h: optax.rmsprop(h, eps_in_sqrt=False)):
+        with pytest.raises(ValueError, match=r"no derivative here.*pass eps_root > 0"):
+            opt.optimizer_corrections(still, lambda p: p[0] ** 2)(jnp.array([1.0, 2.0]))
+    with pytest.raises(TypeError, match=r"returns an Optax transformation, such as optax\.adam"):
+        opt.optimizer_corrections(lambda h: h, loss)(START)
+    with pytest.raises(TypeError, match="optimizer must be a function"):
+        opt.optimizer_corrections(optax.sgd(0.1), loss)
+
+
+# One epoch in every order of four batches, on losses that are quartics of their own.
+CENTRES = jnp.array([[0.3, -0.8], [1.1, 0.4], [-0.6, 0.9], [0.2, 0.1]])
+
+
+def of_batch(theta, centre):
+    x, y = theta - centre
+    return x**2 / 2 + y**2 + x * y**2 / 3 + x**4 / 8
+
+
+@jax.jit
+def epoch(theta, order, h):
+    def step(theta, centre):
+        return theta - h * jax.grad(of_batch)(theta, centre), None
+
+    return jax.lax.scan(step, theta, CENTRES[order])[0]
+
+
+def test_shuffled_descent_follows_its_loss_on_the_average_over_orders():
+    """One epoch: the mean over all 24 orders to order 3, a single order to order 2."""
+    theta, sizes = jnp.array([0.5, -0.4]), np.geomspace(2e-3, 2e-2, 5)
+    orders = jnp.array(list(itertools.permutations(range(4))))
+    mean, one = [], []
+    for h in sizes:
+        ends = jax.vmap(lambda order, h=h: epoch(theta, order, h))(orders)
+        field = ig.gradient_field(opt.shuffled_modified_loss(of_batch, h))
+        times = jnp.array([0.0, 4 * h])
+        end = ig.flow(lambda p, f=field: f(p, (CENTRES,)), theta, times)[-1]
+        mean.append(np.linalg.norm(ends.mean(0) - end))
+        one.append(np.linalg.norm(ends[5] - end))
+    assert ig.convergence_order(sizes, mean) == pytest.approx(3, abs=0.1)
+    assert ig.convergence_order(sizes, one) == pytest.approx(2, abs=0.1)
+
+
+def test_with_replacement_the_mean_has_the_term_of_plain_descent():
+    """(h/4)‖∇E‖² and not (h/4)·mean‖∇E_k‖²: over all 4⁴ sequences, to order 3."""
+    theta, sizes = jnp.array([0.5, -0.4]), np.geomspace(2e-3, 2e-2, 5)
+    sequences = jnp.array(list(itertools.product(range(4), repeat=4)))
+
+    def whole(theta):
+        return jnp.mean(jax.vmap(of_batch, (None, 0))(theta, CENTRES))
+
+    errors = {"descent": [], "shuffled": []}
+    for h in sizes:
+        end = jax.vmap(lambda order, h=h: epoch(theta, order, h))(sequences).mean(0)
+        times = jnp.array([0.0, 4 * h])
+        plain = ig.gradient_field(ig.modified_loss(whole, h))
+        shuffled = ig.gradient_field(opt.shuffled_modified_loss(of_batch, h))
+        for name, field in (
+            ("descent", plain),
+            ("shuffled", lambda p, f=shuffled: f(p, (CENTRES,))),
+        ):
+            errors[name].append(np.linalg.norm(end - ig.flow(field, theta, times)[-1]))
+    assert ig.convergence_order(sizes, errors["descent"]) == pytest.approx(3, abs=0.1)
+    assert ig.convergence_order(sizes, errors["shuffled"]) == pytest.approx(2, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: opt.heavy_ball_modified_loss(loss, 0.1, 1.0), ValueError, "momentum must be at"),
+        (lambda: opt.heavy_ball_modified_loss(loss, math.nan, 0.5), ValueError, "learning_rate"),
+        (lambda: opt.heavy_ball_modified_loss(loss, 0.1, "0.9"), TypeError, "momentum must be a"),
+        (lambda: opt.perturbed_one_norm(loss, 0.0), ValueError, "epsilon must be positive"),
+        (lambda: opt.optimizer_field(optax.sgd, loss, 0.1, order=2), ValueError, "order must be"),
+        (lambda: opt.optimizer_field(optax.sgd, loss, math.inf), ValueError, "learning_rate"),
+        (
+            lambda: opt.shuffled_modified_loss(of_batch, 0.1)(
+                jnp.zeros(2), (CENTRES, jnp.zeros(3))
+            ),
+            ValueError,
+            r"leading axes \[\(3,\), \(4,\)\]",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("without_type_hook")
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
