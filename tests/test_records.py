@@ -179,22 +179,22 @@ def test_a_shard_has_a_limit(folder):
 
 
 WRONG = [
-    ("experiment", "", ValueError, r"meta\['experiment'\] must not be empty"),
-    ("experiment", "<img src=x>", ValueError, r"meta\['experiment'\] must be at most 100 letters"),
-    ("profile", "<b>cpu</b>", ValueError, r"meta\['profile'\] must be at most 100 letters, digits"),
-    ("profile", "a" * 101, ValueError, r"meta\['profile'\] must be at most 100 letters, digits"),
+    ("experiment", "", ValueError, r"meta\['experiment'\] must be 1 to 100 letters"),
+    ("experiment", "<img src=x>", ValueError, r"meta\['experiment'\] must be 1 to 100 letters"),
+    ("profile", "<b>cpu</b>", ValueError, r"meta\['profile'\] must be 1 to 100 letters, digits"),
+    ("profile", "a" * 101, ValueError, r"meta\['profile'\] must be 1 to 100 letters, digits"),
     (
         "dataset",
         {"name": "[x](javascript:y)", "fingerprint": "a", "sizes": {}},
         ValueError,
-        r"meta\['dataset'\]\['name'\] must be at most 100 letters",
+        r"meta\['dataset'\]\['name'\] must be 1 to 100 letters",
     ),
-    ("seconds", 10**400, ValueError, r"meta\['seconds'\] must be at most 1e\+10"),
+    ("seconds", 10**400, ValueError, r"meta\['seconds'\] must be between 0 and 1e\+10"),
     (
         "provenance",
         {**ORIGIN, "commit": {"hash": "<b>x", "dirty": False}},
         ValueError,
-        "the hash of meta's commit must be hexadecimal digits, got '<b>x'",
+        r"\['commit'\]\['hash'\] must be 4 to 64 hexadecimal digits, got '<b>x'",
     ),
     ("profile", 3, TypeError, r"meta\['profile'\] must be str, got 3"),
     ("unit", "b", ValueError, r"meta\['unit'\] must be the unit's name 'a', got 'b'"),
@@ -210,7 +210,7 @@ WRONG = [
     ("unit_config", None, TypeError, r"meta\['unit_config'\] must be dict, got None"),
     ("seeds", [0, 1.0], TypeError, r"meta\['seeds'\]\[1\] must be int, got 1.0"),
     ("seeds", [True], TypeError, r"meta\['seeds'\]\[0\] must be int, got True"),
-    ("seconds", -1.0, ValueError, r"meta\['seconds'\] must be at least 0, got -1.0"),
+    ("seconds", -1.0, ValueError, r"meta\['seconds'\] must be between 0 and 1e\+10, got -1.0"),
     ("seconds", "1", TypeError, r"meta\['seconds'\] must be int or float, got '1'"),
     ("provenance", {}, ValueError, r"meta\['provenance'\] must have the key 'commit'"),
     ("diverged", [3], TypeError, r"meta\['diverged'\]\[0\] must be dict, got 3"),
@@ -251,7 +251,7 @@ def test_ordinary_words_are_no_paths(folder):
 
 @pytest.mark.parametrize("unit", ["", "../a", "a/b", ".a", "a b", "a\n", "a" * 101])
 def test_a_unit_needs_a_name_that_a_file_can_have(folder, unit):
-    with pytest.raises(ValueError, match="must be at most 100 letters, digits"):
+    with pytest.raises(ValueError, match="must be 1 to 100 letters, digits"):
         add(folder, unit)
     with pytest.raises(TypeError, match="the name of a unit must be str, got 3"):
         add(folder, 3)

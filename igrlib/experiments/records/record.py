@@ -16,8 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from igrlib.experiments.records.manifest import check_alike, projection
-from igrlib.experiments.records.unit_meta import check_no_path, checked_meta, checked_unit
+from igrlib.experiments.records.metadata import (
+    check_alike,
+    check_no_path,
+    checked_meta,
+    checked_unit,
+    projection,
+)
 from igrlib.experiments.storage.files import atomic_write, locked
 from igrlib.experiments.storage.npz import (
     UNPACKED,
