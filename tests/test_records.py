@@ -311,9 +311,9 @@ def test_a_manifest_that_disagrees_is_told(folder):
         assert "\n" not in str(caught.value)
 
     path.write_text(good.replace('"batch_size": 32', '"batch_size": 64'))
-    refused(r"manifest\.json and its shards differ in config")
+    refused(r"manifest\.json\['config'\]\['batch_size'\] is not what the shards say")
     path.write_text(good.replace(' "missing": null,\n', ""))
-    refused(r"manifest\.json and its shards differ in missing")
+    refused(r"manifest\.json\['missing'\] is not what the shards say")
     for text in (good[:-20], "", "[]", "{}", '{"units": 3}'):
         path.write_text(text)
         refused(r"manifest\.json is cut short or altered")

@@ -10,6 +10,7 @@ Source: Section 6 and A.5; chapter 7, *MNIST*.
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from igrlib.experiments.storage.npz import (
     UNPACKED,
     RecordError,
     checked_arrays,
+    difference,
     digest,
     encode,
     load,
@@ -62,8 +64,8 @@ class Shard:
 class Record:
     """A recorded run: its folder, experiment, profile, and finished units by name.
 
-    expected: the names of all units that it is to have, as its manifest told when it was opened;
-    None where nobody has said.
+    expected: the names of all units of the profile, as the manifest had them when the record was
+    opened; None where the manifest has none.
     """
 
     directory: Path
@@ -101,32 +103,34 @@ def add_unit(
         for text in array.flat if array.dtype.kind == "U" else ():
             check_no_path(f"arrays[{name!r}]", text)
     content = encode(arrays, meta)
-    if len(content) > SHARD_LIMIT:
-        raise ValueError(
-            f"the shard of unit {unit!r} must be at most {SHARD_LIMIT} bytes, got {len(content)};"
-            " record less often or split the unit"
-        )
     unpacked = sum(array.nbytes for array in arrays.values())
-    if unpacked > UNPACKED * SHARD_LIMIT // 2:  # Names and metadata come on top.
-        raise ValueError(
-            f"the arrays of unit {unit!r} must be at most {UNPACKED * SHARD_LIMIT // 2} bytes, got "
-            f"{unpacked}; record less often or split the unit"
-        )
+    for what, size, limit in (
+        ("shard", len(content), SHARD_LIMIT),
+        # Names and metadata come on top.
+        ("arrays", unpacked, UNPACKED * SHARD_LIMIT // 2),
+    ):
+        if size > limit:
+            raise ValueError(
+                f"the {what} of unit {unit!r} must be at most {limit} bytes, got {size};"
+                " record less often or split the unit"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{unit}.npz"
     with locked(folder):
         if path.exists() and not replace:
-            there = digest(*load(path, limit=SHARD_LIMIT))
-            if there != digest(arrays, meta):
+            if digest(*load(path, limit=SHARD_LIMIT)) != digest(arrays, meta):
                 raise RecordError(
                     f"{path} is finished already, with other contents. Pass replace=True to"
                     " overwrite it, or delete it first."
                 )
         else:
-            others = _readable(other for other in _shards(folder) if other != path)
-            check_alike({**others, path: meta})
+            metas: dict[Path, dict[str, Any]] = {}
+            for other in _shards(folder):
+                with suppress(RecordError):  # A broken shard must not cost a finished unit.
+                    metas[other] = load_unit(other)[1]
+            check_alike({**metas, path: meta})
             atomic_write(path, lambda file: file.write(content))
-        _rebuild(folder, _expected(folder))
+        _rebuild(folder)
     return path
 
 
@@ -135,27 +139,24 @@ def rebuild_manifest(
 ) -> dict[str, Any]:
     """Write `manifest.json` anew from the shards beside it, and return what it says.
 
-    `expected_units` names all units of the profile, so that those missing can be told; None
-    keeps the names that the manifest has already. The same shards give the same bytes.
+    `expected_units` names all units of the profile, so that the manifest lists the missing ones;
+    None keeps the names that the manifest has already. The same shards give the same bytes.
 
     Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
     in experiment or profile, or two of an arm in data set or config; the old manifest then stays.
     """
     folder = Path(directory)
-    if not _shards(folder):
-        raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     if expected_units is not None:
         expected_units = sorted({checked_unit(name) for name in expected_units})
     try:
         with locked(folder):
-            return _rebuild(folder, _expected(folder) if expected_units is None else expected_units)
+            return _rebuild(folder, expected_units)
     except OSError:
-        # Where nobody may write nobody has to, if all is said already.
-        wanted = _expected(folder) if expected_units is None else expected_units
-        _, manifest = _project(folder, wanted)
-        if _is_written(folder, manifest):
-            return manifest
-        raise
+        # A folder where nobody may write is no error if its manifest is right already.
+        _, manifest = _project(folder, expected_units)
+        if not _is_written(folder, manifest):
+            raise
+        return manifest
 
 
 def open_record(directory: str | os.PathLike[str]) -> Record:
@@ -185,16 +186,10 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
                 f" {found.get(name, 'not there')}. {mend}"
             )
     if manifest != current:
-        differ = sorted(
-            field
-            for field in {*manifest, *current}
-            if manifest.get(field, "absent") != current.get(field, "absent")
-        )
-        raise RecordError(
-            f"{folder / _MANIFEST} and its shards differ in {', '.join(differ)}. {mend}"
-        )
-    told = None if expected is None else tuple(expected)
-    return Record(folder, manifest["experiment"], manifest["profile"], units, told)
+        where, _, _ = difference("", manifest, current)
+        raise RecordError(f"{folder / _MANIFEST}{where} is not what the shards say. {mend}")
+    names = None if expected is None else tuple(expected)
+    return Record(folder, manifest["experiment"], manifest["profile"], units, names)
 
 
 def open_records(
@@ -208,7 +203,7 @@ def open_records(
     return {profile: open_record(folder) for profile, folder in folders.items() if _shards(folder)}
 
 
-def _rebuild(folder: Path, expected: Sequence[str] | None) -> dict[str, Any]:
+def _rebuild(folder: Path, expected: Sequence[str] | None = None) -> dict[str, Any]:
     _, manifest = _project(folder, expected)
     if not _is_written(folder, manifest):
         atomic_write(folder / _MANIFEST, lambda file: file.write(_content(manifest)))
@@ -227,7 +222,8 @@ def _content(manifest: dict[str, Any]) -> bytes:
 def _project(
     folder: Path, expected: Sequence[str] | None
 ) -> tuple[dict[str, Shard], dict[str, Any]]:
-    """The units of a record, and what its manifest has to say."""
+    """The units of a record and its manifest; None keeps the expected units of the old one."""
+    expected = _expected(folder) if expected is None else expected
     units = {path: Shard(path.stem, *load_unit(path)) for path in _shards(folder)}
     if not units:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
@@ -254,23 +250,12 @@ def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         ) from error
 
 
-def _readable(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """The metadata of the shards that can be read: a broken one must not cost a finished unit."""
-    metas: dict[Path, dict[str, Any]] = {}
-    for path in paths:
-        try:
-            metas[path] = load_unit(path)[1]
-        except RecordError:
-            continue
-    return metas
-
-
 def _expected(folder: Path) -> list[str] | None:
-    """The expected units as the manifest has them: the one thing that no shard can tell."""
+    """The expected units in the manifest: no shard knows them."""
     try:
         return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # A broken manifest is mended by rebuilding.
+        return None  # Rebuilding mends a broken manifest.
 
 
 def _names(expected: Any) -> list[str] | None:

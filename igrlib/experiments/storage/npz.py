@@ -15,7 +15,6 @@ import numpy as np
 from igrlib.experiments.storage.files import atomic_write
 
 __all__ = [
-    "Arrays",
     "RecordError",
     "checked_arrays",
     "checked_json",
@@ -29,7 +28,7 @@ __all__ = [
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 UNPACKED = 100
-"""How many times as long as its limit a file may be unpacked."""
+"""A file may be this many times as long unpacked as its limit."""
 
 _FORMAT = "igrlib record 1"
 _META = "__meta__"
@@ -58,18 +57,24 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: Mapping[str, Any]) 
 
 
 def load(
-    path: str | os.PathLike[str], *, limit: int | None = None
+    path: str | os.PathLike[str], *, limit: float = math.inf
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and metadata that `save` wrote, checked against the hash stored with them.
 
-    With a `limit` files of more bytes are refused, and those that unpack to over 100 times as many.
+    Files of more than `limit` bytes are refused, and those that unpack to over 100 times as many.
 
     Raises `RecordError` for a file that is missing, cut short, altered, too large or not from
     `save`; nothing in it is ever unpickled.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_length(path, archive, limit)
+            packed = os.path.getsize(path)
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if packed > limit or unpacked > UNPACKED * limit:
+                raise RecordError(
+                    f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
+                    f"{UNPACKED * limit} are read. {_MEND}"
+                )
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
             if _META not in members:
                 raise RecordError(f"{path} was not written by igrlib: it has no {_META}. {_MEND}")
@@ -176,38 +181,22 @@ def _write(
                 np.lib.format.write_array(member, members[name], allow_pickle=False)
 
 
-def _check_length(path: object, archive: zipfile.ZipFile, limit: int | None) -> None:
-    """Before anything is unpacked."""
-    if limit is None:
-        return
-    packed = os.path.getsize(archive.filename or "")
-    unpacked = sum(member.file_size for member in archive.infolist())
-    if packed > limit or unpacked > UNPACKED * limit:
-        raise RecordError(
-            f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
-            f"{UNPACKED * limit} are read. {_MEND}"
-        )
-
-
 def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    length = archive.getinfo(member).file_size
     with archive.open(member) as file:
-        _check_header(file, member, archive.getinfo(member).file_size)
+        version = np.lib.format.read_magic(file)
+        reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
+        shape, _, dtype = getattr(np.lib.format, reader)(file)
+        # NumPy makes room for all numbers that a header claims, whether they are there or not.
+        claimed, there = math.prod(shape) * dtype.itemsize, length - file.tell()
+        if claimed > there:
+            raise ValueError(f"{member} claims {claimed} bytes and has {there}")
+        file.seek(0)
         array = np.lib.format.read_array(file, allow_pickle=False)
         # Reading past the last number makes zipfile compare its checksum.
         if file.read(1):
             raise ValueError(f"{member} is longer than its header says")
     return array
-
-
-def _check_header(file: Any, member: str, length: int) -> None:
-    """Refuse an array that claims more numbers than there are, before room is made for them."""
-    version = np.lib.format.read_magic(file)
-    reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
-    shape, _, dtype = getattr(np.lib.format, reader)(file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed > length - file.tell():
-        raise ValueError(f"{member} claims {claimed} bytes and has {length - file.tell()}")
-    file.seek(0)
 
 
 def _canonical(value: Any) -> bytes:
