@@ -11,6 +11,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -73,20 +74,20 @@ def one_line(err):
         (("run",), ["experiment", "igr run --help"]),
         ((*RUN, "--tim-limit", "3"), ["--tim-limit"]),
         ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
-        ((*RUN, "--time-limit", "-1"), ["--time-limit must be 0 or more", "-1"]),
-        ((*RUN, "--time-limit", "nan"), ["--time-limit must be 0 or more", "nan"]),
-        ((*RUN, "--time-limit", "inf"), ["--time-limit must be 0 or more, and finite, got inf"]),
-        ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every must be 0 or more"]),
+        ((*RUN, "--time-limit", "-1"), ["--time-limit: must be 0 or more", "-1"]),
+        ((*RUN, "--time-limit", "nan"), ["--time-limit: must be 0 or more", "nan"]),
+        ((*RUN, "--time-limit", "inf"), ["--time-limit: must be 0 or more, and finite, got inf"]),
+        ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every: must be 0 or more"]),
         (("run", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
         (("list", "--profile", "tiny"), ["--profile", "digits, cpu", "'tiny'"]),
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
         (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--group", "two"), ["--group", "'two'"]),
-        ((*RUN, "--group", "0"), ["--group must be at least 1, got 0"]),
+        ((*RUN, "--group", "0"), ["group must be at least 1, got 0"]),
         ((*RUN, "--group", "99"), ["group must be at most", "gd-n0032-b00500-s00-07", "got 99"]),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
-        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", "of 5000 digits"]),
+        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", f"got {20 * '9'}"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
         ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
@@ -588,13 +589,13 @@ def test_an_encoding_without_greek_is_no_error(tmp_path):
 def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, capsys):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        with console.StopSignals() as signals:
+        with console.stop_signals() as came:
             signal.raise_signal(signal.SIGHUP)
             end = time.monotonic() + 60
             while not ignored and "igr: stopping" not in capsys.readouterr().err:
                 assert time.monotonic() < end
                 time.sleep(0.01)  # Another thread says it.
-        assert signals.told is not ignored
+        assert came == ([] if ignored else [signal.SIGHUP])
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -688,6 +689,9 @@ def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):
     assert "mlp-sweep-digits+mus=0.1" in err
 
 
+U, V = SimpleNamespace(name="u", models=20), SimpleNamespace(name="v", models=3)
+
+
 class Clock:
     def __init__(self):
         self.now = 0.0
@@ -699,16 +703,23 @@ class Clock:
 def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     clock, stream = Clock(), io.StringIO()
     monkeypatch.setattr(console, "time", clock)
-    told = console.Progress("u, 20 models", stream, every=60.0)
-    told(None, 500, 10_500, "training")  # 500 were done before: no speed is known yet
+    progress = console.Progress(stream, every=60.0)
+    assert not progress.begun
+    progress(U, 500, 10_500, "training")  # 500 were done before: no speed is known yet
     for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
-        told(None, done, 10_500, "training")
-    told.close()
+        progress(U, done, 10_500, "training")
+    assert progress.begun
+    progress.close()
+    # Another unit: what the first one took does not count.
+    progress(V, 0, 100, "training")
+    clock.now = 230.0
+    progress(V, 60, 100, "measuring")
     lines = stream.getvalue().splitlines()
     # 2,000 steps in 100 s, 8,000 left; 3,400 in 170 s, 6,600 left.
     assert lines == [
         "u, 20 models: 23 % of 10.5k model-steps, 20.0 a second, 06:40 left, training",
         "u, 20 models: 37 % of 10.5k model-steps, 20.0 a second, 05:30 left, training",
+        "v, 3 models: 60 % of 100 model-steps, 1.00 a second, 00:40 left, measuring",
     ]
 
 
@@ -717,11 +728,14 @@ def test_on_a_terminal_there_is_a_bar():
         def isatty(self):
             return True
 
-    told = console.Progress("u, 20 models", stream := Terminal())
-    told(None, 500, 1_000, "training")
-    told(None, 1_000, 1_000, "a close look, 1 of 1")
-    told.close()
+    progress = console.Progress(stream := Terminal())
+    progress(U, 500, 1_000, "training")
+    progress(U, 1_000, 1_000, "a close look, 1 of 1")
+    progress.close()
+    progress(V, 0, 10, "training")
+    progress.close()
     assert "u, 20 models" in stream.getvalue()
+    assert "v, 3 models" in stream.getvalue()
     assert "1.00k/1.00k" in stream.getvalue()
     assert "a close look" in stream.getvalue()
 

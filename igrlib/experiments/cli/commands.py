@@ -4,29 +4,55 @@ Everything is imported where it is needed: most of it takes seconds.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from igrlib.experiments.cli.asked import Mistake, mistakes, units_named
-from igrlib.experiments.cli.console import Progress, StopSignals, say
+from igrlib.experiments.cli.console import Progress, say, stop_signals
 
-__all__ = ["prepare", "run", "verdicts"]
+__all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts"]
 
 STOPPED = 75
+
+
+class Mistake(Exception):
+    """An error that the user can mend."""
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Make a `Mistake` of a ValueError or TypeError: what comes from the user is no bug."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise Mistake(str(error)) from error
+
+
+def units_named(
+    experiment: str, profile: str, settings: Sequence[str], out: Path
+) -> tuple[Any, list[Any]]:
+    """The folder of an experiment's profile with `settings` made in it, and its units."""
+    from igrlib._checks import one_of
+    from igrlib.experiments import runner
+    from igrlib.experiments.folder import Folder
+    from igrlib.experiments.profiles import EXPERIMENTS
+    from igrlib.experiments.settings import changed
+
+    profiles = EXPERIMENTS[one_of("the experiment", experiment, EXPERIMENTS)]
+    arms = profiles[one_of("--profile", profile, profiles)]
+    label, arms = changed(profile, arms, settings)
+    return Folder(out, experiment, label), runner.units(arms)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing of a profile; 0 when it is done, 75 when it was stopped."""
     began = time.monotonic()
-    with mistakes():
-        _check_numbers(args)
-    with StopSignals() as signals:
+    with stop_signals() as signals:
+        progress = Progress()
         _one_device_a_core()
         from igrlib.experiments import runner
         from igrlib.experiments.claim import Claimed
@@ -39,59 +65,46 @@ def run(args: argparse.Namespace) -> int:
             missing = folder.missing(wanted)
             _check_units(missing, args.group)
 
-        began_work = False
-        limit = math.inf if args.time_limit is None else args.time_limit
-
         def asked_to_stop() -> bool:
             # With less time than it takes to start, a run must get on all the same.
-            late = time.monotonic() - began >= limit and (began_work or limit == 0)
-            return signals.told or late
+            late = time.monotonic() - began >= args.time_limit
+            return bool(signals) or (late and (progress.begun or args.time_limit == 0))
 
         def run_one(unit: Any) -> Path:
-            progress = Progress(f"{unit.name}, {unit.models} models")
+            if asked_to_stop():
+                raise Stopped
+            with _run_errors(unit), closing(progress):
+                return runner.run_unit(
+                    unit,
+                    folder,
+                    group=args.group,
+                    expected=expected,
+                    every=args.checkpoint_every,
+                    asked_to_stop=asked_to_stop,
+                    progress=progress,
+                )
 
-            def tell(*how_far: Any) -> None:
-                nonlocal began_work
-                began_work = True
-                progress(*how_far)
-
-            try:
-                if asked_to_stop():
-                    raise Stopped
-                with _run_errors(unit):
-                    return runner.run_unit(
-                        unit,
-                        folder,
-                        group=args.group,
-                        expected=expected,
-                        every=args.checkpoint_every,
-                        asked_to_stop=asked_to_stop,
-                        progress=tell,
-                    )
-            finally:
-                progress.close()
-
-        waiting, elsewhere = missing, []
+        waiting = missing
         while waiting:
-            elsewhere = []
+            taken: list[Any] = []
             for unit in waiting:
                 try:
                     shard = run_one(unit)
                 except Claimed:
-                    elsewhere.append(unit)
+                    taken.append(unit)
                 except Stopped:
                     left = sum(not folder.shard(unit).exists() for unit in missing)
                     say(f"igr: stopped, {left} of {len(missing)} units left; run again to go on")
                     return STOPPED
                 else:
                     say(f"{unit.name}: done, {shard}", sys.stdout)
-            all_taken = len(elsewhere) == len(waiting)
+            all_taken = len(taken) == len(waiting)
             # Meanwhile others may have finished them, or given them up.
-            elsewhere = waiting = folder.missing(elsewhere)
+            waiting = folder.missing(taken)
             if all_taken:
                 break
-    if elsewhere:
-        names = ", ".join(unit.name for unit in elsewhere)
+    if waiting:
+        names = ", ".join(unit.name for unit in waiting)
         raise Mistake(f"another process runs {names}: wait for it, or stop it")
     done = sum(folder.shard(unit).exists() for unit in units)
     say(f"{folder.profile}: {done} of {len(units)} units are done", sys.stdout)
@@ -153,17 +166,15 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
     from igrlib._checks import one_of
 
-    if not asked:
-        return units
     names = [unit.name for unit in units]
+    by_number = {str(number): name for number, name in enumerate(names, 1)}
     found: set[str] = set()
-    for text in asked:
-        # Not all digits at once: Python reads no number of thousands of them.
-        number = int(text[:9]) if text.isdecimal() else None
-        if number is not None and not (1 <= number <= len(names) and len(text) < 10):
-            shown = text if len(text) < 10 else f"a number of {len(text)} digits"
-            raise ValueError(f"--unit must be between 1 and {len(names)} or a name, got {shown}")
-        found.add(one_of("--unit", text, names) if number is None else names[number - 1])
+    for text in asked or names:
+        number = text.lstrip("0")
+        if text.isdecimal() and number not in by_number:
+            wanted = f"between 1 and {len(names)} or a name"
+            raise ValueError(f"--unit must be {wanted}, got {text:.20}")
+        found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
 
@@ -206,18 +217,6 @@ def _run_errors(unit: Any) -> Iterator[None]:
         ) from error
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    from igrlib._checks import check_integer
-
-    if args.group is not None:
-        check_integer("--group", args.group, low=1)
-    for name in ("time_limit", "checkpoint_every"):
-        seconds = getattr(args, name)
-        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} must be 0 or more, and finite, got {seconds:g}")
-
-
 def _one_device_a_core() -> None:
     """Each core a device on one thread: an ensemble fills them better than one model does."""
     flags = os.environ.get("XLA_FLAGS", "")
@@ -225,13 +224,9 @@ def _one_device_a_core() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     import jax
 
-    affinity: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    from igrlib.experiments.records.origin import cores
+
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError as error:  # Somebody has used JAX in this process before.
-        _say(f"the devices stay as they are: {error}")
-
-
-def _say(text: str) -> None:
-    say(f"igr: {text}")
+        say(f"igr: the devices stay as they are: {error}")

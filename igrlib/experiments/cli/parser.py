@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import igrlib
 from igrlib.experiments._extras import missing
 from igrlib.experiments.cli import commands, listing
-from igrlib.experiments.cli.asked import Mistake
+from igrlib.experiments.cli.commands import Mistake
 from igrlib.experiments.cli.console import say, to_nowhere
 
 __all__ = ["main"]
@@ -131,13 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--time-limit",
-        type=float,
+        type=_seconds,
+        default=math.inf,
         metavar="S",
         help="stop in good order after S seconds, but not before something is done",
     )
     run.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=_seconds,
         default=300.0,
         metavar="S",
         help="seconds between two checkpoints (default: %(default)g)",
@@ -155,6 +157,13 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
     fetch.set_defaults(run=commands.prepare)
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, and finite, got {text}")
+    return seconds
 
 
 def _one_line(error: BaseException) -> str:

@@ -57,7 +57,7 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: Mapping[str, Any]) 
 
 
 def load(
-    path: str | os.PathLike[str], *, limit: float = math.inf
+    path: str | os.PathLike[str], *, limit: int | float = math.inf
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and metadata that `save` wrote, checked against the hash stored with them.
 
