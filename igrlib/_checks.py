@@ -86,7 +86,7 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def one_of(what: str, value: Any, names: Iterable[str]) -> str:
-    """`value`, if it is one of `names`; else `ValueError` that lists them, close ones first."""
+    """`value`, if it is one of `names`; else `ValueError` with a list and the closest."""
     names = list(names)
     if value in names:
         return value

@@ -703,7 +703,8 @@ class Clock:
 def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     clock, stream = Clock(), io.StringIO()
     monkeypatch.setattr(console, "time", clock)
-    progress = console.Progress(stream, every=60.0)
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = console.Progress()
     assert not progress.begun
     progress(U, 500, 10_500, "training")  # 500 were done before: no speed is known yet
     for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
@@ -723,12 +724,13 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     ]
 
 
-def test_on_a_terminal_there_is_a_bar():
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
-    progress = console.Progress(stream := Terminal())
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    progress = console.Progress()
     progress(U, 500, 1_000, "training")
     progress(U, 1_000, 1_000, "a close look, 1 of 1")
     progress.close()

@@ -92,9 +92,8 @@ class Progress:
 
     begun = False
 
-    def __init__(self, stream: Any = None, every: float = LINES_EVERY) -> None:
-        self._stream: Any = sys.stderr if stream is None else stream
-        self._every, self._tqdm = every, needed("tqdm").tqdm
+    def __init__(self) -> None:
+        self._stream, self._tqdm = sys.stderr, needed("tqdm").tqdm
         self._bar: Any = None
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
@@ -130,14 +129,14 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(phase, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif now - self._last_line >= self._every:
+        elif now - self._last_line >= LINES_EVERY:
             self._last_line = now
             before, began = self._first
-            speed = (done - before) / max(now - began, 1e-9)
+            speed = (done - before) / (now - began)
             size, span = self._tqdm.format_sizeof, self._tqdm.format_interval
             left = f"{span((total - done) / speed)} left" if speed > 0 else "time left unknown"
             print(
-                f"{what}: {100 * done // max(total, 1)} % of {size(total)} model-steps,"
+                f"{what}: {100 * done // total} % of {size(total)} model-steps,"
                 f" {size(speed)} a second, {left}, {phase}",
                 file=self._stream,
                 flush=True,

@@ -17,23 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from igrlib.experiments.records.metadata import (
-    check_alike,
-    check_no_path,
-    checked_meta,
-    checked_unit,
-    projection,
-)
+from igrlib.experiments.records import metadata
+from igrlib.experiments.storage import npz
 from igrlib.experiments.storage.files import atomic_write, locked
-from igrlib.experiments.storage.npz import (
-    UNPACKED,
-    RecordError,
-    checked_arrays,
-    difference,
-    digest,
-    encode,
-    load,
-)
+from igrlib.experiments.storage.npz import RecordError
 
 __all__ = [
     "SHARD_LIMIT",
@@ -98,16 +85,16 @@ def add_unit(
     cannot be written. Nothing that was there is lost.
     """
     folder = Path(directory)
-    arrays, meta = checked_arrays(arrays), checked_meta(unit, meta)
+    arrays, meta = npz.checked_arrays(arrays), metadata.checked_meta(unit, meta)
     for name, array in arrays.items():
         for text in array.flat if array.dtype.kind == "U" else ():
-            check_no_path(f"arrays[{name!r}]", text)
-    content = encode(arrays, meta)
+            metadata.check_no_path(f"arrays[{name!r}]", text)
+    content = npz.encode(arrays, meta)
     unpacked = sum(array.nbytes for array in arrays.values())
     for what, size, limit in (
         ("shard", len(content), SHARD_LIMIT),
         # Names and metadata come on top.
-        ("arrays", unpacked, UNPACKED * SHARD_LIMIT // 2),
+        ("arrays", unpacked, npz.UNPACKED * SHARD_LIMIT // 2),
     ):
         if size > limit:
             raise ValueError(
@@ -118,7 +105,7 @@ def add_unit(
     path = folder / f"{unit}.npz"
     with locked(folder):
         if path.exists() and not replace:
-            if digest(*load(path, limit=SHARD_LIMIT)) != digest(arrays, meta):
+            if npz.digest(*npz.load(path, limit=SHARD_LIMIT)) != npz.digest(arrays, meta):
                 raise RecordError(
                     f"{path} is finished already, with other contents. Pass replace=True to"
                     " overwrite it, or delete it first."
@@ -128,7 +115,7 @@ def add_unit(
             for other in _shards(folder):
                 with suppress(RecordError):  # A broken shard must not cost a finished unit.
                     metas[other] = load_unit(other)[1]
-            check_alike({**metas, path: meta})
+            metadata.check_alike({**metas, path: meta})
             atomic_write(path, lambda file: file.write(content))
         _rebuild(folder)
     return path
@@ -147,7 +134,7 @@ def rebuild_manifest(
     """
     folder = Path(directory)
     if expected_units is not None:
-        expected_units = sorted({checked_unit(name) for name in expected_units})
+        expected_units = sorted({metadata.checked_unit(name) for name in expected_units})
     try:
         with locked(folder):
             return _rebuild(folder, expected_units)
@@ -169,27 +156,23 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
     mend = f"Call igrlib.experiments.records.rebuild_manifest({str(folder)!r})."
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
-        listed = {name: entry["sha256"] for name, entry in manifest["units"].items()}
-        expected = _names(manifest["expected"])
+        listed, expected = manifest["units"], _names(manifest["expected"])
     except FileNotFoundError:
         raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
     except OSError as error:
         raise RecordError(f"{folder / _MANIFEST} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"{folder / _MANIFEST} is cut short or altered. {mend}") from error
     units, current = _project(folder, expected)
-    found = {name: entry["sha256"] for name, entry in current["units"].items()}
-    for name in sorted({*listed, *found}):
-        if listed.get(name) != found.get(name):
+    # The units come first: a shard too many or too few shows elsewhere in the manifest too.
+    for where, said, wanted in (("['units']", listed, current["units"]), ("", manifest, current)):
+        if said != wanted:
+            where, one, other = npz.difference(where, said, wanted)
             raise RecordError(
-                f"{folder / _MANIFEST} has {listed.get(name, 'no entry')} for {name}.npz, which is"
-                f" {found.get(name, 'not there')}. {mend}"
+                f"{folder / _MANIFEST}{where} says {one!r:.80}, its shards say {other!r:.80}."
+                f" {mend}"
             )
-    if manifest != current:
-        where, _, _ = difference("", manifest, current)
-        raise RecordError(f"{folder / _MANIFEST}{where} is not what the shards say. {mend}")
-    names = None if expected is None else tuple(expected)
-    return Record(folder, manifest["experiment"], manifest["profile"], units, names)
+    return Record(folder, manifest["experiment"], manifest["profile"], units, expected)
 
 
 def open_records(
@@ -228,8 +211,9 @@ def _project(
     if not units:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     metas = {path: unit.meta for path, unit in units.items()}
-    hashes = {unit.name: digest(unit.arrays, unit.meta) for unit in units.values()}
-    return {unit.name: unit for unit in units.values()}, projection(metas, hashes, expected)
+    hashes = {unit.name: npz.digest(unit.arrays, unit.meta) for unit in units.values()}
+    manifest = metadata.projection(metas, hashes, expected)
+    return {unit.name: unit for unit in units.values()}, manifest
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -241,16 +225,16 @@ def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Raises `RecordError` for a file that is no shard of a unit, or too large for one.
     """
-    arrays, meta = load(path, limit=SHARD_LIMIT)
+    arrays, meta = npz.load(path, limit=SHARD_LIMIT)
     try:
-        return arrays, checked_meta(path.stem, meta)
+        return arrays, metadata.checked_meta(path.stem, meta)
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
             f"{path} is no shard of a unit: {error}. Move it away, or give it back its name."
         ) from error
 
 
-def _expected(folder: Path) -> list[str] | None:
+def _expected(folder: Path) -> tuple[str, ...] | None:
     """The expected units in the manifest: no shard knows them."""
     try:
         return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
@@ -258,5 +242,5 @@ def _expected(folder: Path) -> list[str] | None:
         return None  # Rebuilding mends a broken manifest.
 
 
-def _names(expected: Any) -> list[str] | None:
-    return None if expected is None else [checked_unit(name) for name in expected]
+def _names(expected: Any) -> tuple[str, ...] | None:
+    return None if expected is None else tuple(metadata.checked_unit(name) for name in expected)

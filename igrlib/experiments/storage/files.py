@@ -34,10 +34,9 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-        except BaseException:
+        finally:
             with suppress(OSError):
                 temporary.unlink()
-            raise
     with suppress(OSError):  # Not every system can sync a folder.
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:
