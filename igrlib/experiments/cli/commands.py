@@ -1,6 +1,6 @@
 """What the commands of `igr` do; the parser reads the arguments and turns errors into lines.
 
-Everything is imported where it is needed: most of it takes seconds.
+What trains or judges is imported where it is needed: that takes seconds.
 """
 
 import argparse
@@ -9,10 +9,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from igrlib.experiments.cli.console import Progress, say, stop_signals
+import jax
+from jax.errors import JaxRuntimeError
+
+from igrlib._checks import one_of
+from igrlib.experiments import data, records
+from igrlib.experiments.cli.console import Progress, one_line, say, stop_signals
+from igrlib.experiments.records.origin import cores
 
 __all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts"]
 
@@ -36,7 +43,6 @@ def units_named(
     experiment: str, profile: str, settings: Sequence[str], out: Path
 ) -> tuple[Any, list[Any]]:
     """The folder of an experiment's profile with `settings` made in it, and its units."""
-    from igrlib._checks import one_of
     from igrlib.experiments import runner
     from igrlib.experiments.folder import Folder
     from igrlib.experiments.profiles import EXPERIMENTS
@@ -113,8 +119,6 @@ def run(args: argparse.Namespace) -> int:
 
 def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
-    from igrlib._checks import one_of
-    from igrlib.experiments import records
     from igrlib.experiments.verdicts import judge, judge_boost
 
     with mistakes():
@@ -141,12 +145,8 @@ def verdicts(args: argparse.Namespace) -> int:
 
 def _plain(folder: Any, network: str) -> tuple[Any, str] | None:
     """The record and arm of plain models of a network under the same profile, if there is one."""
-    from igrlib.experiments import records
-    from igrlib.experiments.folder import Folder
-
-    other = Folder(folder.out, "resnet-sweep", folder.profile)
     try:
-        record = records.open_record(other.path)
+        record = records.open_record(replace(folder, experiment="resnet-sweep").path)
     except records.RecordError:
         return None
     swept = [unit.meta["unit_config"].get("model") for unit in record.units.values()]
@@ -155,8 +155,6 @@ def _plain(folder: Any, network: str) -> tuple[Any, str] | None:
 
 def prepare(args: argparse.Namespace) -> int:
     """Fetch and cache a data set, or check the cached one."""
-    from igrlib.experiments import data
-
     with mistakes():
         print(data.prepare(args.name))
     return 0
@@ -164,8 +162,6 @@ def prepare(args: argparse.Namespace) -> int:
 
 def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
-    from igrlib._checks import one_of
-
     names = [unit.name for unit in units]
     by_number = {str(number): name for number, name in enumerate(names, 1)}
     found: set[str] = set()
@@ -180,7 +176,6 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
 
 def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Everything that can be known to be wrong, before the first unit takes its hours."""
-    from igrlib.experiments import data
     from igrlib.experiments.building import check_splits
     from igrlib.experiments.layouts import check_fits, layout_of
 
@@ -193,20 +188,16 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
 @contextmanager
 def _run_errors(unit: Any) -> Iterator[None]:
     """During a run only files and memory can be the user's to mend; any other error is a bug."""
-    from jax.errors import JaxRuntimeError
-
     from igrlib.experiments.layouts import LESS
-    from igrlib.experiments.records import RecordError
 
     try:
         yield
-    except RecordError as error:
+    except records.RecordError as error:
         raise Mistake(str(error)) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
         raise Mistake(
-            f"{where}{error.strerror or error}; what was saved before is kept: make room, or see to"
-            " the permissions, and run again to go on, or name another folder with --out"
+            f"{one_line(error)}; what was saved before is kept: make room, or see to the"
+            " permissions, and run again to go on, or name another folder with --out"
         ) from error
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -222,10 +213,6 @@ def _one_device_a_core() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    import jax
-
-    from igrlib.experiments.records.origin import cores
-
     try:
         jax.config.update("jax_num_cpu_devices", cores())
     except RuntimeError as error:  # Somebody has used JAX in this process before.

@@ -13,7 +13,7 @@ from typing import Any
 
 from igrlib.experiments._extras import needed
 
-__all__ = ["Progress", "say", "stop_signals", "to_nowhere"]
+__all__ = ["Progress", "one_line", "say", "stop_signals", "to_nowhere"]
 
 LINES_EVERY = 60.0  # seconds between two lines, where the output is no terminal
 _GONE = (errno.EPIPE, errno.EIO)  # The reader of a pipe, or a terminal, is there no more.
@@ -31,6 +31,14 @@ def say(text: str, stream: Any = None) -> None:
         to_nowhere(stream)
         if stream is sys.stdout and error.errno not in _GONE:
             raise
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, and of which file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {' '.join(error.strerror.split())}"
+    return text
 
 
 def to_nowhere(stream: Any) -> None:

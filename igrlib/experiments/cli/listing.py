@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
+from igrlib._checks import one_of
 from igrlib.experiments.cli.commands import Mistake, mistakes, units_named
+from igrlib.experiments.records import RecordError
 
 __all__ = ["list_units"]
 
 
 def list_units(args: argparse.Namespace) -> int:
     """Print experiments, profiles and units, what they cost and what is missing."""
-    from igrlib._checks import one_of
     from igrlib.experiments.profiles import ABOUT, EXPERIMENTS
 
     if args.set and args.profile is None:
@@ -37,8 +40,6 @@ def list_units(args: argparse.Namespace) -> int:
 
 
 def _print_profile(folder: Any, units: Sequence[Any]) -> None:
-    from igrlib.experiments.records import RecordError
-
     finished: dict[Any, dict[str, Any]] = {}
     states: dict[Any, str] = {}
     for unit in units:
@@ -80,8 +81,6 @@ def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], f
     """Seconds of a model-step on the kind of device that is here, by what is `_alike`."""
     if not finished:
         return {}
-    import jax
-
     try:
         here = jax.devices()[0].device_kind
     except RuntimeError:  # There is none, or another process has it alone.

@@ -13,7 +13,7 @@ import igrlib
 from igrlib.experiments._extras import missing
 from igrlib.experiments.cli import commands, listing
 from igrlib.experiments.cli.commands import Mistake
-from igrlib.experiments.cli.console import say, to_nowhere
+from igrlib.experiments.cli.console import one_line, say, to_nowhere
 
 __all__ = ["main"]
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         to_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError) and status == 0:
-            say(f"igr: standard output: {_one_line(error)}")
+            say(f"igr: standard output: {one_line(error)}")
             return USER_ERROR
     return status
 
@@ -74,7 +74,7 @@ def _status(argv: Sequence[str] | None) -> int:
             raise
         if isinstance(error, ModuleNotFoundError):  # Nobody has said yet what brings it.
             error = missing(error)
-        say(f"igr: {_one_line(error)}")
+        say(f"igr: {one_line(error)}")
         return USER_ERROR
 
 
@@ -164,10 +164,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more, and finite, got {text}")
     return seconds
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {' '.join(error.strerror.split())}"
-    return text
