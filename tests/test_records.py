@@ -191,7 +191,7 @@ WRONG = [
         ValueError,
         r"meta\['dataset'\]\['name'\] must be 1 to 100 letters",
     ),
-    ("seconds", 10**400, ValueError, r"meta\['seconds'\] must be between 0 and 1e\+10"),
+    ("seconds", 10**400, ValueError, r"meta\['seconds'\] must be between 0 and 1e10"),
     (
         "provenance",
         {**ORIGIN, "commit": {"hash": "<b>x", "dirty": False}},
@@ -212,7 +212,7 @@ WRONG = [
     ("unit_config", None, TypeError, r"meta\['unit_config'\] must be dict, got None"),
     ("seeds", [0, 1.0], TypeError, r"meta\['seeds'\]\[1\] must be int, got 1.0"),
     ("seeds", [True], TypeError, r"meta\['seeds'\]\[0\] must be int, got True"),
-    ("seconds", -1.0, ValueError, r"meta\['seconds'\] must be between 0 and 1e\+10, got -1.0"),
+    ("seconds", -1.0, ValueError, r"meta\['seconds'\] must be between 0 and 1e10, got -1.0"),
     ("seconds", "1", TypeError, r"meta\['seconds'\] must be int or float, got '1'"),
     ("provenance", {}, ValueError, r"meta\['provenance'\] must have the key 'commit'"),
     ("diverged", [3], TypeError, r"meta\['diverged'\]\[0\] must be dict, got 3"),

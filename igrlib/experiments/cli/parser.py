@@ -103,16 +103,14 @@ def _parser() -> argparse.ArgumentParser:
         help="change a field of the profile, 1,2,3 for several values (repeatable)",
     )
 
-    def command(name: str, about: str, run: Any, parents: Sequence[Any] = (record,)) -> Any:
-        made = subparsers.add_parser(name, help=about, description=about, parents=[*parents])
+    def command(name: str, about: str, run: Any) -> Any:
+        made = subparsers.add_parser(name, help=about, description=about, parents=[record])
         made.set_defaults(run=run)
         return made
 
     profile: dict[str, Any] = {"metavar": "NAME", "help": "as igr list has it (default: digits)"}
     found = command(
-        "list",
-        "experiments, profiles, units, what they cost, what is missing",
-        listing.list_units,
+        "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
     )
     found.add_argument("experiment", nargs="?", help="only this one (default: all)")
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")

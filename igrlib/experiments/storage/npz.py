@@ -132,10 +132,7 @@ def checked_arrays(arrays: Arrays) -> dict[str, np.ndarray]:
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"arrays[{name!r}] must be a NumPy array, got {type(array).__name__}")
         if array.dtype.kind not in "biufcU" or array.dtype.itemsize == 0:
-            raise TypeError(
-                f"arrays[{name!r}] must be numeric, bool or fixed-width text, got dtype"
-                f" {array.dtype}"
-            )
+            raise TypeError(f"arrays[{name!r}] must be numeric, bool or str, got {array.dtype}")
     return dict(arrays)
 
 
