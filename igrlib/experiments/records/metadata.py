@@ -55,22 +55,24 @@ def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
 
     The arm of a unit is the `name` in its configuration. Data sets of one name are one.
     """
-    seen: dict[Any, tuple[Path, Mapping[str, Any]]] = {}
+    seen: dict[tuple[str, ...], tuple[Path, Any]] = {}
     for path, meta in metas.items():
-        alike: list[tuple[Any, tuple[str, ...]]] = [
-            ("all", _COMMON),
-            (("arm", meta["unit_config"].get("name")), _OF_ARM),
-            (("dataset", meta["dataset"]["name"]), ("dataset",)),
-        ]
-        for key, fields in alike:
-            first, wanted = seen.setdefault(key, (path, meta))
-            for field in fields:
-                if meta[field] != wanted[field]:
-                    where, one, other = difference(field, wanted[field], meta[field])
-                    raise RecordError(
-                        f"{first} and {path} differ in {where} ({one!r} and {other!r})"
-                        ". One record holds one run: put one of them into another folder."
-                    )
+        arm, dataset = meta["unit_config"].get("name"), meta["dataset"]
+        facts = {
+            ("experiment",): meta["experiment"],
+            ("profile",): meta["profile"],
+            ("dataset", "of arm", arm): dataset,
+            ("config", "of arm", arm): meta["config"],
+            ("dataset", "of name", dataset["name"]): dataset,
+        }
+        for fact, value in facts.items():
+            first, wanted = seen.setdefault(fact, (path, value))
+            if value != wanted:
+                where, one, other = difference(fact[0], wanted, value)
+                raise RecordError(
+                    f"{first} and {path} differ in {where} ({one!r} and {other!r})"
+                    ". One record holds one run: put one of them into another folder."
+                )
 
 
 def checked_unit(name: Any) -> str:

@@ -67,6 +67,7 @@ def load(
     `save`; nothing in it is ever unpickled.
     """
     try:
+        arrays: dict[str, np.ndarray] = {}
         with zipfile.ZipFile(path) as archive:
             packed = os.path.getsize(path)
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -75,17 +76,22 @@ def load(
                     f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
                     f"{UNPACKED * limit} are read. {_MEND}"
                 )
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            if _META not in members:
+            if f"{_META}.npy" not in archive.namelist():
                 raise RecordError(f"{path} was not written by igrlib: it has no {_META}. {_MEND}")
-            arrays = {name: _read(archive, member) for name, member in members.items()}
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                    if file.read(1):
+                        raise ValueError(f"{name} is longer than its header says")
+                arrays[name.removesuffix(".npy")] = array
         head = json.loads(arrays.pop(_META).tobytes())
         form, stored, meta = head["format"], head["sha256"], head["meta"]
         found = digest(arrays, meta)
     except RecordError:
         raise
     except MemoryError as error:
-        raise RecordError(f"{path} does not fit into memory: {error}.") from error
+        text = "does not fit into memory, or claims more numbers than it has"
+        raise RecordError(f"{path} {text}: {error}.") from error
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist. Run what writes it, or copy it here.") from None
     except OSError as error:
@@ -176,24 +182,6 @@ def _write(
             info.compress_type = compression
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, members[name], allow_pickle=False)
-
-
-def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    length = archive.getinfo(member).file_size
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
-        shape, _, dtype = getattr(np.lib.format, reader)(file)
-        # NumPy makes room for all numbers that a header claims, whether they are there or not.
-        claimed, there = math.prod(shape) * dtype.itemsize, length - file.tell()
-        if claimed > there:
-            raise ValueError(f"{member} claims {claimed} bytes and has {there}")
-        file.seek(0)
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        # Reading past the last number makes zipfile compare its checksum.
-        if file.read(1):
-            raise ValueError(f"{member} is longer than its header says")
-    return array
 
 
 def _canonical(value: Any) -> bytes:
