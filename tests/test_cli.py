@@ -73,7 +73,7 @@ def one_line(err):
         (("rnu",), ["'rnu'", "run", "igr --help"]),
         (("run",), ["experiment", "igr run --help"]),
         ((*RUN, "--tim-limit", "3"), ["--tim-limit"]),
-        ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
+        ((*RUN, "--time-limit", "soon"), ["--time-limit: invalid seconds value: 'soon'"]),
         ((*RUN, "--time-limit", "-1"), ["--time-limit: must be 0 or more", "-1"]),
         ((*RUN, "--time-limit", "nan"), ["--time-limit: must be 0 or more", "nan"]),
         ((*RUN, "--time-limit", "inf"), ["--time-limit: must be 0 or more, and finite, got inf"]),
@@ -334,18 +334,18 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     waiting.touch()
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row for row in rows(out)}
-    assert list(told) == [unit.name for unit in units]
-    assert [row[0] for row in told.values()] == [str(n) for n in range(1, len(units) + 1)]
-    assert told[first.name][4:] == ["1h25", "done"]
-    assert told[twin.name][4:] == ["~1h25", "missing"]
-    assert told[units[1].name][5] == "stopped, missing"
+    listed = {row[1]: row for row in rows(out)}
+    assert list(listed) == [unit.name for unit in units]
+    assert [row[0] for row in listed.values()] == [str(n) for n in range(1, len(units) + 1)]
+    assert listed[first.name][4:] == ["1h25", "done"]
+    assert listed[twin.name][4:] == ["~1h25", "missing"]
+    assert listed[units[1].name][5] == "stopped, missing"
     steps = len(first.seeds) * sum(
         min(max(round(first.arm.physical_time / h), first.arm.min_steps), first.arm.max_steps)
         for h in first.arm.learning_rates
     )
-    assert told[first.name][3] == f"{steps:,}"
-    assert told[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
+    assert listed[first.name][3] == f"{steps:,}"
+    assert listed[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
     assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
     _, everything, _ = igr("list")
     assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
@@ -358,9 +358,9 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
     _, out, _ = igr("list", "mlp-sweep", "--profile", "digits")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert "recorded with max_steps = 7" in told[first.name]
-    assert "cut short" in told[second.name]
+    listed = {row[1]: row[5] for row in rows(out)}
+    assert "recorded with max_steps = 7" in listed[first.name]
+    assert "cut short" in listed[second.name]
     status, _, err = igr(*RUN)
     assert status == 2
     one_line(err)
@@ -399,8 +399,8 @@ def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
         records.save(path, arrays, meta)
     status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
     assert (status, err) == (0, "")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert told[second.name] == "done"
+    listed = {row[1]: row[5] for row in rows(out)}
+    assert listed[second.name] == "done"
     for command in ("verdicts", "run"):
         argv = (command, "mlp-sweep")
         status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
@@ -422,9 +422,9 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
     status, out, _ = igr(*RUN)
     assert status == 0
     assert out == f"digits: {len(units)} of {len(units)} units are done\n"
-    told = json.loads(manifest.read_text())
-    assert told["expected"] == sorted(unit.name for unit in units)
-    assert told["missing"] == []
+    found = json.loads(manifest.read_text())
+    assert found["expected"] == sorted(unit.name for unit in units)
+    assert found["missing"] == []
     assert not left.exists()
 
 
@@ -617,8 +617,8 @@ def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_take
     assert times()[0]["sgd-n0008-b00032-s02-03"] == "~1m00"
     shard(tmp_path, label, units["sgd-n0008-b00032-s02-03"], seconds=180.0)
     shard(tmp_path, label, units["sgd-n0016-b00064-s00-01"], seconds=3600.0, device="H100")
-    told, out = times()
-    known = {name: time for name, time in told.items() if time != "?"}
+    listed, out = times()
+    known = {name: time for name, time in listed.items() if time != "?"}
     assert known == {
         "sgd-n0008-b00032-s00-01": "1m00",
         "sgd-n0008-b00032-s02-03": "3m00",
@@ -644,8 +644,8 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "devices", none)
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row[4] for row in rows(out)}
-    assert (told[first.name], told[twin.name]) == ("1m00", "?")
+    listed = {row[1]: row[4] for row in rows(out)}
+    assert (listed[first.name], listed[twin.name]) == ("1m00", "?")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):

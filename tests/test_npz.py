@@ -140,18 +140,18 @@ def test_cut_short_anywhere_it_is_no_record(path):
 
 
 def test_one_changed_byte_never_changes_what_is_read(path):
-    whole, told = bytearray(path.read_bytes()), 0
+    whole, refusals = bytearray(path.read_bytes()), 0
     places = np.random.default_rng(0).choice(len(whole), 400, replace=False)
     for place in places:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :])
         try:
             arrays, meta = records.load(path)
         except records.RecordError:
-            told += 1
+            refusals += 1
         else:  # A date, or a flag that nobody reads.
             assert_same(arrays, ARRAYS)
             assert meta == META
-    assert told > len(places) / 2
+    assert refusals > len(places) / 2
 
 
 def rewritten(path, change):

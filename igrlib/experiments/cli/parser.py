@@ -130,14 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--time-limit",
-        type=_seconds,
+        type=seconds,
         default=math.inf,
         metavar="S",
         help="stop in good order after S seconds, but not before something is done",
     )
     run.add_argument(
         "--checkpoint-every",
-        type=_seconds,
+        type=seconds,
         default=300.0,
         metavar="S",
         help="seconds between two checkpoints (default: %(default)g)",
@@ -157,8 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < math.inf:
+def seconds(text: str) -> float:
+    """argparse names this function where `text` is no number."""
+    value = float(text)
+    if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or more, and finite, got {text}")
-    return seconds
+    return value

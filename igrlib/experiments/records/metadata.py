@@ -8,7 +8,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
-from igrlib.experiments.storage.npz import RecordError, checked_json, difference
+from igrlib.experiments.storage.npz import Arrays, RecordError, checked_json, difference, digest
 
 __all__ = ["check_alike", "check_no_path", "checked_meta", "checked_unit", "projection"]
 
@@ -20,13 +20,11 @@ _PATH = re.compile(r"""(?:^|[\s'"`=<>(:,;\[])(?:/\w|~[/\\]|[A-Za-z]:[/\\](?!/)|\
 
 
 def projection(
-    metas: Mapping[Path, Mapping[str, Any]],
-    hashes: Mapping[str, str],
-    expected: Sequence[str] | None,
+    shards: Mapping[Path, tuple[Arrays, Mapping[str, Any]]], expected: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The manifest of shards with this metadata, by path, and these hashes, by unit."""
-    check_alike(metas)
-    units = {meta["unit"]: meta for meta in metas.values()}
+    """The manifest of shards, with the arrays and metadata of each by path."""
+    check_alike({path: meta for path, (_, meta) in shards.items()})
+    units = {meta["unit"]: meta for _, meta in shards.values()}
     first = next(iter(units.values()))
     # What all units have in common stands once; what differs between arms, with each unit.
     shared = [f for f in _OF_ARM if all(meta[f] == first[f] for meta in units.values())]
@@ -39,8 +37,8 @@ def projection(
     return {
         **{field: first[field] for field in (*_COMMON, *shared)},
         "units": {
-            name: {field: meta[field] for field in own} | {"sha256": hashes[name]}
-            for name, meta in units.items()
+            meta["unit"]: {field: meta[field] for field in own} | {"sha256": digest(arrays, meta)}
+            for arrays, meta in shards.values()
         },
         "seeds": sorted({seed for meta in units.values() for seed in meta["seeds"]}),
         "seconds": math.fsum(meta["seconds"] for meta in units.values()),

@@ -86,9 +86,8 @@ def add_unit(
     """
     folder = Path(directory)
     arrays, meta = npz.checked_arrays(arrays), metadata.checked_meta(unit, meta)
-    for name, array in arrays.items():
-        for text in array.flat if array.dtype.kind == "U" else ():
-            metadata.check_no_path(f"arrays[{name!r}]", text)
+    texts = {name: a.ravel().tolist() for name, a in arrays.items() if a.dtype.kind == "U"}
+    metadata.check_no_path("arrays", texts)
     content = npz.encode(arrays, meta)
     unpacked = sum(array.nbytes for array in arrays.values())
     for what, size, limit in (
@@ -207,13 +206,11 @@ def _project(
 ) -> tuple[dict[str, Shard], dict[str, Any]]:
     """The units of a record and its manifest; None keeps the expected units of the old one."""
     expected = _expected(folder) if expected is None else expected
-    units = {path: Shard(path.stem, *load_unit(path)) for path in _shards(folder)}
-    if not units:
+    loaded = {path: load_unit(path) for path in _shards(folder)}
+    if not loaded:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
-    metas = {path: unit.meta for path, unit in units.items()}
-    hashes = {unit.name: npz.digest(unit.arrays, unit.meta) for unit in units.values()}
-    manifest = metadata.projection(metas, hashes, expected)
-    return {unit.name: unit for unit in units.values()}, manifest
+    units = {path.stem: Shard(path.stem, *parts) for path, parts in loaded.items()}
+    return units, metadata.projection(loaded, expected)
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 from igrlib.experiments.storage.files import atomic_write
 
 __all__ = [
+    "Arrays",
     "RecordError",
     "checked_arrays",
     "checked_json",
