@@ -37,7 +37,7 @@ def check_params(params: PyTree, name: str = "params") -> PyTree:
 
 
 def check_finite(name: str, value: Any) -> None:
-    """A real scalar; its value is looked at only where it is concrete."""
+    """Refuse all but finite real scalars; a traced one may have any value."""
     shape = _shape(value, f"{name} must be a real number", jnp.floating, jnp.integer)
     if shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")
@@ -106,7 +106,7 @@ def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -
 
 
 def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
-    """`loss`, refusing as it is traced to return anything but a real scalar."""
+    """`loss`, with an error as it is traced unless it returns a real scalar."""
     check_callable("loss", loss)
 
     def wrapped(params: PyTree, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
 
 
 def checked_field(field: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """`field`, refusing values unlike its argument; they come back in the argument's dtypes."""
+    """`field` with values in the dtypes of its argument; an error where they are unlike it."""
     check_callable("field", field)
 
     def leaf_like(path: Any, wanted: Any, leaf: Any) -> Any:
@@ -146,7 +146,7 @@ def checked_field(field: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def checked_model(model: Callable[..., Any]) -> Callable[..., Array]:
-    """`model`, refusing to return anything but outputs of shape (n,) or (n, c)."""
+    """`model`, with an error unless it returns outputs of shape (n,) or (n, c)."""
     check_callable("model", model)
 
     def wrapped(params: PyTree, inputs: Any) -> Array:

@@ -29,7 +29,7 @@ def prepared(name: str) -> Path | None:
 
 
 def read(folder: Path) -> list[np.ndarray]:
-    """Images and labels of the train split, then of the test split, sorted by a hash of both.
+    """Images and labels of the train split, then of the test split, sorted by a hash of each pair.
 
     TFDS shuffles by keys that depend on where the files came from; this order is as random, and
     the same on every machine. Raises `ValueError` naming the folder for damaged files.

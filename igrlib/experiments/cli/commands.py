@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             _check_units(missing, args.group)
 
         def asked_to_stop() -> bool:
-            # With less time than it takes to start, a run must get on all the same.
+            # A limit shorter than the start must not keep a run from ever getting on.
             late = time.monotonic() - began >= args.time_limit
             return bool(signals) or (late and (progress.begun or args.time_limit == 0))
 
@@ -175,7 +175,7 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
 
 
 def _check_units(units: Sequence[Any], group: int | None) -> None:
-    """Everything that can be known to be wrong, before the first unit takes its hours."""
+    """Raise what is wrong with any unit before the first one takes hours."""
     from igrlib.experiments.building import check_splits
     from igrlib.experiments.layouts import check_fits, layout_of
 
@@ -187,7 +187,7 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
 
 @contextmanager
 def _run_errors(unit: Any) -> Iterator[None]:
-    """During a run only files and memory can be the user's to mend; any other error is a bug."""
+    """Make a `Mistake` of an error with files or memory; any other during a run is a bug."""
     from igrlib.experiments.layouts import LESS
 
     try:
@@ -215,5 +215,5 @@ def _one_device_a_core() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
     try:
         jax.config.update("jax_num_cpu_devices", cores())
-    except RuntimeError as error:  # Somebody has used JAX in this process before.
+    except RuntimeError as error:  # JAX has been used in this process before.
         say(f"igr: the devices stay as they are: {error}")

@@ -16,11 +16,11 @@ from igrlib.experiments._extras import needed
 __all__ = ["Progress", "one_line", "say", "stop_signals", "to_nowhere"]
 
 LINES_EVERY = 60.0  # seconds between two lines, where the output is no terminal
-_GONE = (errno.EPIPE, errno.EIO)  # The reader of a pipe, or a terminal, is there no more.
+_GONE = (errno.EPIPE, errno.EIO)  # A pipe has lost its reader, or the terminal is closed.
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Print a line at once, by default on standard error; where nobody reads it, go on without.
+    """Print a line at once, by default on standard error, whether anybody reads it or not.
 
     Raises `OSError` where standard output cannot be written for another reason.
     """
@@ -42,7 +42,7 @@ def one_line(error: BaseException) -> str:
 
 
 def to_nowhere(stream: Any) -> None:
-    """Let what is still written on a stream, at the end of the process too, go to the null device.
+    """Send what is still written on a stream to the null device, at the end of the process too.
 
     A stream without a descriptor of its own is left alone.
     """
@@ -94,8 +94,8 @@ def _watch(listen: socket.socket) -> None:
 class Progress:
     """Models, model-steps a second and time left: a bar on a terminal, else a line now and then.
 
-    Called as `igrlib.experiments.runner.run_unit` calls its `progress`; `begun` says whether it has
-    been. What a unit had done before, and the time it takes to start, do not count for the speed.
+    Called as `igrlib.experiments.runner.run_unit` calls its `progress`; `begun` is true after the
+    first call. The speed leaves out what an earlier run of the unit has done, and the start.
     """
 
     begun = False
@@ -110,7 +110,7 @@ class Progress:
         self.begun = True
         try:
             self._show(f"{unit.name}, {unit.models} models", done, total, phase)
-        except OSError:  # Nobody sees it any more: that must not end the run.
+        except OSError:  # Nobody reads the stream any more: the run goes on.
             to_nowhere(self._stream)
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ SIGTERM, SIGHUP, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come w
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line in the place of the whole usage."""
+        """One line instead of the whole usage."""
         self.exit(USER_ERROR, f"igr: {message}; see {self.prog} --help\n")
 
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, by default that of the process, and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # Not all of them can write λ.
+            stream.reconfigure(errors="backslashreplace")  # An ASCII stream has no λ.
     status = _status(argv)
     try:
         if sys.stdout is not None:
@@ -72,7 +72,7 @@ def _status(argv: Sequence[str] | None) -> int:
         own = isinstance(error, ImportError) and (error.name or "").startswith("igrlib")
         if own or os.environ.get("IGR_TRACEBACK") == "1":
             raise
-        if isinstance(error, ModuleNotFoundError):  # Nobody has said yet what brings it.
+        if isinstance(error, ModuleNotFoundError):  # The text does not say yet what to install.
             error = missing(error)
         say(f"igr: {one_line(error)}")
         return USER_ERROR

@@ -1,4 +1,4 @@
-"""Recorded runs: a shard for each finished unit, and one manifest that tells what is there.
+"""Recorded runs: a shard for each finished unit, and one manifest of them all.
 
 A record is a folder `<experiment>-<profile>/` with one `<unit>.npz` for each finished unit and a
 `manifest.json`, which is only a projection of the shards beside it: shards from another machine

@@ -48,9 +48,9 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 def sweep(directory: str | os.PathLike[str]) -> list[Path]:
     """Remove what killed processes left in a folder, half written or as locks, and say which files.
 
-    Files that a process is still writing stay, whichever process and thread that is: the writer
-    holds a lock beside its temporary file, which the system takes back when the process ends. A
-    file that may not be removed stays too. A folder that is not there gives an empty list.
+    Files that any process or thread is still writing stay: the writer holds a lock beside its
+    temporary file, which the system takes back when the process ends. A file that may not be
+    removed stays too. A missing folder gives an empty list.
     """
     swept: list[Path] = []
     for path in sorted(Path(directory).glob(".*")):
@@ -74,7 +74,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file `path`, made here and removed in the end, alone of all processes.
+    """Hold the lock file `path`, alone of all processes; it is made here and removed in the end.
 
     Gives false where the file system has no locks: then anybody gets it. Raises `TimeoutError`
     where another process or thread holds it and `wait` is false, `OSError` where the file cannot
@@ -90,7 +90,7 @@ def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
     try:
         yield lock.is_locked
     finally:
-        # Removed while still held: who waits for it sees that it is gone and makes a new one.
+        # Removed while still held: a waiting process sees that it is gone and makes a new one.
         with suppress(OSError):
             path.unlink()
         lock.release()
