@@ -148,7 +148,7 @@ def _figure(
     table, colors = one_width(record, arm, width), palette(record)
     drawn = panels(table)
     rows = -(-len(drawn) // 2)
-    figure, grid = plt.subplots(rows, 2, figsize=(7.2, 2.8 * rows + 0.4), layout="constrained")
+    figure, grid = plt.subplots(rows, 2, figsize=(7.2, 2.4 * rows + 0.4), layout="constrained")
     for ax, panel in zip(grid.flat, drawn, strict=False):
         _curves(ax, panel.values, colors, physical, logarithmic)
         if panel.dashed is not None:
