@@ -232,7 +232,7 @@ def measured():
     return Evaluator(evaluation, made, splits), state.variables
 
 
-def by_hand(name, variables, split, function, block=10):
+def by_hand(name, variables, split, function, at_once=10):
     """A measure of one model, whose logits are those of `train` or `evaluate`."""
 
     def logits(params, images):
@@ -243,7 +243,7 @@ def by_hand(name, variables, split, function, block=10):
     keys = [jax.random.fold_in(jax.random.key(0), purpose) for purpose in (2, 3)]
     if name == "noise_slope":
         noisy = [perturbed(params, k, jnp.float32(0.3)) for k in jax.random.split(keys[0], 2)]
-        squares = [measures(logits, p, x, y, block=block).squared_gradient for p in noisy]
+        squares = [measures(logits, p, x, y, at_once=at_once).squared_gradient for p in noisy]
         return np.mean(np.sqrt(squares))
     if name == "noise_accuracy":
         half, right = len(y) // 2, []
@@ -253,10 +253,10 @@ def by_hand(name, variables, split, function, block=10):
             right.append(np.mean(np.argmax(outputs, -1) == y[part]))
         return np.mean(right)
     if name == "lambda_max":
-        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, block=block)
+        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
     if name == "batch_squared_gradient":
         return mean_squared_batch_gradient(logits, params, x, y, batch_size=10)
-    return measures(logits, params, x, y, block=block).loss
+    return measures(logits, params, x, y, at_once=at_once).loss
 
 
 @pytest.mark.parametrize(("name", "split"), MODE_OF)
@@ -270,10 +270,10 @@ def test_every_measure_is_of_its_mode(measured, name, split):
     variables = jax.tree.map(jnp.asarray, model(models, 0))
     data = getattr(evaluator.splits, "train" if split == "evaluated" else split)
     np.testing.assert_allclose(value, by_hand(name, variables, data, own), rtol=1e-9)
-    # Neither in the other mode nor, in training mode, with another cut into blocks.
+    # Neither in the other mode nor, in training mode, with other parts.
     others = [by_hand(name, variables, data, evaluate if own is train else train)]
     if own is train and name != "batch_squared_gradient":
-        others.append(by_hand(name, variables, data, own, block=500))
+        others.append(by_hand(name, variables, data, own, at_once=500))
     assert min(abs(value - other) for other in others) > 1e-3 * abs(value)
 
 

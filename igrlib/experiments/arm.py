@@ -143,17 +143,17 @@ def _stop(arm: Arm, learning_rate: float) -> int:
 
 def _check_size(arm: Arm) -> None:
     """What an arm multiplies to, from the numbers alone: no list of that length is made."""
-    seeds, blocks = (
+    seeds, together = (
         (values * len(arm.widths))[: len(arm.widths)]
         for values in (arm.num_seeds, arm.seeds_per_unit)
     )
-    units = len(arm.batch_sizes) * sum(-(-n // k) for n, k in zip(seeds, blocks, strict=True))
+    units = len(arm.batch_sizes) * sum(-(-n // k) for n, k in zip(seeds, together, strict=True))
     if units > MOST_UNITS:
         raise ValueError(
             f"arm {arm.name!r} has {units} units, at most {MOST_UNITS} are taken: give it fewer "
             "num_seeds, widths or batch_sizes, or more seeds_per_unit"
         )
-    models = max(min(n, k) for n, k in zip(seeds, blocks, strict=True))
+    models = max(min(n, k) for n, k in zip(seeds, together, strict=True))
     models *= len(arm.learning_rates) * (len(arm.mus) + arm.matched)
     last = _stop(arm, min(arm.learning_rates))
     steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients

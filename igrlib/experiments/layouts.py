@@ -71,7 +71,7 @@ def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     images = unit.arm.num_train + unit.arm.num_validation + len(dataset.test.labels)
     # Labels are kept in 4 bytes; a device fills up its last group.
     data = images * (dataset.train.images[0].nbytes + 4)
-    copies = 3 * model * layout.group * -(-unit.models // layout.block)
+    copies = 3 * model * layout.group * -(-unit.models // layout.per_round)
     devices = list(layout.mesh.devices.flat)
     if devices[0].platform == "cpu":  # One memory for all of them.
         data, copies = len(devices) * data, len(devices) * copies

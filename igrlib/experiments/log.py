@@ -98,21 +98,21 @@ class Log:
         return state._replace(diverged=self._ensemble.lay(np.concatenate([diverged, padding])))
 
     def reached(self, state: State, point: str) -> list[np.ndarray]:
-        """The models that came to one of `POINTS`, in blocks."""
+        """The models that came to one of `POINTS`, in rounds."""
         if point == "final":
             alive = self.host(state.diverged) < 0
             steps = np.where(alive, self._ensemble.members.stops, -1)
             self.arrays["chosen_step"][:, POINTS.index("final")] = steps
         reached = np.flatnonzero(self.arrays["chosen_step"][:, POINTS.index(point)] >= 0)
-        return self._ensemble.blocks(reached.tolist())
+        return self._ensemble.rounds(reached.tolist())
 
-    def look_closely(self, state: State, point: str, block: np.ndarray) -> None:
-        """Measure all that there is of a block of models at one of `POINTS`."""
+    def look_closely(self, state: State, point: str, members: np.ndarray) -> None:
+        """Measure all that there is of a round of models at one of `POINTS`."""
         column = POINTS.index(point)
-        models = self._ensemble.take(self.chosen.get(point, state.variables), block)
+        models = self._ensemble.take(self.chosen.get(point, state.variables), members)
         found = self.evaluator.look(models, deep=point in self.evaluator.evaluation.points)
         for name, values in found.items():
-            self.arrays[f"chosen_{name}"][block, column] = values
+            self.arrays[f"chosen_{name}"][members, column] = values
 
     def host(self, array: Array) -> np.ndarray:
         """Values of the models, those of the padding left out."""
@@ -169,11 +169,10 @@ class Log:
     def _over(
         self, models: Variables, members: np.ndarray, function: Callable[[PyTree], Any]
     ) -> Any:
-        """`function` of all `members`, block by block, joined on the host."""
+        """`function` of all `members`, round by round, joined on the host."""
         parts = []
-        for block in self._ensemble.blocks(members.tolist()):
-            some = self._ensemble.take(models, block)
-            parts.append(jax.tree.map(np.asarray, function(some)))
+        for some in self._ensemble.rounds(members.tolist()):
+            parts.append(jax.tree.map(np.asarray, function(self._ensemble.take(models, some))))
         joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)
         return jax.tree.map(lambda a: a[: len(members)], joined)
 

@@ -110,10 +110,10 @@ class Sweep:
                 self.log.measure(self.state, at)
                 yield sum(min(at, s) for s in stops), "measuring"
         self.state = self.log.ended(self.state)
-        tasks = [(p, b) for p in POINTS for b in self.log.reached(self.state, p)]
-        for number, (point, block) in enumerate(tasks):
+        tasks = [(p, members) for p in POINTS for members in self.log.reached(self.state, p)]
+        for number, (point, members) in enumerate(tasks):
             if number >= self.tasks_done:
-                self.log.look_closely(self.state, point, block)
+                self.log.look_closely(self.state, point, members)
                 self.tasks_done = number + 1
                 yield sum(stops), f"a close look, {number + 1} of {len(tasks)}"
 

@@ -1,4 +1,4 @@
-"""An arm cut into independent units, one for each width, batch size and block of seeds.
+"""An arm cut into independent units, one for each width, batch size and range of seeds.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -16,7 +16,7 @@ __all__ = ["Unit", "units_of"]
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of an arm that trains together: a width, a batch size and a block of seeds."""
+    """One piece of an arm that trains together: a width, a batch size and some seeds."""
 
     arm: Arm
     width: int
@@ -62,8 +62,8 @@ def units_of(arm: Arm) -> Iterator[Unit]:
     """The units of an arm, first seeds first."""
     for k, width in enumerate(arm.widths):
         seeds = arm.num_seeds[k if len(arm.num_seeds) > 1 else 0]
-        block = arm.seeds_per_unit[k if len(arm.seeds_per_unit) > 1 else 0]
+        together = arm.seeds_per_unit[k if len(arm.seeds_per_unit) > 1 else 0]
         for batch_size in arm.batch_sizes:
-            for first in range(0, seeds, block):
-                members = tuple(range(first, min(first + block, seeds)))
+            for first in range(0, seeds, together):
+                members = tuple(range(first, min(first + together, seeds)))
                 yield Unit(arm, width, batch_size or arm.num_train, members)

@@ -64,7 +64,7 @@ class Ensemble:
         self.classifier, self.members, self.layout = classifier, members, layout
         self.batch_size, self.num_examples = batch_size, len(labels)
         self.steps_per_epoch = steps_per_epoch(self.num_examples, batch_size)
-        self.padded = -(-len(members) // layout.block) * layout.block
+        self.padded = -(-len(members) // layout.per_round) * layout.per_round
         self._each = NamedSharding(layout.mesh, P(layout.mesh.axis_names[0]))
         self._same = NamedSharding(layout.mesh, P())
         self.data = (self.replicate(images), self.replicate(labels))
@@ -108,7 +108,7 @@ class Ensemble:
         return jax.device_put(jnp.asarray(array), self._same)
 
     def lay(self, tree: PyTree) -> PyTree:
-        """A pytree with the ensemble (or block) axis first, laid over the devices."""
+        """A pytree with the axis of models first, laid over the devices."""
         return jax.device_put(tree, self._each)
 
     def init(self) -> State:
@@ -141,10 +141,10 @@ class Ensemble:
         return self._orders
 
     def each(self, function: Callable[..., PyTree], num_mapped: int = 1) -> Callable[..., PyTree]:
-        """`function` of one model, compiled for a block of models laid over the devices.
+        """`function` of one model, compiled for a round of models laid over the devices.
 
-        The first `num_mapped` arguments have the block axis first, the others are the same for
-        every model.
+        The first `num_mapped` arguments have the axis of models first, the others are the same
+        for every model.
         """
         axis = self.layout.mesh.axis_names[0]
 
@@ -163,23 +163,23 @@ class Ensemble:
 
         return jax.jit(laid)
 
-    def blocks(self, members: Sequence[int]) -> list[np.ndarray]:
-        """`members` cut into blocks of `layout.block`, the last one filled up by repetition."""
-        size = self.layout.block
+    def rounds(self, members: Sequence[int]) -> list[np.ndarray]:
+        """`members` in rounds of `layout.per_round`, the last one filled up by repetition."""
+        size = self.layout.per_round
         padded = [*members, *[members[-1]] * (-len(members) % size)] if len(members) else []
         return [np.asarray(padded[k : k + size]) for k in range(0, len(padded), size)]
 
-    def take(self, models: PyTree, block: np.ndarray) -> PyTree:
-        """The models of a block, laid over the devices."""
-        if np.array_equal(block, np.arange(self.padded)):
+    def take(self, models: PyTree, members: np.ndarray) -> PyTree:
+        """The models of a round, laid over the devices."""
+        if np.array_equal(members, np.arange(self.padded)):
             return models
         if self.layout.mesh.size == 1:
-            return _take(models, block)
+            return _take(models, members)
         # By way of the host: a gather across devices is a collective operation, and those of
         # several programs can wait for each other for ever on a CPU with few threads.
-        return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], models))
+        return self.lay(jax.tree.map(lambda a: np.asarray(a)[members], models))
 
 
 @jax.jit
-def _take(models: PyTree, block: Array) -> PyTree:
-    return jax.tree.map(lambda a: a[block], models)
+def _take(models: PyTree, members: Array) -> PyTree:
+    return jax.tree.map(lambda a: a[members], models)

@@ -69,8 +69,8 @@ class Layout:
         check_integer("chunk", self.chunk, low=1)
 
     @property
-    def block(self) -> int:
-        """How many models are in work at once, on all devices together."""
+    def per_round(self) -> int:
+        """How many models are in work at once, a group on each device."""
         return self.mesh.size * self.group
 
 

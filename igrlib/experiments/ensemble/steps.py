@@ -61,11 +61,10 @@ def compiled_steps(
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
-    # Devices, groups on each of them, models of a group.
-    blocks = (-1, len(stops) // layout.block, layout.group)
-    num_groups = blocks[1]
-    ends: list[int] = np.reshape(stops, blocks).max(axis=(0, 2)).tolist()
-    penalised: list[bool] = np.greater(np.reshape(mus, blocks).max(axis=(0, 2)), 0).tolist()
+    num_groups = len(stops) // layout.per_round
+    by_group = (-1, num_groups, layout.group)  # Devices, groups on each of them, models of a group.
+    ends: list[int] = np.reshape(stops, by_group).max(axis=(0, 2)).tolist()
+    penalised: list[bool] = np.greater(np.reshape(mus, by_group).max(axis=(0, 2)), 0).tolist()
 
     def step(
         one: Callable[..., Any],

@@ -1,7 +1,7 @@
 """What is measured of a classifier, on whole splits and never on a batch.
 
 Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
-and walks through the split in blocks, so that memory does not grow with the split. Gradients are
+and walks through the split in parts, so that memory does not grow with the split. Gradients are
 computed at full matrix precision.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
@@ -10,7 +10,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
 from igrlib.experiments.measures.noise import perturbed
 from igrlib.experiments.measures.splits import (
-    BLOCK,
+    AT_ONCE,
     MEASURES,
     SCORES,
     Logits,
@@ -25,7 +25,7 @@ from igrlib.experiments.measures.splits import (
 )
 
 __all__ = [
-    "BLOCK",
+    "AT_ONCE",
     "MEASURES",
     "SCORES",
     "Logits",

@@ -1,4 +1,4 @@
-"""Loss, accuracy and gradient of a whole split, block by block.
+"""Loss, accuracy and gradient of a whole split, part by part.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -17,7 +17,7 @@ from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 
 __all__ = [
-    "BLOCK",
+    "AT_ONCE",
     "MEASURES",
     "SCORES",
     "Logits",
@@ -30,12 +30,12 @@ __all__ = [
     "mean_squared_batch_gradient",
     "measures",
     "scores",
-    "sum_over_blocks",
+    "sum_over_parts",
     "totals",
 ]
 
-BLOCK = 500
-"""Examples of a split that are taken at once: the fastest of those tried at width 50 on a CPU."""
+AT_ONCE = 500
+"""Examples in a part of a split: the fastest number of those tried at width 50 on a CPU."""
 
 Logits: TypeAlias = Callable[[PyTree, Array], Array]
 
@@ -63,20 +63,20 @@ class Measures(NamedTuple):
 
 
 class OverSplit(NamedTuple):
-    """A measure of a whole split: a sum over its blocks, and what is made of that sum.
+    """A measure of a whole split: a sum over its parts, and what is made of that sum.
 
-    `part(logits, params, images, labels)` of each block; `finish(params, total, n)` for n examples.
+    `part(logits, params, images, labels)` of each part; `finish(params, total, n)` for n examples.
     """
 
     part: Callable[[Logits, PyTree, Array, Array], Any]
     finish: Callable[[PyTree, Any, Any], Any]
 
     def __call__(
-        self, logits: Logits, params: PyTree, images: Array, labels: Array, *, block: int = BLOCK
+        self, logits: Logits, params: PyTree, images: Array, labels: Array, *, at_once: int
     ) -> Any:
-        """The measure of a whole split, `block` examples at a time, in one program."""
+        """The measure of a whole split, `at_once` examples at a time, in one program."""
         check_split(logits, params, images, labels)
-        total = sum_over_blocks(partial(self.part, logits, params), images, labels, block)
+        total = sum_over_parts(partial(self.part, logits, params), images, labels, at_once)
         return self.finish(params, total, len(labels))
 
 
@@ -120,15 +120,15 @@ def scores(
     images: Num[Array, "n ..."],
     labels: Integer[Array, " n"],
     *,
-    block: int = BLOCK,
+    at_once: int = AT_ONCE,
 ) -> Scores:
-    """Loss and accuracy of a whole split, `block` examples at a time.
+    """Loss and accuracy of a whole split, `at_once` examples at a time.
 
     Raises `TypeError` for labels that are not integers, and `ValueError` unless there is one label
     for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` the
     values of labels that are arguments are not looked at.
     """
-    return SCORES(logits, params, images, labels, block=block)
+    return SCORES(logits, params, images, labels, at_once=at_once)
 
 
 def measures(
@@ -137,15 +137,15 @@ def measures(
     images: Num[Array, "n ..."],
     labels: Integer[Array, " n"],
     *,
-    block: int = BLOCK,
+    at_once: int = AT_ONCE,
 ) -> Measures:
-    """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `block` examples at a time.
+    """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `at_once` examples at a time.
 
-    Where `logits` are those of batch norm in training mode they depend on the block as a whole: E
-    is then the mean over these fixed consecutive blocks of the loss that each of them gives. Raises
+    Where `logits` are those of batch norm in training mode they depend on the part as a whole: E
+    is then the mean over these fixed consecutive parts of the loss that each of them gives. Raises
     as `scores` does.
     """
-    return MEASURES(logits, params, images, labels, block=block)
+    return MEASURES(logits, params, images, labels, at_once=at_once)
 
 
 def mean_squared_batch_gradient(
@@ -168,7 +168,7 @@ def mean_squared_batch_gradient(
     loss = cross_entropy(logits)
     size = check_integer("batch_size", batch_size, low=1, high=len(labels))
     num_batches = len(labels) // size
-    x, y = (_blocks(a, num_batches, batch_size) for a in (images, labels))
+    x, y = (_cut(a, num_batches, batch_size) for a in (images, labels))
     with jax.default_matmul_precision("highest"):
         squares = jax.lax.map(lambda b: squared_norm(jax.grad(loss)(params, *b)), (x, y))
     return jnp.mean(squares)
@@ -230,27 +230,27 @@ MEASURES = OverSplit(_with_gradient, _measured)
 """`measures`, in parts."""
 
 
-def _blocks(a: Array, number: int, size: int) -> Array:
+def _cut(a: Array, number: int, size: int) -> Array:
     return a[: number * size].reshape(number, size, *a.shape[1:])
 
 
-def sum_over_blocks(
-    part: Callable[[Array, Array], Any], images: Array, labels: Array, block: int
+def sum_over_parts(
+    function: Callable[[Array, Array], Any], images: Array, labels: Array, at_once: int
 ) -> Any:
-    """The sum of `part` over consecutive blocks, the last one as short as it comes."""
-    n, block = len(labels), check_integer("block", block, low=1)
-    if n <= block:
-        return part(images, labels)
-    whole = n // block
-    parts = _blocks(images, whole, block), _blocks(labels, whole, block)
-    shape = jax.eval_shape(part, *(a[0] for a in parts))
+    """The sum of `function` over consecutive parts, the last one as short as it comes."""
+    n, at_once = len(labels), check_integer("at_once", at_once, low=1)
+    if n <= at_once:
+        return function(images, labels)
+    whole = n // at_once
+    parts = _cut(images, whole, at_once), _cut(labels, whole, at_once)
+    shape = jax.eval_shape(function, *(a[0] for a in parts))
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
     def add(total: Any, b: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(*b)), None
+        return jax.tree.map(jnp.add, total, function(*b)), None
 
     total, _ = jax.lax.scan(add, zero, parts)
-    if n % block:
-        rest = part(images[whole * block :], labels[whole * block :])
+    if n % at_once:
+        rest = function(images[whole * at_once :], labels[whole * at_once :])
         total = jax.tree.map(jnp.add, total, rest)
     return total
