@@ -31,7 +31,7 @@ def test_the_number_of_parameters_is_the_published_one(num_classes, stem, publis
     assert size(shapes(resnet18(num_classes=num_classes, stem=stem))["params"]) == published
 
 
-def haiku_resnet(images, train):
+def haiku_resnet(images, training):
     net = hk.nets.ResNet(
         num_classes=10,
         bottleneck=False,
@@ -39,7 +39,7 @@ def haiku_resnet(images, train):
         channels_per_group=(4, 8, 16, 32),
         initial_conv_config={"output_channels": 4},
     )
-    return net(images, train)
+    return net(images, training)
 
 
 def theirs(path):
@@ -91,19 +91,19 @@ def both():
     return ours, made, transformed, params, state
 
 
-@pytest.mark.parametrize("train", [True, False])
-def test_logits_and_statistics_are_those_of_haiku(both, train):
+@pytest.mark.parametrize("training", [True, False])
+def test_logits_and_statistics_are_those_of_haiku(both, training):
     ours, made, transformed, params, state = both
     images = jnp.asarray(IMAGES)
     expected, after = jax.jit(transformed.apply, static_argnums=4)(
-        params, state, None, images, train
+        params, state, None, images, training
     )
     found, changed = jax.jit(
-        lambda v, x: ours.apply(v, x, train, mutable=["batch_stats"] if train else []),
+        lambda v, x: ours.apply(v, x, training, mutable=["batch_stats"] if training else []),
     )(made, images)
     assert np.ptp(np.asarray(expected), axis=0).max() > 1e-3
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
-    if not train:
+    if not training:
         assert changed == {}
         return
     for path, leaf in jax.tree.leaves_with_path(changed["batch_stats"]):

@@ -163,8 +163,8 @@ class Evaluator:
     def _logits(self, mode: Mode) -> Callable[[Variables], Logits]:
         model = self._model
         if mode == "training":
-            return lambda v: lambda params, images: model.train(params, v.stats, images)[0]
-        return lambda v: lambda params, images: model.evaluate(params, v.stats, images)
+            return lambda v: lambda params, images: model.training(params, v.stats, images)[0]
+        return lambda v: lambda params, images: model.evaluation(params, v.stats, images)
 
     def _over_split(
         self, measure: OverSplit, of: Callable[[Variables], Logits]

@@ -162,7 +162,7 @@ def _step(
     """One step of one model, its statistics after it, and whether its batch loss was finite."""
 
     def loss(params: PyTree) -> tuple[Array, PyTree]:
-        outputs, after = model.train(params, stats, x)
+        outputs, after = model.training(params, stats, x)
         return mean_cross_entropy(outputs, y), after
 
     if regularized:

@@ -39,11 +39,11 @@ class Classifier:
         """The variables before the first step."""
         return Variables(self.init(key), {})
 
-    def train(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+    def training(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
         """Logits in training mode, and the statistics after these images."""
         return self.logits(params, images), stats
 
-    def evaluate(self, params: PyTree, stats: PyTree, images: Array) -> Array:
+    def evaluation(self, params: PyTree, stats: PyTree, images: Array) -> Array:
         """Logits in evaluation mode."""
         del stats
         return self.logits(params, images)
@@ -53,15 +53,15 @@ class Classifier:
 class NormalizedClassifier:
     """A model with batch norm to train: the three functions that a `Classifier` has as methods.
 
-    `train` normalises by the images that it is given, so that each logit depends on all of them;
-    `evaluate` by the statistics. Both take the images as they are stored.
+    `training` normalises by the images it is given, so that each logit depends on all of them;
+    `evaluation` by the statistics. Both take the images as they are stored.
 
     Source: Appendix A.5; chapter 8, *ResNet-18*.
     """
 
     start: Callable[[Array], Variables]
-    train: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
-    evaluate: Callable[[PyTree, PyTree, Array], Array]
+    training: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
+    evaluation: Callable[[PyTree, PyTree, Array], Array]
 
 
 Model: TypeAlias = Classifier | NormalizedClassifier

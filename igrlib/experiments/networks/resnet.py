@@ -32,9 +32,9 @@ GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 class ResNet18Module(nn.Module):
     """17 convolutions with batch norm and a linear layer, in four groups of two residual blocks.
 
-    Takes images of shape (n, height, width, channels) and whether to `train`, and returns logits of
-    shape (n, num_classes). In training mode the mean and variance of each batch normalise it, and
-    the collection "batch_stats" holds their moving averages; else these are used.
+    Takes images of shape (n, height, width, channels) and whether the mode is `training`, and
+    returns logits of shape (n, num_classes). In training mode the mean and variance of each batch
+    normalise it, and the collection "batch_stats" holds their moving averages; else these are used.
 
     Source: He et al., "Deep residual learning", CVPR 2016; Appendix A.5; chapter 8.
     """
@@ -44,8 +44,8 @@ class ResNet18Module(nn.Module):
     stem: Literal["imagenet", "cifar"] = "imagenet"
 
     @nn.compact
-    def __call__(self, images: Array, train: bool) -> Array:
-        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5)
+    def __call__(self, images: Array, training: bool) -> Array:
+        norm = partial(nn.BatchNorm, use_running_average=not training, momentum=0.9, epsilon=1e-5)
         if self.stem == "imagenet":
             x = nn.relu(norm(name="stem_norm")(_conv(self.width, 7, 2, "stem")(images)))
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
@@ -140,18 +140,18 @@ class ResNet18:
             made = net.init(key, jnp.zeros((1, *shape)), True)
             return Variables(made["params"], made["batch_stats"])
 
-        def train(params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+        def training(params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
             made: dict[str, Any] = {"params": params, "batch_stats": stats}
             x = images.astype(jnp.float32) / scale
             logits, changed = net.apply(made, x, True, mutable=["batch_stats"])
             return logits, changed["batch_stats"]
 
-        def evaluate(params: PyTree, stats: PyTree, images: Array) -> Array:
+        def evaluation(params: PyTree, stats: PyTree, images: Array) -> Array:
             made: dict[str, Any] = {"params": params, "batch_stats": stats}
             outputs: Any = net.apply(made, images.astype(jnp.float32) / scale, False)
             return outputs
 
-        return NormalizedClassifier(start, train, evaluate)
+        return NormalizedClassifier(start, training, evaluation)
 
 
 def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
