@@ -112,11 +112,10 @@ def test_members_share_what_they_should(sweep, start):
     np.testing.assert_array_equal(kernel[0], kernel[1])
     np.testing.assert_array_equal(kernel[2], kernel[3])
     assert (kernel[0] != kernel[2]).all()
-    # One step moves by h∇E_B: the same gradient, so the same batch, for both rates of a seed.
+    # One step moves by h∇E_B: the same gradient, so the same batch, for both h of a seed.
     moved = ensemble.advance(ensemble.lay(start), 0, 1).params
     step = jax.tree.map(lambda a, b: (a - np.asarray(b)).astype(np.float64), start.params, moved)
-    rates = np.array(members.learning_rates)
-    bias = step["params"]["Dense_1"]["bias"] / rates[:, None]
+    bias = step["params"]["Dense_1"]["bias"] / np.array(members.learning_rates)[:, None]
     np.testing.assert_allclose(bias[0], bias[1], atol=1e-6)
     np.testing.assert_allclose(bias[2], bias[3], atol=1e-6)
     assert np.abs(bias[0] - bias[2]).max() > 1e-3

@@ -277,11 +277,11 @@ def linear_init(key):
     return {"a": jax.random.uniform(key, (12, 4)) - 0.5, "b": jnp.eye(4, 3)}
 
 
-def blown_up_numpy(rate, seed, steps):
+def blown_up_numpy(learning_rate, seed, steps):
     """A linear model of two layers: the first step with a loss that is not finite, and its θ."""
     start = linear_init(jax.random.fold_in(jax.random.key(seed), 0))
     a, b = (np.asarray(start[name]) for name in "ab")
-    x, h = IMAGES.reshape(N, -1) / 255, np.float64(np.float32(rate))
+    x, h = IMAGES.reshape(N, -1) / 255, np.float64(np.float32(learning_rate))
     with np.errstate(all="ignore"):
         for t in range(steps):
             log_probabilities = log_softmax_numpy(x @ a @ b)

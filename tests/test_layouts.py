@@ -135,8 +135,8 @@ def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
 
 def test_the_device_with_the_least_memory_counts(monkeypatch, without_type_hook):
     (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
-    told = [None, {"bytes_limit": 2**40, "bytes_in_use": 2**40 - 9}, {"bytes_limit": 2**40}]
-    for order in (told, told[::-1]):
+    stats = [None, {"bytes_limit": 2**40, "bytes_in_use": 2**40 - 9}, {"bytes_limit": 2**40}]
+    for order in (stats, stats[::-1]):
         devices = [SimpleNamespace(platform="gpu", memory_stats=lambda s=s: s) for s in order]
         mesh = SimpleNamespace(devices=np.array(devices, object), size=3)
         with pytest.raises(MemoryError, match=r"and 0\.0 MiB are free"):

@@ -278,8 +278,8 @@ def test_every_measure_is_of_its_mode(measured, name, split):
 
 
 def test_the_table_of_modes_is_this_one():
-    told = {key: "training" if way is training else "evaluation" for key, way in MODE_OF.items()}
-    assert told == MODES
+    modes = {key: "training" if way is training else "evaluation" for key, way in MODE_OF.items()}
+    assert modes == MODES
     assert Measures._fields == MEASURED
 
 

@@ -62,16 +62,16 @@ def done():
     """A finished sweep, with copies of its models at every step that is measured."""
     ensemble = built(MEMBERS, 5, group=2)
     sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
-    told = []
+    heard = []
     held = jax.tree.map(np.array, (sweep.state, sweep.log.chosen))
     blank = {name: array.copy() for name, array in sweep.log.arrays.items()}
-    arrays = sweep.run(progress=lambda steps, what: told.append((steps, what)))
+    arrays = sweep.run(progress=lambda steps, what: heard.append((steps, what)))
     state, at, models = ensemble.init(), 0, {}
     for step in SCHEDULE.scores:
         state, at = ensemble.advance(state, at, step), step
         models[step] = jax.tree.map(np.array, state.params)
     return SimpleNamespace(
-        ensemble=ensemble, sweep=sweep, arrays=arrays, told=told, models=models,
+        ensemble=ensemble, sweep=sweep, arrays=arrays, heard=heard, models=models,
         held=held, blank=blank,
         diverged=np.array(state.diverged)[:5],
     )  # fmt: skip
@@ -225,10 +225,10 @@ def test_crossings_are_the_first_steps_below_a_level(done):
 
 def test_progress_counts_steps_of_single_models(done):
     assert done.sweep.model_steps == 4 * 60 + 25
-    steps = [n for n, _ in done.told]
+    steps = [n for n, _ in done.heard]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == (0, 265)
-    assert {what.split(",")[0] for _, what in done.told} == {
+    assert {what.split(",")[0] for _, what in done.heard} == {
         "training", "measuring", "a close look"
     }  # fmt: skip
 

@@ -62,10 +62,10 @@ def restore(
     other code, or that does not hold what `like` and `arrays` do.
     """
     found, meta = records.load(path)
-    told, progress = (
+    recorded, progress = (
         meta.get(name) if isinstance(meta, dict) else None for name in ("identity", "progress")
     )
-    _check_identity(path, told, {**identity, "code of igrlib": _CODE})
+    _check_identity(path, recorded, {**identity, "code of igrlib": _CODE})
     wanted = {f"device_{k}": leaf for k, leaf in enumerate(jax.tree.leaves(like))}
     wanted |= {f"host_{name}": array for name, array in arrays.items()}
     for name in sorted({*wanted, *found}):

@@ -83,7 +83,7 @@ def run_unit(
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
-                "dataset": _told(dataset),
+                "dataset": _dataset_meta(dataset),
                 "config": {"model": network.label, "loss": "cross entropy"},
                 "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
@@ -97,7 +97,7 @@ def run_unit(
     return folder.shard(unit)
 
 
-def _told(dataset: data.Dataset) -> dict[str, Any]:
+def _dataset_meta(dataset: data.Dataset) -> dict[str, Any]:
     sizes = {"train": len(dataset.train.labels), "test": len(dataset.test.labels)}
     return {"name": dataset.name, "fingerprint": dataset.fingerprint, "sizes": sizes}
 

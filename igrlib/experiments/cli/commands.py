@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
         def asked_to_stop() -> bool:
             # With less time than it takes to start, a run must get on all the same.
             late = time.monotonic() - began >= limit and (began_work or limit == 0)
-            return signals.told or late
+            return signals.received or late
 
         def run_one(unit: Any) -> Path:
             progress = Progress(f"{unit.name}, {unit.models} models")
 
-            def tell(*how_far: Any) -> None:
+            def report(*how_far: Any) -> None:
                 nonlocal began_work
                 began_work = True
                 progress(*how_far)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
-                        progress=tell,
+                        progress=report,
                     )
             finally:
                 progress.close()

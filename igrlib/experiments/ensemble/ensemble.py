@@ -72,13 +72,13 @@ class Ensemble:
         # Padding takes no step. It repeats a real model, so that nothing special can happen to it.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
         different = jnp.unique(seeds)
-        rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
+        learning_rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
         stops, mus = (*members.stops, *(0,) * extra), (*members.mus, *(0.0,) * extra)
         self._given = self.lay(
             Given(
                 seeds=seeds,
                 order=jnp.searchsorted(different, seeds).astype(jnp.int32),
-                rates=jnp.asarray(rates, jnp.float32),
+                learning_rates=jnp.asarray(learning_rates, jnp.float32),
                 mus=jnp.asarray(mus, jnp.float32),
                 stops=jnp.asarray(stops, jnp.int32),
             )

@@ -22,8 +22,8 @@ class Members:
     """What varies inside an ensemble; every field has one entry for each model.
 
     learning_rates h > 0; seeds ≥ 0, of the initial parameters and of the order of the examples;
-    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Rates are used in
-    float32. Raises `ValueError` naming the field, the value and the model.
+    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Learning rates and
+    mus are used in float32. Raises `ValueError` naming the field, the value and the model.
     """
 
     learning_rates: tuple[float, ...]

@@ -31,7 +31,7 @@ class Given(NamedTuple):
 
     seeds: Array
     order: Array
-    rates: Array
+    learning_rates: Array
     mus: Array
     stops: Array
 
@@ -83,7 +83,9 @@ def compiled_steps(
         active = (t < given.stops) & (state.diverged < 0)
         if end is not None:
             active &= t < end
-        params, stats, finite = one(state.params, state.stats, active, given.rates, given.mus, x, y)
+        params, stats, finite = one(
+            state.params, state.stats, active, given.learning_rates, given.mus, x, y
+        )
         return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
 
     def every_group(
@@ -154,7 +156,7 @@ def _step(
     params: PyTree,
     stats: PyTree,
     active: Array,
-    rate: Array,
+    learning_rate: Array,
     mu: Array,
     x: Array,
     y: Array,
@@ -175,7 +177,7 @@ def _step(
 
     def moved(p: Array, g: Array) -> Array:
         # A choice and not a product: 0 times a gradient that is not finite is not 0.
-        return p - jnp.where(move, rate.astype(p.dtype) * g, 0)
+        return p - jnp.where(move, learning_rate.astype(p.dtype) * g, 0)
 
     # Statistics keep their type, whatever that of the images they are computed from.
     kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
