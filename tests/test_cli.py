@@ -23,9 +23,8 @@ import igrlib
 import igrlib.experiments.cli.console as console
 from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
-from igrlib.experiments.claim import Claimed
 from igrlib.experiments.cli import parser
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Claimed, Folder
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP

@@ -158,7 +158,7 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     place = made.replicate
     splits = Splits(made.data, None, tuple(place(a) for a in TEST))
     # The costly part has its loops inside in any case: compiled once is enough.
-    close = Evaluation(10, points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
+    close = Evaluation(points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
                     noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
     sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
     arrays = sweep.run()
@@ -226,7 +226,7 @@ def measured():
     more = np.random.default_rng(7)
     other = more.integers(0, 256, (30, 3, 4, 1), np.uint8), more.integers(0, 3, 30).astype(np.int32)
     splits = Splits(made.data, *(tuple(map(made.replicate, split)) for split in (TEST, other)))
-    evaluation = Evaluation(10, num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
+    evaluation = Evaluation(num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
                             slope_sigmas=(0.3,), slope_draws=2)  # fmt: skip
     state = made.advance(made.init(), 0, 20)
     return Evaluator(evaluation, made, splits), state.variables

@@ -34,7 +34,6 @@ TRAIN, VALIDATION, TEST = examples(40), examples(15), examples(12)
 MEMBERS = Members((0.5, 0.1, 0.5, 1e35, 0.1), (0, 0, 1, 2, 2), (60, 60, 60, 60, 25), (0.0,) * 5)
 SCHEDULE = Schedule((0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1))
 CLOSE = Evaluation(
-    5,
     num_matvecs=2,
     noise_sigmas=(0.0, 0.5),
     noise_draws=6,
@@ -415,7 +414,7 @@ def every_step():
     """Gradient descent with the whole split, no validation split, measured after every step."""
     members = Members((0.01, 0.2), (0, 3), (30, 30), (0.0, 0.0))
     ensemble = built(members, 40)
-    close = Evaluation(40, points=())
+    close = Evaluation(points=())
     steps = tuple(range(31))
     splits = splits_of(ensemble, validation=False)
     return Sweep(ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
@@ -461,7 +460,7 @@ def ending(stop):
     members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
     ensemble = built(members, 5)
     steps = tuple(sorted({*range(5), stop}))
-    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(5, points=()))
+    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(points=()))
     return sweep.run()
 
 

@@ -42,16 +42,13 @@ _MOST = {
 }
 
 
-_MLP = MLP()
-
-
 @dataclass(frozen=True)
 class Arm:
     """One sweep: every combination of width, batch size, seed, learning rate and μ."""
 
     name: str
     dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
-    network: Network = _MLP
+    network: Network = field(default_factory=MLP)
     widths: tuple[int, ...] = (50, 100, 200, 400)
     """Units n of each hidden layer of an MLP, or channels after the stem of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)

@@ -12,7 +12,7 @@ from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 
-__all__ = ["build", "check_splits", "ensemble_of"]
+__all__ = ["build", "check_splits"]
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:
@@ -25,31 +25,23 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
         )
 
 
-def ensemble_of(unit: Unit, dataset: Dataset, layout: Layout) -> Ensemble:
-    """The models of a unit, seed by seed, and the training split on the devices."""
-    arm = unit.arm
-    each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
-    members = Members(*zip(*each, strict=True))
-    images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
-    return Ensemble(
-        unit.classifier(dataset),
-        members,
-        images[: arm.num_train],
-        labels[: arm.num_train],
-        batch_size=unit.batch_size,
-        layout=layout,
-    )
-
-
 def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
-    """The sweep of a unit, its data on the devices.
+    """The sweep of a unit, its models seed by seed, its data on the devices.
 
     Raises `ValueError` where the splits asked for are larger than the data set.
     """
     arm = unit.arm
     check_splits(arm, dataset)
-    ensemble = ensemble_of(unit, dataset, layout)
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
+    each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
+    ensemble = Ensemble(
+        unit.classifier(dataset),
+        Members(*zip(*each, strict=True)),
+        images[: arm.num_train],
+        labels[: arm.num_train],
+        batch_size=unit.batch_size,
+        layout=layout,
+    )
     held = slice(len(labels) - arm.num_validation, len(labels))
     place = ensemble.replicate
     splits = Splits(
@@ -58,7 +50,6 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
     )
     evaluation = Evaluation(
-        unit.batch_size,
         points=arm.points,
         num_matvecs=arm.num_matvecs,
         noise_draws=arm.noise_draws,

@@ -68,15 +68,13 @@ class Splits(NamedTuple):
 class Evaluation:
     """How models are measured.
 
-    batch_size: of the batches whose squared gradients are averaged; points: at which of the chosen
-    points λ_max and the effect of noise are measured; num_matvecs: Hessian products for λ_max;
-    noise_sigmas, noise_draws: standard deviations of the multiplicative noise and draws for the
-    test accuracy after it, each on one of `noise_parts` equal parts of the test split, which take
-    turns (images past the last whole part are left out); slope_sigmas, slope_draws: the same for
-    the slope, on the whole training split.
+    points: at which of the chosen points λ_max and the effect of noise are measured; num_matvecs:
+    Hessian products for λ_max; noise_sigmas, noise_draws: standard deviations of the multiplicative
+    noise and draws for the test accuracy after it, each on one of `noise_parts` equal parts of the
+    test split, which take turns (images past the last whole part are left out); slope_sigmas,
+    slope_draws: the same for the slope, on the whole training split.
     """
 
-    batch_size: int
     points: tuple[str, ...] = ("validation",)
     num_matvecs: int = 5
     noise_sigmas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -149,7 +147,7 @@ class Evaluator:
         if name == "batch_squared_gradient":
             return self._ensemble.each(
                 lambda v, split: mean_squared_batch_gradient(
-                    of(v), v.params, *split, batch_size=self.evaluation.batch_size
+                    of(v), v.params, *split, batch_size=self._ensemble.batch_size
                 )
             )
         noisy, sigmas = {

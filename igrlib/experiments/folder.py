@@ -1,19 +1,42 @@
-"""Where the record of an experiment lies, and what is there.
+"""Where the record of an experiment lies, what is there, and who runs a unit of it.
 
 Source: not in the paper; the appendix *How to reproduce*.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from igrlib.experiments import records
 from igrlib.experiments.records.record import load_unit
+from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
 
-__all__ = ["Folder"]
+__all__ = ["Claimed", "Folder", "claimed"]
+
+
+class Claimed(RuntimeError):
+    """Another process has the claim."""
+
+
+@contextmanager
+def claimed(path: Path, what: str) -> Iterator[None]:
+    """Hold the claim on `what`, the lock on the file `path`, whose folder is made.
+
+    The claim dies with its process. Raises `Claimed` where another process holds it, `OSError`
+    naming the file where that cannot be written. Without file locks (some network file systems)
+    anybody gets the claim.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(path, wait=False))
+        except TimeoutError:
+            raise Claimed(f"{what} is being run by another process") from None
+        yield
 
 
 @dataclass(frozen=True)

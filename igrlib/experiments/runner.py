@@ -15,8 +15,7 @@ import numpy as np
 from igrlib.experiments import data, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
-from igrlib.experiments.claim import claimed
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Folder, claimed
 from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.networks import num_params
 from igrlib.experiments.units import Unit, units_of
@@ -45,7 +44,7 @@ def run_unit(
     `group` goes to `layout_of`. `every` is the number of seconds between two
     checkpoints; `progress(unit, done, total, what)` hears of steps of single models. Raises
     `igrlib.experiments.sweep.Stopped` when `asked_to_stop`, its checkpoint written, `RecordError`
-    for a checkpoint that cannot be gone on from, `igrlib.experiments.claim.Claimed` where another
+    for a checkpoint that cannot be gone on from, `igrlib.experiments.folder.Claimed` where another
     process runs it, and `OSError` naming the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
@@ -83,27 +82,26 @@ def run_unit(
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
-                "dataset": _dataset_meta(dataset),
+                "dataset": {
+                    "name": dataset.name,
+                    "fingerprint": dataset.fingerprint,
+                    "sizes": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
+                },
                 "config": {"model": network.label, "loss": "cross entropy"},
                 "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,
-                "diverged": _diverged(arrays["diverged"]),
+                "diverged": [
+                    {"member": k, "step": step}
+                    for k, step in enumerate(arrays["diverged"].tolist())
+                    if step >= 0
+                ],
                 "marks": _marks(arrays),
             }
             records.add_unit(folder.path, unit.name, arrays, meta)
         folder.merge(expected)
     return folder.shard(unit)
-
-
-def _dataset_meta(dataset: data.Dataset) -> dict[str, Any]:
-    sizes = {"train": len(dataset.train.labels), "test": len(dataset.test.labels)}
-    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "sizes": sizes}
-
-
-def _diverged(steps: np.ndarray) -> list[dict[str, int]]:
-    return [{"member": int(k), "step": int(steps[k])} for k in np.flatnonzero(steps >= 0)]
 
 
 def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

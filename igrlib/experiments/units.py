@@ -4,7 +4,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from igrlib.experiments.arm import Arm, combinations, stops_of
@@ -22,12 +22,12 @@ class Unit:
     width: int
     batch_size: int
     seeds: tuple[int, ...]
-    name: str = field(init=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def name(self) -> str:
+        """What its files are called."""
         seeds = f"s{self.seeds[0]:02d}-{self.seeds[-1]:02d}"
-        batch = f"b{self.batch_size:05d}"
-        object.__setattr__(self, "name", f"{self.arm.name}-n{self.width:04d}-{batch}-{seeds}")
+        return f"{self.arm.name}-n{self.width:04d}-b{self.batch_size:05d}-{seeds}"
 
     @property
     def models(self) -> int:

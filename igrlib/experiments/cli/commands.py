@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     with StopSignals() as signals:
         _one_device_a_core()
         from igrlib.experiments import runner
-        from igrlib.experiments.claim import Claimed
+        from igrlib.experiments.folder import Claimed
         from igrlib.experiments.sweep import Stopped
 
         with mistakes():
@@ -230,8 +230,4 @@ def _one_device_a_core() -> None:
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError as error:  # Somebody has used JAX in this process before.
-        _say(f"the devices stay as they are: {error}")
-
-
-def _say(text: str) -> None:
-    say(f"igr: {text}")
+        say(f"igr: the devices stay as they are: {error}")

@@ -8,6 +8,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -91,8 +92,8 @@ class Ensemble:
             keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(different)
             return jax.lax.map(lambda key: epoch_order(key, epoch, self.num_examples), keys)
 
-        self._make_orders = jax.jit(orders, out_shardings=self._same)
-        self._epoch, self._orders = 0, self._make_orders(0)
+        # The order of the examples in an epoch for each different seed, made once.
+        self._orders_of = lru_cache(maxsize=1)(jax.jit(orders, out_shardings=self._same))
         self._start = jax.jit(jax.vmap(start), out_shardings=self._each)
         self._advance = compiled_steps(
             classifier,
@@ -134,31 +135,22 @@ class Ensemble:
             first = end
         return state
 
-    def _orders_of(self, epoch: int) -> Array:
-        """The order of the examples in an epoch for each different seed, made once."""
-        if self._epoch != epoch:
-            self._epoch, self._orders = epoch, self._make_orders(epoch)
-        return self._orders
-
     def each(self, function: Callable[..., PyTree], num_mapped: int = 1) -> Callable[..., PyTree]:
         """`function` of one model, compiled for a round of models laid over the devices.
 
         The first `num_mapped` arguments have the axis of models first, the others are the same
         for every model.
         """
-        axis = self.layout.mesh.axis_names[0]
-
-        def on_device(*args: Any) -> PyTree:
-            mapped, same = args[:num_mapped], args[num_mapped:]
-            if self.layout.group == 1:
-                one = function(*jax.tree.map(lambda a: a[0], mapped), *same)
-                return jax.tree.map(lambda a: a[None], one)
-            return jax.vmap(function, in_axes=(0,) * num_mapped + (None,) * len(same))(*args)
+        each, same = self._each.spec, self._same.spec
 
         def laid(*args: Any) -> PyTree:
-            specs = (P(axis),) * num_mapped + (P(),) * (len(args) - num_mapped)
+            num_same = len(args) - num_mapped
             return jax.shard_map(
-                on_device, mesh=self.layout.mesh, in_specs=specs, out_specs=P(axis), check_vma=False
+                self.layout.batched(function, (0,) * num_mapped + (None,) * num_same),
+                mesh=self.layout.mesh,
+                in_specs=(each,) * num_mapped + (same,) * num_same,
+                out_specs=each,
+                check_vma=False,
             )(*args)
 
         return jax.jit(laid)

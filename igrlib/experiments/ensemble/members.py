@@ -3,9 +3,11 @@
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -67,6 +69,23 @@ class Layout:
             raise ValueError(f"mesh must have one axis, got {self.mesh.axis_names}")
         check_integer("group", self.group, low=1)
         check_integer("chunk", self.chunk, low=1)
+
+    def batched(
+        self, function: Callable[..., PyTree], axes: Sequence[int | None]
+    ) -> Callable[..., PyTree]:
+        """`function` of one model, for the models of a group; `axes` as `jax.vmap` takes them."""
+        if self.group > 1:
+            return jax.vmap(function, in_axes=tuple(axes))
+
+        def alone(*args: Any) -> PyTree:
+            # Without `vmap`, whose batched products are slower.
+            one = [
+                a if axis is None else jax.tree.map(lambda b: b[0], a)
+                for a, axis in zip(args, axes, strict=True)
+            ]
+            return jax.tree.map(lambda a: a[None], function(*one))
+
+        return alone
 
     @property
     def per_round(self) -> int:

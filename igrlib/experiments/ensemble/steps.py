@@ -127,10 +127,9 @@ def compiled_steps(
     def compiled(regularized: bool) -> Callable[..., State]:
         """The program for models of which some have μ > 0, or none has."""
         one = partial(_step, model, regularized)
-        batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
-            partial(every_group if layout.loop else one_group, batched),
+            partial(every_group if layout.loop else one_group, layout.batched(one, axes)),
             mesh=layout.mesh,
             in_specs=(each, each, same, same, same),
             out_specs=each,
@@ -182,16 +181,3 @@ def _step(
     # Statistics keep their type, whatever that of the images they are computed from.
     kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
     return jax.tree.map(moved, params, gradient), kept, finite
-
-
-def _one_model(step: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
-    """`step` for a group of one, without `vmap`, whose batched products are slower."""
-
-    def stepped(*args: Any) -> Any:
-        one = [
-            a if axis is None else jax.tree.map(lambda b: b[0], a)
-            for a, axis in zip(args, axes, strict=True)
-        ]
-        return jax.tree.map(lambda a: a[None], step(*one))
-
-    return stepped

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
-from jax.nn.initializers import Initializer, lecun_normal, truncated_normal
+from jax.nn.initializers import lecun_normal
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
 from igrlib._typing import PyTree
 from igrlib.experiments._extras import missing
-from igrlib.experiments.networks.model import Classifier
+from igrlib.experiments.networks.model import Classifier, haiku_normal
 
 try:
     import flax.linen as nn
@@ -43,12 +43,10 @@ class MLPModule(nn.Module):
     def __call__(self, images: Array) -> Array:
         x = jnp.reshape(images, (images.shape[0], -1))
         nonlinear = nn.relu if self.activation == "relu" else nn.tanh
+        kernel_init = haiku_normal if self.initial == "haiku" else lecun_normal()
         for _ in range(self.depth):
-            x = nonlinear(self._dense(self.width, x.shape[-1])(x))
-        return self._dense(self.num_classes, x.shape[-1])(x)
-
-    def _dense(self, features: int, fan_in: int) -> nn.Dense:
-        return nn.Dense(features, kernel_init=_kernel_init(self.initial, fan_in))
+            x = nonlinear(nn.Dense(self.width, kernel_init=kernel_init)(x))
+        return nn.Dense(self.num_classes, kernel_init=kernel_init)(x)
 
 
 def mlp(
@@ -79,12 +77,6 @@ def mlp(
         initial,
         activation,
     )
-
-
-def _kernel_init(initial: str, fan_in: int) -> Initializer:
-    if initial == "flax":
-        return lecun_normal()
-    return truncated_normal(stddev=fan_in**-0.5)
 
 
 @dataclass(frozen=True)

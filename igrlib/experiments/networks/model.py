@@ -3,15 +3,18 @@
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
+from jax.nn.initializers import truncated_normal
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
 
-__all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables"]
+__all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables", "haiku_normal"]
 
 
 class Variables(NamedTuple):
@@ -65,3 +68,11 @@ class NormalizedClassifier:
 
 
 Model: TypeAlias = Classifier | NormalizedClassifier
+
+
+def haiku_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Weights from a normal distribution of deviation 1/√fan-in, cut off at two, as in Haiku.
+
+    `shape` ends in the numbers of inputs and outputs.
+    """
+    return truncated_normal(stddev=math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
-from jax.nn.initializers import truncated_normal, zeros
+from jax.nn.initializers import zeros
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
 from igrlib._typing import PyTree
 from igrlib.experiments._extras import missing
-from igrlib.experiments.networks.model import NormalizedClassifier, Variables
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables, haiku_normal
 
 try:
     import flax.linen as nn
@@ -160,15 +160,6 @@ def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
         (size, size),
         strides=(stride, stride),
         use_bias=False,
-        kernel_init=_by_fan_in,
+        kernel_init=haiku_normal,
         name=name,
     )
-
-
-def _by_fan_in(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal with deviation 1/√fan-in, cut off at two deviations, as Haiku draws."""
-    *kernel, inputs, _ = shape
-    fan_in = inputs
-    for size in kernel:
-        fan_in *= size
-    return truncated_normal(stddev=fan_in**-0.5)(key, shape, dtype)
