@@ -15,8 +15,7 @@ from igrlib.experiments.arm import schedule_of, stops_of
 from igrlib.experiments.building import build
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.measures import scores
-from igrlib.experiments.networks import ResNet18
-from igrlib.experiments.networks.mlp import mlp
+from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.units import units_of
@@ -154,7 +153,7 @@ def test_mnist_is_learned_and_the_same_twice():
         mnist = data.load("mnist")
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    net = mlp(50)
+    net = MLP().module(50)
 
     def logits(params, images):
         return net.apply(params, images.astype(jnp.float32) / mnist.scale)

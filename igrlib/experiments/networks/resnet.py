@@ -23,7 +23,7 @@ try:
 except ImportError as _error:
     raise missing(_error) from _error
 
-__all__ = ["ResNet18", "ResNet18Module", "resnet18"]
+__all__ = ["ResNet18", "ResNet18Module"]
 
 GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Channels, in units of the width, and stride of each of the four groups of two blocks."""
@@ -39,9 +39,9 @@ class ResNet18Module(nn.Module):
     Source: He et al., "Deep residual learning", CVPR 2016; Appendix A.5; chapter 8.
     """
 
-    width: int = 64
-    num_classes: int = 10
-    stem: Literal["imagenet", "cifar"] = "imagenet"
+    width: int
+    num_classes: int
+    stem: Literal["imagenet", "cifar"]
 
     @nn.compact
     def __call__(self, images: Array, training: bool) -> Array:
@@ -77,38 +77,19 @@ class _Block(nn.Module):
         return nn.relu(x + shortcut)
 
 
-def resnet18(
-    width: int = 64,
-    *,
-    num_classes: int = 10,
-    stem: Literal["imagenet", "cifar"] = "imagenet",
-) -> ResNet18Module:
-    """ResNet-18 with its arguments checked.
+@dataclass(frozen=True)
+class ResNet18:
+    """ResNet-18 without its width and the images that it is given.
 
-    `width` channels after the stem, 64 in the paper's network, 2, 4 and 8 times as many further on.
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
     CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as those of
-    the MLP, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or `ValueError`
-    for sizes that are no positive integers or another `stem`.
+    the MLP, scales start at 1, offsets and the last layer at 0. Raises `ValueError` for another
+    `stem`.
 
     Source: Appendix A.5; chapter 8.
     Differs from Haiku: moving averages start at mean 0 and variance 1 and are not corrected for
     it; after 100 steps at decay 0.9 that is less than 10⁻⁴ of either.
-    """
-    one_of("stem", stem, ("imagenet", "cifar"))
-    return ResNet18Module(
-        check_integer("width", width, low=1), check_integer("num_classes", num_classes, low=2), stem
-    )
-
-
-@dataclass(frozen=True)
-class ResNet18:
-    """The architecture of `resnet18`, without its width and the images that it is given.
-
-    Raises `ValueError` for another `stem`.
-
-    Source: Appendix A.5; chapter 8.
     """
 
     kind: ClassVar[str] = "resnet18"
@@ -129,12 +110,21 @@ class ResNet18:
         """What records call it."""
         return f"ResNet-18, stem for {'ImageNet' if self.stem == 'imagenet' else 'CIFAR'}"
 
+    def module(self, width: int = 64, *, num_classes: int = 10) -> ResNet18Module:
+        """The Flax module with `width` channels after the stem, 64 in the paper's network.
+
+        The later groups have 2, 4 and 8 times as many. Raises `TypeError` or `ValueError` unless
+        there are 1 or more channels and 2 or more classes.
+        """
+        check_integer("width", width, low=1)
+        return ResNet18Module(width, check_integer("num_classes", num_classes, low=2), self.stem)
+
     def build(self, width: int, shape: tuple[int, ...], scale: float) -> NormalizedClassifier:
         """The network with `width` channels after the stem, for images of `shape`.
 
         It divides images by `scale`, and does nothing else to them.
         """
-        net = resnet18(width, stem=self.stem)
+        net = self.module(width)
 
         def start(key: Array) -> Variables:
             made = net.init(key, jnp.zeros((1, *shape)), True)
