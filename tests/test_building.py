@@ -11,8 +11,8 @@ from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
 
 from igrlib.experiments import data
-from igrlib.experiments.arm import schedule_of, stops_of
-from igrlib.experiments.building import build
+from igrlib.experiments.arm import stops_of
+from igrlib.experiments.building import build, schedule_of
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import MLP, ResNet18
@@ -135,7 +135,8 @@ def test_a_unit_from_end_to_end(sweep, start):
     """In float32, as recorded: every model is measured to its end, and has learned something."""
     sweep.state = sweep.ensemble.lay(start)
     arrays = sweep.run()
-    assert sweep.model_steps == 2 * (32 + 40)
+    (unit,) = units_of(SMALL)
+    assert unit.model_steps == sum(sweep.ensemble.members.stops) == 2 * (32 + 40)
     np.testing.assert_array_equal(arrays["diverged"], -1)
     last = [sweep.schedule.gradients.index(t) for t in sweep.ensemble.members.stops]
     loss = arrays["train_loss"]

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
+from igrlib.experiments.log import Schedule
 from igrlib.experiments.measures import (
     Measures,
     largest_hessian_eigenvalue,
@@ -19,7 +20,6 @@ from igrlib.experiments.measures import (
     perturbed,
 )
 from igrlib.experiments.networks.model import NormalizedClassifier, Variables
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import MEASURED
 from igrlib.experiments.sweep import Sweep
 from igrlib.regularizer import gradient_regularized_loss

@@ -14,11 +14,10 @@ import numpy as np
 from igrlib._checks import check_integer, one_of
 from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
 from igrlib.experiments.thresholds import Thresholds
 
-__all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
+__all__ = ["Arm", "combinations", "stops_of"]
 
 MOST_UNITS = 1_000
 """Of an arm: each is checked before the first is run."""
@@ -115,22 +114,6 @@ def combinations(arm: Arm) -> list[tuple[float, float, int]]:
         small = min(arm.learning_rates)
         pairs += [(small, (h - small) / 4) for h in arm.learning_rates]
     return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
-
-
-def schedule_of(arm: Arm) -> Schedule:
-    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
-    stops = stops_of(arm)
-    last = max(stops)
-    dense = min(arm.gradient_every or last, last)
-    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients)).astype(
-        int
-    )
-    gradients = {0, *(int(t) for t in grid), *stops}
-    if arm.gradient_every is not None:
-        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
-    gradients = sorted(gradients)
-    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
-    return Schedule(tuple(scores), tuple(gradients), arm.levels)
 
 
 def _stop(arm: Arm, learning_rate: float) -> int:

@@ -5,14 +5,15 @@ Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 
 import numpy as np
 
-from igrlib.experiments.arm import Arm, combinations, schedule_of
+from igrlib.experiments.arm import Arm, combinations, stops_of
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.log import Schedule
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 
-__all__ = ["build", "check_splits"]
+__all__ = ["build", "check_splits", "schedule_of"]
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:
@@ -23,6 +24,22 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
             f"num_train + num_validation must be at most the {available} training images of "
             f"{dataset.name}, got {arm.num_train} + {arm.num_validation}"
         )
+
+
+def schedule_of(arm: Arm) -> Schedule:
+    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
+    stops = stops_of(arm)
+    last = max(stops)
+    dense = min(arm.gradient_every or last, last)
+    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients)).astype(
+        int
+    )
+    gradients = {0, *(int(t) for t in grid), *stops}
+    if arm.gradient_every is not None:
+        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
+    gradients = sorted(gradients)
+    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
+    return Schedule(tuple(scores), tuple(gradients), arm.levels)
 
 
 def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:

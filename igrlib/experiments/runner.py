@@ -71,7 +71,7 @@ def run_unit(
                 },
                 every=every,
                 asked_to_stop=asked_to_stop,
-                progress=lambda done, what: progress(unit, done, sweep.model_steps, what),
+                progress=lambda done, what: progress(unit, done, unit.model_steps, what),
             )
             network = unit.arm.network
             of_network = {

@@ -19,9 +19,8 @@ from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Splits
-from igrlib.experiments.log import Log
+from igrlib.experiments.log import Log, Schedule
 from igrlib.experiments.records import RecordError
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
 
 __all__ = ["Stopped", "Sweep"]
@@ -84,11 +83,6 @@ class Sweep:
                 raise Stopped
         self.log.arrays["diverged"] = self.log.host(self.state.diverged)
         return self.log.arrays
-
-    @property
-    def model_steps(self) -> int:
-        """Steps of single models in the whole sweep."""
-        return sum(self.ensemble.members.stops)
 
     def _strides(self) -> Iterator[tuple[int, str]]:
         """Do the work piece by piece; between two pieces everything is in `self`."""
