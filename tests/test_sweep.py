@@ -330,7 +330,7 @@ FORGED = {
     ),
     "a leaf too many": (lambda a, m: a.update(device_999=np.zeros(3)), "device_999 is float64"),
     "an array is missing": (lambda a, m: a.__delitem__("host_norm"), "host_norm is missing"),
-    "no progress": (lambda a, m: m.__delitem__("progress"), "does not tell how far"),
+    "no progress": (lambda a, m: m.__delitem__("progress"), "does not say how far"),
     "no step": (lambda a, m: m["progress"].__delitem__("step"), "does not go with what is meas"),
     "a step before": (lambda a, m: m["progress"].update(step=7), "does not go with what is meas"),
     "a step beyond": (lambda a, m: m["progress"].update(step=59), "does not go with what is meas"),

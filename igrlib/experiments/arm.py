@@ -17,10 +17,10 @@ from igrlib.experiments.networks import MLP, NETWORKS, Network
 from igrlib.experiments.schema import POINTS
 from igrlib.experiments.thresholds import Thresholds
 
-__all__ = ["Arm", "combinations", "stops_of"]
+__all__ = ["Arm", "combinations", "seeds_of", "stops_of"]
 
 MOST_UNITS = 1_000
-"""Of an arm: each is checked before the first is run."""
+"""Units of an arm: each is checked before the first runs."""
 
 MOST_NUMBERS = 1_000_000
 """Models of a unit times steps at which they are measured, for each measure: ten times what fits
@@ -106,6 +106,15 @@ def stops_of(arm: Arm) -> list[int]:
     return [_stop(arm, h) for h in arm.learning_rates]
 
 
+def seeds_of(arm: Arm) -> list[tuple[int, int]]:
+    """The number of seeds of each width, and how many of them train together."""
+    columns = (
+        (values * len(arm.widths))[: len(arm.widths)]
+        for values in (arm.num_seeds, arm.seeds_per_unit)
+    )
+    return list(zip(*columns, strict=True))
+
+
 def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     """The learning rate, μ and number of steps of each model of a seed, each pair once."""
     steps = dict(zip(arm.learning_rates, stops_of(arm), strict=True))
@@ -122,18 +131,15 @@ def _stop(arm: Arm, learning_rate: float) -> int:
 
 
 def _check_size(arm: Arm) -> None:
-    """What an arm multiplies to, from the numbers alone: no list of that length is made."""
-    seeds, together = (
-        (values * len(arm.widths))[: len(arm.widths)]
-        for values in (arm.num_seeds, arm.seeds_per_unit)
-    )
-    units = len(arm.batch_sizes) * sum(-(-n // k) for n, k in zip(seeds, together, strict=True))
+    """Refuse too many units or models, from the numbers alone: no list of that length is made."""
+    seeds = seeds_of(arm)
+    units = len(arm.batch_sizes) * sum(-(-number // together) for number, together in seeds)
     if units > MOST_UNITS:
         raise ValueError(
             f"arm {arm.name!r} has {units} units, at most {MOST_UNITS} are taken: give it fewer "
             "num_seeds, widths or batch_sizes, or more seeds_per_unit"
         )
-    models = max(min(n, k) for n, k in zip(seeds, together, strict=True))
+    models = max(min(number, together) for number, together in seeds)
     models *= len(arm.learning_rates) * (len(arm.mus) + arm.matched)
     last = _stop(arm, min(arm.learning_rates))
     steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients
@@ -146,7 +152,7 @@ def _check_size(arm: Arm) -> None:
 
 
 def _check_varied(arm: Arm) -> None:
-    """What an arm combines: each has an entry, all of them differ, and each can be."""
+    """Refuse what cannot be combined: nothing, the same twice, a value that cannot be."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
     if type(arm.network) not in NETWORKS.values():
         raise TypeError(
@@ -194,7 +200,7 @@ def _check_varied(arm: Arm) -> None:
 
 
 def _check_lengths(arm: Arm) -> None:
-    """Numbers of examples, steps and measurements."""
+    """Refuse numbers of examples, steps and measurements that cannot be."""
     for name, most in _MOST.items():
         _check_count(name, getattr(arm, name), most)
     _check_count("num_validation", arm.num_validation, _MOST_STEPS, low=0)
@@ -225,7 +231,7 @@ def _check_number(name: str, value: float, *, positive: bool) -> None:
 
 
 def _check_single(name: str, values: tuple[float, ...]) -> None:
-    """Models are trained in single precision: there must be such numbers, and they must differ."""
+    """Refuse values that single precision, in which models train, lacks or does not tell apart."""
     for value in values:
         if value and not _LEAST <= value <= _LARGEST:
             raise ValueError(

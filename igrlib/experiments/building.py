@@ -17,7 +17,7 @@ __all__ = ["build", "check_splits", "schedule_of"]
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:
-    """Raise `ValueError` where the splits asked for are larger than the data set."""
+    """Raise `ValueError` where the splits of an arm are larger than the data set."""
     available = len(dataset.train.labels)
     if arm.num_train + arm.num_validation > available:
         raise ValueError(
@@ -45,7 +45,7 @@ def schedule_of(arm: Arm) -> Schedule:
 def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     """The sweep of a unit, its models seed by seed, its data on the devices.
 
-    Raises `ValueError` where the splits asked for are larger than the data set.
+    Raises `ValueError` as `check_splits` does.
     """
     arm = unit.arm
     check_splits(arm, dataset)

@@ -1,10 +1,10 @@
 """What is measured of the models of an ensemble, on which split, and in which mode of batch norm.
 
 With batch norm a network computes two functions: in training mode each batch is normalised by its
-own mean and variance, in evaluation mode by the moving averages. `MODES` says which of them every
-measure is taken of. The loss E that descends, its gradient and so R_IG, its curvature and its noise
-are those of training mode, over consecutive parts of the split that are as large as the batches of
-training; what is chosen and reported of other splits is of evaluation mode.
+own mean and variance, in evaluation mode by the moving averages. `MODES` says which of the two each
+measure takes. The loss E that descends, its gradient and so R_IG, its curvature and its noise are
+those of training mode, over consecutive parts of the split as large as the batches of training;
+accuracies of other splits, by which models are chosen, are those of evaluation mode.
 
 Source: Section 6 and Appendix A.5, Figure 3; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -53,7 +53,7 @@ MODES: dict[tuple[str, str], Mode] = {
     ("noise_slope", "train"): "training",
     ("noise_accuracy", "test"): "evaluation",
 }
-"""The mode of each measure of each split. Without batch norm there is one function only."""
+"""The mode of each measure of each split. Without batch norm both modes are one function."""
 
 
 class Splits(NamedTuple):
@@ -87,8 +87,7 @@ class Evaluation:
 class Evaluator:
     """An `Evaluation` of the models of one ensemble on its splits.
 
-    Each method takes the `Variables` of a round of models. Programs are compiled where they are
-    first used.
+    Each method takes the `Variables` of a round of models. A program is compiled at its first use.
     """
 
     evaluation: Evaluation
@@ -100,7 +99,7 @@ class Evaluator:
         self.evaluation, self.splits = evaluation, splits
         self._ensemble, self._model = ensemble, ensemble.classifier
         self.normalized = isinstance(self._model, NormalizedClassifier)
-        # In training mode batch norm makes a loss of every part: then they are of a batch's size.
+        # With batch norm in training mode E depends on the parts: they are as large as batches.
         self._at_once = ensemble.batch_size if self.normalized else AT_ONCE
         self.norm = ensemble.each(lambda v: jnp.sqrt(squared_norm(v.params)))
         self._program = cache(self._compiled)
@@ -167,7 +166,7 @@ class Evaluator:
     def _over_split(
         self, measure: OverSplit, of: Callable[[Variables], Logits]
     ) -> Callable[[PyTree, tuple[Array, Array]], Any]:
-        """The loop over the split is in the program where the layout has its loops there."""
+        """`measure` of a split, its loop in the program where the layout has its loops there."""
         ensemble, at_once = self._ensemble, self._at_once
         if ensemble.layout.loop:
             return ensemble.each(lambda v, split: measure(of(v), v.params, *split, at_once=at_once))
@@ -211,7 +210,7 @@ class Evaluator:
 
 
 def _draw_keys(purpose: int, draws: int) -> Array:
-    """The same noise for every model: their differences are not the noise's."""
+    """Keys of the noise, the same for every model: noise makes no difference between models."""
     return jax.random.split(jax.random.fold_in(jax.random.key(0), purpose), draws)
 
 

@@ -50,7 +50,7 @@ class Schedule:
 class Log:
     """Measures an ensemble into `arrays`, NaN where nothing was measured.
 
-    `chosen` holds a copy of each model where it was most accurate, by validation and by test
+    `chosen` holds a copy of each model at its best validation accuracy and at its best test
     accuracy; `models` are those at step 0.
     """
 
@@ -93,7 +93,7 @@ class Log:
         return bool(self.arrays["score_done"][self.schedule.scores.index(at)])
 
     def measure(self, state: State, at: int) -> None:
-        """Measure what the schedule has for step `at`, and choose the best models so far."""
+        """Measure what the schedule asks for at step `at`, and choose the best models so far."""
         alive, arrays = self._alive(state, at), self.arrays
         models, column = state.variables, self.schedule.scores.index(at)
         for split in ("validation", "test"):
@@ -110,7 +110,7 @@ class Log:
     def ended(self, state: State) -> State:
         """`state` after the last step, with the models marked that are not finite at their end.
 
-        A step looks at the loss that it starts from: nobody has looked at what the last one left.
+        A step looks at the loss it starts from: no step has looked at what the last one left.
         """
         diverged = self.host(state.diverged)
         sound = self.host(_finite(state.variables))
@@ -124,7 +124,7 @@ class Log:
         return state._replace(diverged=self._ensemble.lay(np.concatenate([diverged, padding])))
 
     def reached(self, state: State, point: str) -> list[np.ndarray]:
-        """The models that came to one of `POINTS`, in rounds."""
+        """The models that reached one of `POINTS`, in rounds."""
         if point == "final":
             alive = self.host(state.diverged) < 0
             steps = np.where(alive, self._ensemble.members.stops, -1)
@@ -133,7 +133,7 @@ class Log:
         return self._ensemble.rounds(reached.tolist())
 
     def look_closely(self, state: State, point: str, members: np.ndarray) -> None:
-        """Measure all that there is of a round of models at one of `POINTS`."""
+        """Measure everything of a round of models at one of `POINTS`."""
         column = POINTS.index(point)
         models = self._ensemble.take(self.chosen.get(point, state.variables), members)
         found = self.evaluator.look(models, deep=point in self.evaluator.evaluation.points)
@@ -141,7 +141,7 @@ class Log:
             self.arrays[f"chosen_{name}"][members, column] = values
 
     def host(self, array: Array) -> np.ndarray:
-        """Values of the models, those of the padding left out."""
+        """The values of the models on the host, without the padding."""
         return np.asarray(array)[: len(self._ensemble.members)].copy()
 
     def _alive(self, state: State, at: int) -> np.ndarray:
@@ -168,7 +168,7 @@ class Log:
             if not len(fresh):
                 continue
             arrays["crossing_step"][fresh, k] = at
-            # A model that falls through two levels at once is looked at once.
+            # A model that falls through two levels at once is measured once.
             if k + 1 < len(self.schedule.levels):
                 below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
                 fresh = fresh[~below]
@@ -180,9 +180,9 @@ class Log:
     def _choose(
         self, name: str, models: Variables, alive: np.ndarray, accuracy: np.ndarray, at: int
     ) -> None:
-        """Keep a copy of every model that is more accurate than ever before."""
+        """Keep a copy of every model that is more accurate than before."""
         best = self.arrays[f"chosen_{name}_accuracy_then"]
-        # The first of all is better than NaN, which stands for none yet.
+        # NaN stands for none yet, and any accuracy is better.
         better = np.isfinite(accuracy) & ~(accuracy <= best[alive])
         who = alive[better]
         best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at

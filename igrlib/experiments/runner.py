@@ -1,7 +1,6 @@
 """Run a unit of a profile into a record.
 
-A unit that is done stays; one that was stopped goes on from its checkpoint. Signals, progress bars
-and exits belong to the command line.
+A unit that is done stays; a unit that was stopped goes on from its checkpoint.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -24,7 +23,7 @@ __all__ = ["run_unit", "units"]
 
 
 def units(arms: Iterable[Arm]) -> list[Unit]:
-    """The units of all arms in the order in which they are run: first seeds of every arm first."""
+    """The units of all arms in the order in which they run: the first seeds of every arm first."""
     found = [unit for arm in arms for unit in units_of(arm)]
     return sorted(found, key=lambda unit: unit.seeds[0])
 
@@ -39,17 +38,17 @@ def run_unit(
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Unit, int, int, str], None] = lambda unit, done, total, what: None,
 ) -> Path:
-    """Train and measure a unit, write its shard and say where; a unit that is done stays.
+    """Train and measure a unit, and return the path of its shard; a unit that is done stays.
 
-    `group` goes to `layout_of`. `every` is the number of seconds between two
-    checkpoints; `progress(unit, done, total, what)` hears of steps of single models. Raises
-    `igrlib.experiments.sweep.Stopped` when `asked_to_stop`, its checkpoint written, `RecordError`
-    for a checkpoint that cannot be gone on from, `igrlib.experiments.folder.Claimed` where another
-    process runs it, and `OSError` naming the file that cannot be written.
+    `group` goes to `layout_of`. `every`: seconds between two checkpoints; `progress(unit, done,
+    total, what)` takes steps of single models. Raises `igrlib.experiments.sweep.Stopped` when
+    `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint of something else,
+    `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError` naming
+    the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
     with claimed(waiting.with_name(f".{unit.name}.lock"), unit.name):
-        # Another process may have finished it since it was found to be missing.
+        # Another process may have finished the unit meanwhile.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
             layout = layout_of(unit, group=group)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from igrlib.experiments.arm import Arm, combinations, stops_of
+from igrlib.experiments.arm import Arm, combinations, seeds_of, stops_of
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.networks.model import Model
 
@@ -59,11 +59,9 @@ class Unit:
 
 
 def units_of(arm: Arm) -> Iterator[Unit]:
-    """The units of an arm, first seeds first."""
-    for k, width in enumerate(arm.widths):
-        seeds = arm.num_seeds[k if len(arm.num_seeds) > 1 else 0]
-        together = arm.seeds_per_unit[k if len(arm.seeds_per_unit) > 1 else 0]
+    """The units of an arm."""
+    for width, (number, together) in zip(arm.widths, seeds_of(arm), strict=True):
         for batch_size in arm.batch_sizes:
-            for first in range(0, seeds, together):
-                members = tuple(range(first, min(first + together, seeds)))
-                yield Unit(arm, width, batch_size or arm.num_train, members)
+            for first in range(0, number, together):
+                seeds = tuple(range(first, min(first + together, number)))
+                yield Unit(arm, width, batch_size or arm.num_train, seeds)

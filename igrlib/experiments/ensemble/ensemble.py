@@ -1,8 +1,7 @@
 """One compiled program that trains many models at once.
 
-The ensemble axis is laid over the devices of a mesh; a device goes through its models in groups of
-`Layout.group`, batched together, and takes every step of a call inside the program. Nothing here
-knows of files, schedules or measurements.
+The axis of models lies over the devices of a mesh; a device goes through its models in groups of
+`Layout.group`, batched together, and takes every step of a call inside the program.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -30,13 +29,12 @@ __all__ = ["Ensemble"]
 class Ensemble:
     """Models of one architecture trained together by (stochastic) gradient descent.
 
-    `images` and `labels` are the training split, kept on the devices as they come (bytes);
+    `images` and `labels` are the training split, which the devices keep as bytes (`data`); a
     `batch_size` equal to their number is full-batch gradient descent, with no shuffling. Every
     model starts as `classifier` does with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
     the same with E_B + μ‖∇E_B‖² where any μ is above 0; with batch norm E_B is the loss in training
-    mode, and the statistics are those of its first pass at θ. `data` is the split as it lies on
-    every device. Raises `ValueError` for images and labels of different number or a batch larger
-    than the split.
+    mode, and the statistics are those of its first pass at θ. Raises `ValueError` for images and
+    labels of different number or a batch larger than the split.
     """
 
     classifier: Model
@@ -60,7 +58,7 @@ class Ensemble:
     ) -> None:
         if len(images) != len(labels):
             raise ValueError(
-                f"images and labels must be as many, got {len(images)} and {len(labels)}"
+                f"images and labels must be equally many, got {len(images)} and {len(labels)}"
             )
         self.classifier, self.members, self.layout = classifier, members, layout
         self.batch_size, self.num_examples = batch_size, len(labels)
@@ -70,7 +68,7 @@ class Ensemble:
         self._same = NamedSharding(layout.mesh, P())
         self.data = (self.replicate(images), self.replicate(labels))
         extra = self.padded - len(members)
-        # Padding takes no step. It repeats a real model, so that nothing special can happen to it.
+        # Padding takes no step. It repeats a real model, so that it cannot diverge on its own.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
         different = jnp.unique(seeds)
         learning_rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
@@ -119,13 +117,13 @@ class Ensemble:
         return State(start.params, start.stats, diverged)
 
     def advance(self, state: State, first: int, last: int) -> State:
-        """The state after the steps first … last − 1; `state` is given up to it (donated).
+        """The state after the steps first … last − 1; `state` is donated.
 
         Each model stops at its own `stops`, or where it diverged.
         """
         full = self.batch_size == self.num_examples
         while first < last:
-            # To the end of the epoch, whose orders are known; a full batch has no order.
+            # To the end of the epoch, whose orders are at hand; a full batch has no order.
             epoch = 0 if full else first // self.steps_per_epoch
             end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
             if not self.layout.loop:
@@ -156,7 +154,7 @@ class Ensemble:
         return jax.jit(laid)
 
     def rounds(self, members: Sequence[int]) -> list[np.ndarray]:
-        """`members` in rounds of `layout.per_round`, the last one filled up by repetition."""
+        """`members` in rounds of `layout.per_round`, the last filled up by repetition."""
         size = self.layout.per_round
         padded = [*members, *[members[-1]] * (-len(members) % size)] if len(members) else []
         return [np.asarray(padded[k : k + size]) for k in range(0, len(padded), size)]

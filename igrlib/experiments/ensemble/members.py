@@ -1,4 +1,4 @@
-"""What an ensemble is made of beside its network: members, layout over devices, state.
+"""What makes an ensemble beside its network: members, layout over devices, state.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -54,8 +54,8 @@ class Layout:
     """How an ensemble is laid over devices.
 
     mesh: one-dimensional; group: how many models a device batches together (`jax.vmap`), 1 where
-    one model fills the device; loop: whether the steps of a call sit inside the program, which the
-    CPU does badly with convolutions; chunk: steps in an inner loop whose length the compiler knows,
+    one model fills the device; loop: whether the program loops over the steps of a call, where a
+    CPU is slow at convolutions; chunk: steps in an inner loop whose length the compiler knows,
     which a GPU can launch as a whole. Past the last step of a call a chunk goes on without effect.
     """
 
@@ -94,7 +94,7 @@ class Layout:
 
 
 class State(NamedTuple):
-    """The ensemble at one time; every leaf has the (padded) ensemble axis first.
+    """The ensemble at one time; every leaf has the axis of models first, with the padding.
 
     `params` and `stats`: the models, see `Variables`; `diverged`: the step at which a batch loss
     was not finite, or −1.

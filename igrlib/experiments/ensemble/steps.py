@@ -24,9 +24,9 @@ __all__ = ["Epoch", "Given", "compiled_steps"]
 
 
 class Given(NamedTuple):
-    """What stays the same in each model, with the ensemble axis first.
+    """What stays the same in each model, with the axis of models first.
 
-    `order`: which of the orders of the examples it follows, one for each different seed.
+    `order`: the model's row in `Epoch.orders`, which has one for each different seed.
     """
 
     seeds: Array
@@ -55,9 +55,9 @@ def compiled_steps(
 ) -> Callable[[State, Given, Epoch, int, int], State]:
     """`(state, given, epoch, first, last) -> state`, the steps first … last − 1 of an epoch done.
 
-    Full batches look at no order. The state is donated. `stops` and `mus` are those of `Given`, on
-    the host. Without `layout.loop` only the step `first` is done, and a program is one step of one
-    group: groups that have come to their end take none, and those without a μ pay for none.
+    Full batches use no order. The state is donated. `stops` and `mus` are those of `Given`, on the
+    host. Without `layout.loop` only the step `first` is done, and a program is one step of one
+    group: groups at their end take none, and groups without a μ > 0 do not compute its penalty.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
@@ -125,7 +125,7 @@ def compiled_steps(
 
     @cache
     def compiled(regularized: bool) -> Callable[..., State]:
-        """The program for models of which some have μ > 0, or none has."""
+        """The program for models with μ > 0 among them, or without."""
         one = partial(_step, model, regularized)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
@@ -160,7 +160,7 @@ def _step(
     x: Array,
     y: Array,
 ) -> tuple[PyTree, PyTree, Array]:
-    """One step of one model, its statistics after it, and whether its batch loss was finite."""
+    """One step of one model: its parameters and statistics, and whether its loss was finite."""
 
     def loss(params: PyTree) -> tuple[Array, PyTree]:
         outputs, after = model.training(params, stats, x)
@@ -178,6 +178,6 @@ def _step(
         # A choice and not a product: 0 times a gradient that is not finite is not 0.
         return p - jnp.where(move, learning_rate.astype(p.dtype) * g, 0)
 
-    # Statistics keep their type, whatever that of the images they are computed from.
+    # Statistics keep their type, whatever the type of the images.
     kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
     return jax.tree.map(moved, params, gradient), kept, finite

@@ -1,8 +1,8 @@
 """What is measured of a classifier, on whole splits and never on a batch.
 
-Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
-and walks through the split in parts, so that memory does not grow with the split. Gradients are
-computed at full matrix precision.
+Every function takes `logits(params, images)`, images for it and integer labels, and goes through
+the split in parts, so that memory does not grow with the split. Gradients are computed at full
+matrix precision.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """

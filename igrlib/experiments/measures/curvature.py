@@ -38,9 +38,9 @@ def largest_hessian_eigenvalue(
     `num_matvecs` products of the Hessian with a vector, each about three gradients, start from the
     gradient, which lies mostly along the largest eigenvectors (`matfree`). The estimate is from
     below, up to rounding, and can be negative where ∇²E has no positive eigenvalue; it is 0 for
-    ∇²E = 0. Vectors that are no longer orthogonal, where the Krylov space is exhausted, do not
-    count. Raises `TypeError` or `ValueError` unless `num_matvecs` and `at_once` are integers ≥ 1,
-    and for images and labels as `scores` does.
+    ∇²E = 0. Vectors past the end of the Krylov space, which are not orthogonal, do not count.
+    Raises `TypeError` or `ValueError` unless `num_matvecs` and `at_once` are integers ≥ 1, and for
+    images and labels as `scores` does.
 
     Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
     """

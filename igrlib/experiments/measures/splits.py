@@ -51,8 +51,8 @@ class Measures(NamedTuple):
     """The loss E, the accuracy, and ‖∇E‖², the square of the slope, of a whole split.
 
     R_IG is `squared_gradient` over the number of parameters, λR_IG is h/4 times it. `scale_free` is
-    Σ_l ‖θ_l‖²‖∂E/∂θ_l‖² over the arrays θ_l of parameters: where batch norm makes the scale of one
-    irrelevant, its gradient is as much smaller as it is longer, and the product is left as it is.
+    Σ_l ‖θ_l‖²‖∂E/∂θ_l‖² over the arrays θ_l of parameters: where batch norm makes the scale of an
+    array irrelevant, c times the array has 1/c of the gradient, and the product stays.
     Source: eqs. (3), (4), Proposition 3.3; `scale_free` is not in the paper; chapters 7 and 8.
     """
 
@@ -63,7 +63,7 @@ class Measures(NamedTuple):
 
 
 class OverSplit(NamedTuple):
-    """A measure of a whole split: a sum over its parts, and what is made of that sum.
+    """A measure of a whole split, computed from a sum over its parts.
 
     `part(logits, params, images, labels)` of each part; `finish(params, total, n)` for n examples.
     """
@@ -106,7 +106,7 @@ def _cross_entropies(
     """The cross entropy of each example, NaN for a label that is no class.
 
     Labels are compared with all classes, not looked up: the gradient of a look-up is a scatter,
-    which a GPU does one element after the other where it has to be deterministic.
+    which a deterministic GPU does one element after the other.
     """
     classes = jnp.arange(outputs.shape[-1])[None]
     own = jnp.sum(jnp.where(labels[:, None] == classes, outputs, 0), axis=-1)
@@ -125,8 +125,8 @@ def scores(
     """Loss and accuracy of a whole split, `at_once` examples at a time.
 
     Raises `TypeError` for labels that are not integers, and `ValueError` unless there is one label
-    for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` the
-    values of labels that are arguments are not looked at.
+    for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` it does
+    not see the values of labels that are arguments.
     """
     return SCORES(logits, params, images, labels, at_once=at_once)
 
@@ -141,9 +141,8 @@ def measures(
 ) -> Measures:
     """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `at_once` examples at a time.
 
-    Where `logits` are those of batch norm in training mode they depend on the part as a whole: E
-    is then the mean over these fixed consecutive parts of the loss that each of them gives. Raises
-    as `scores` does.
+    With batch norm in training mode `logits` depend on the part as a whole: E is then the mean of
+    the losses of these fixed consecutive parts. Raises as `scores` does.
     """
     return MEASURES(logits, params, images, labels, at_once=at_once)
 
@@ -158,8 +157,8 @@ def mean_squared_batch_gradient(
 ) -> Float[Array, ""]:
     """The mean of ‖∇E_B‖² over the split cut into consecutive batches of `batch_size`.
 
-    What stochastic gradient descent penalises in the place of ‖∇E‖² (Smith et al., 2021); the
-    examples past the last whole batch are left out. The order of the split is the caller's. Raises
+    Stochastic gradient descent penalises this mean in the place of ‖∇E‖² (Smith et al., 2021). The
+    examples past the last whole batch are left out; the order of the split is the caller's. Raises
     `ValueError` for a batch larger than the split, and as `scores` does.
 
     Source: not in the paper; chapter 7.
@@ -175,7 +174,7 @@ def mean_squared_batch_gradient(
 
 
 def check_split(logits: Logits, params: PyTree, images: Array, labels: Array) -> None:
-    """Refuses images and labels that do not belong together, and labels that are no classes."""
+    """Refuse images and labels that do not belong together, and labels that are no classes."""
     n, shape, dtype = len(images), jnp.shape(labels), jnp.result_type(labels)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"labels must be integers, the numbers of classes, got dtype {dtype}")
@@ -201,7 +200,7 @@ def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, A
     outputs = logits(params, x)
     losses = _cross_entropies(outputs, y)
     right = (jnp.argmax(outputs, -1) == y).astype(losses.dtype)
-    # The largest of NaN, or of infinities, is the first class: that is no answer.
+    # argmax of NaN, or of infinities, is the first class: that is no answer.
     return jnp.sum(losses), jnp.sum(jnp.where(jnp.isnan(losses), jnp.nan, right))
 
 
@@ -237,7 +236,7 @@ def _cut(a: Array, number: int, size: int) -> Array:
 def sum_over_parts(
     function: Callable[[Array, Array], Any], images: Array, labels: Array, at_once: int
 ) -> Any:
-    """The sum of `function` over consecutive parts, the last one as short as it comes."""
+    """The sum of `function` over consecutive parts, of which the last may be shorter."""
     n, at_once = len(labels), check_integer("at_once", at_once, low=1)
     if n <= at_once:
         return function(images, labels)

@@ -27,7 +27,7 @@ __all__ = ["MLP", "MLPModule"]
 
 @dataclass(frozen=True)
 class MLP:
-    """The perceptron without its width and the images that it is given.
+    """The perceptron without its width and the shape of its images.
 
     `depth` counts hidden layers. `initial="haiku"` draws weights from a normal distribution of
     standard deviation 1/√fan-in cut off at two deviations, as Haiku does, which the paper used;

@@ -1,4 +1,4 @@
-"""What the trainer asks of a network: how it starts, and its logits in training and evaluation.
+"""What the trainer asks of a network: its start, and its logits in training and evaluation.
 
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -18,7 +18,7 @@ __all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables", "haiku_no
 
 
 class Variables(NamedTuple):
-    """What a model is made of.
+    """The variables of a model.
 
     `params` are trained; `stats` are the moving averages of batch norm, {} where there is none.
     """
@@ -31,8 +31,8 @@ class Variables(NamedTuple):
 class Classifier:
     """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
 
-    `logits` takes the images as they are stored, bytes, and scales them itself. It is the same in
-    training and evaluation; a model with batch norm is a `NormalizedClassifier`.
+    `logits` takes the images as stored, bytes, and scales them itself. It is the same in training
+    and evaluation; a model with batch norm is a `NormalizedClassifier`.
     """
 
     init: Callable[[Array], PyTree]
@@ -56,8 +56,8 @@ class Classifier:
 class NormalizedClassifier:
     """A model with batch norm to train: the three functions that a `Classifier` has as methods.
 
-    `training` normalises by the images it is given, so that each logit depends on all of them;
-    `evaluation` by the statistics. Both take the images as they are stored.
+    `training` normalises by its images, so that each logit depends on all of them; `evaluation` by
+    the statistics. Both take the images as stored.
 
     Source: Appendix A.5; chapter 8, *ResNet-18*.
     """

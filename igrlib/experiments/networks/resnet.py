@@ -2,7 +2,7 @@
 
 Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
 Differs from the paper: it names only "ResNet-18" and Haiku. That the network is `hk.nets.ResNet18`
-with its stem for ImageNet is our reading of it, suggested by accuracies near 75 %.
+with its stem for ImageNet is our reading, suggested by accuracies near 75 %.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class _Block(nn.Module):
 
 @dataclass(frozen=True)
 class ResNet18:
-    """ResNet-18 without its width and the images that it is given.
+    """ResNet-18 without its width and the shape of its images.
 
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
