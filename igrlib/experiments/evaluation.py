@@ -24,14 +24,13 @@ from igrlib._typing import PyTree
 from igrlib.experiments.ensemble import Ensemble
 from igrlib.experiments.measures import (
     AT_ONCE,
-    MEASURES,
-    SCORES,
     Logits,
     OverSplit,
     largest_hessian_eigenvalue,
     mean_squared_batch_gradient,
     measures,
     perturbed,
+    scores,
 )
 from igrlib.experiments.networks.model import NormalizedClassifier, Variables
 from igrlib.experiments.schema import CURVATURE
@@ -135,7 +134,7 @@ class Evaluator:
         """`(models, split) -> measure`, of one mode."""
         of, at_once = self._logits(mode), self._at_once
         if name in ("scores", "measures"):
-            return self._over_split(SCORES if name == "scores" else MEASURES, of)
+            return self._over_split(scores if name == "scores" else measures, of)
         if name == "lambda_max":
             num_matvecs = self.evaluation.num_matvecs
             return self._ensemble.each(
@@ -164,7 +163,7 @@ class Evaluator:
         return lambda v: lambda params, images: model.evaluation(params, v.stats, images)
 
     def _over_split(
-        self, measure: OverSplit, of: Callable[[Variables], Logits]
+        self, measure: OverSplit[Any], of: Callable[[Variables], Logits]
     ) -> Callable[[PyTree, tuple[Array, Array]], Any]:
         """`measure` of a split, its loop in the program where the layout has its loops there."""
         ensemble, at_once = self._ensemble, self._at_once

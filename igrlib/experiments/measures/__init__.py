@@ -11,8 +11,6 @@ from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
 from igrlib.experiments.measures.noise import perturbed
 from igrlib.experiments.measures.splits import (
     AT_ONCE,
-    MEASURES,
-    SCORES,
     Logits,
     Measures,
     OverSplit,
@@ -26,8 +24,6 @@ from igrlib.experiments.measures.splits import (
 
 __all__ = [
     "AT_ONCE",
-    "MEASURES",
-    "SCORES",
     "Logits",
     "Measures",
     "OverSplit",

@@ -4,8 +4,9 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,6 @@ from igrlib._typing import PyTree
 
 __all__ = [
     "AT_ONCE",
-    "MEASURES",
-    "SCORES",
     "Logits",
     "Measures",
     "OverSplit",
@@ -38,6 +37,7 @@ AT_ONCE = 500
 """Examples in a part of a split: the fastest number of those tried at width 50 on a CPU."""
 
 Logits: TypeAlias = Callable[[PyTree, Array], Array]
+M = TypeVar("M")
 
 
 class Scores(NamedTuple):
@@ -62,19 +62,29 @@ class Measures(NamedTuple):
     scale_free: Float[Array, ""]
 
 
-class OverSplit(NamedTuple):
+@dataclass(frozen=True)
+class OverSplit(Generic[M]):
     """A measure of a whole split, computed from a sum over its parts.
 
     `part(logits, params, images, labels)` of each part; `finish(params, total, n)` for n examples.
+    Called with `(logits, params, images, labels)` it computes all in one program, `at_once`
+    examples at a time. Raises `TypeError` for labels that are not integers, and `ValueError` unless
+    there is one label for each image, one or more, each from 0 to the number of classes − 1. Inside
+    `jax.jit` it does not see the values of labels that are arguments.
     """
 
     part: Callable[[Logits, PyTree, Array, Array], Any]
-    finish: Callable[[PyTree, Any, Any], Any]
+    finish: Callable[[PyTree, Any, Any], M]
 
     def __call__(
-        self, logits: Logits, params: PyTree, images: Array, labels: Array, *, at_once: int
-    ) -> Any:
-        """The measure of a whole split, `at_once` examples at a time, in one program."""
+        self,
+        logits: Logits,
+        params: PyTree,
+        images: Num[Array, "n ..."],
+        labels: Integer[Array, " n"],
+        *,
+        at_once: int = AT_ONCE,
+    ) -> M:
         check_split(logits, params, images, labels)
         total = sum_over_parts(partial(self.part, logits, params), images, labels, at_once)
         return self.finish(params, total, len(labels))
@@ -112,39 +122,6 @@ def _cross_entropies(
     own = jnp.sum(jnp.where(labels[:, None] == classes, outputs, 0), axis=-1)
     known = (labels >= 0) & (labels < classes.size)
     return jnp.where(known, jax.nn.logsumexp(outputs, axis=-1) - own, jnp.nan)
-
-
-def scores(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    at_once: int = AT_ONCE,
-) -> Scores:
-    """Loss and accuracy of a whole split, `at_once` examples at a time.
-
-    Raises `TypeError` for labels that are not integers, and `ValueError` unless there is one label
-    for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` it does
-    not see the values of labels that are arguments.
-    """
-    return SCORES(logits, params, images, labels, at_once=at_once)
-
-
-def measures(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    at_once: int = AT_ONCE,
-) -> Measures:
-    """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `at_once` examples at a time.
-
-    With batch norm in training mode `logits` depend on the part as a whole: E is then the mean of
-    the losses of these fixed consecutive parts. Raises as `scores` does.
-    """
-    return MEASURES(logits, params, images, labels, at_once=at_once)
 
 
 def mean_squared_batch_gradient(
@@ -222,11 +199,15 @@ def _measured(params: PyTree, total: Any, n: Any) -> Measures:
     return Measures(loss / n, correct / n, squared_norm(gradient), scale_free)
 
 
-SCORES = OverSplit(totals, _scored)
-"""`scores`, in parts."""
+scores: OverSplit[Scores] = OverSplit(totals, _scored)
+"""Loss and accuracy of a whole split."""
 
-MEASURES = OverSplit(_with_gradient, _measured)
-"""`measures`, in parts."""
+measures: OverSplit[Measures] = OverSplit(_with_gradient, _measured)
+"""Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split.
+
+With batch norm in training mode the logits depend on the part as a whole: E is then the mean of the
+losses of these fixed consecutive parts.
+"""
 
 
 def _cut(a: Array, number: int, size: int) -> Array:
