@@ -28,13 +28,8 @@ into a shard."""
 
 _MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_MOST = {
-    "num_train": _MOST_STEPS,
-    "min_steps": _MOST_STEPS,
-    "max_steps": _MOST_STEPS,
-    "score_every": _MOST_STEPS,
-    "num_gradients": _MOST_STEPS,
-    "first_gradient": _MOST_STEPS,
+_COUNTED = ("num_train", "min_steps", "max_steps", "score_every", "num_gradients", "first_gradient")
+_MOST = dict.fromkeys(_COUNTED, _MOST_STEPS) | {
     "num_matvecs": 1_000,
     "noise_draws": 100_000,
     "slope_draws": 100_000,

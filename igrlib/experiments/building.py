@@ -31,13 +31,9 @@ def schedule_of(arm: Arm) -> Schedule:
     stops = stops_of(arm)
     last = max(stops)
     dense = min(arm.gradient_every or last, last)
-    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients)).astype(
-        int
-    )
-    gradients = {0, *(int(t) for t in grid), *stops}
-    if arm.gradient_every is not None:
-        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
-    gradients = sorted(gradients)
+    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients))
+    every = arm.gradient_every or last
+    gradients = sorted({0, *map(int, grid), *range(every, last + 1, every), *stops})
     scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
     return Schedule(tuple(scores), tuple(gradients), arm.levels)
 

@@ -46,11 +46,10 @@ class ResNet18Module(nn.Module):
     @nn.compact
     def __call__(self, images: Array, training: bool) -> Array:
         norm = partial(nn.BatchNorm, use_running_average=not training, momentum=0.9, epsilon=1e-5)
+        size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
+        x = nn.relu(norm(name="stem_norm")(_conv(self.width, size, stride, "stem")(images)))
         if self.stem == "imagenet":
-            x = nn.relu(norm(name="stem_norm")(_conv(self.width, 7, 2, "stem")(images)))
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
-        else:
-            x = nn.relu(norm(name="stem_norm")(_conv(self.width, 3, 1, "stem")(images)))
         for number, (channels, stride) in enumerate(GROUPS):
             for place in range(2):
                 block = _Block(channels * self.width, 1 if place else stride, norm)
