@@ -23,9 +23,8 @@ import igrlib
 import igrlib.experiments.cli.console as console
 from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
-from igrlib.experiments.claim import Claimed
 from igrlib.experiments.cli import parser
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Claimed, Folder
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
@@ -333,18 +332,18 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     waiting.touch()
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row for row in rows(out)}
-    assert list(told) == [unit.name for unit in units]
-    assert [row[0] for row in told.values()] == [str(n) for n in range(1, len(units) + 1)]
-    assert told[first.name][4:] == ["1h25", "done"]
-    assert told[twin.name][4:] == ["~1h25", "missing"]
-    assert told[units[1].name][5] == "stopped, missing"
+    listed = {row[1]: row for row in rows(out)}
+    assert list(listed) == [unit.name for unit in units]
+    assert [row[0] for row in listed.values()] == [str(n) for n in range(1, len(units) + 1)]
+    assert listed[first.name][4:] == ["1h25", "done"]
+    assert listed[twin.name][4:] == ["~1h25", "missing"]
+    assert listed[units[1].name][5] == "stopped, missing"
     steps = len(first.seeds) * sum(
         min(max(round(first.arm.physical_time / h), first.arm.min_steps), first.arm.max_steps)
         for h in first.arm.learning_rates
     )
-    assert told[first.name][3] == f"{steps:,}"
-    assert told[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
+    assert listed[first.name][3] == f"{steps:,}"
+    assert listed[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
     assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
     _, everything, _ = igr("list")
     assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
@@ -357,9 +356,9 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
     _, out, _ = igr("list", "mlp-sweep", "--profile", "digits")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert "recorded with max_steps = 7" in told[first.name]
-    assert "cut short" in told[second.name]
+    states = {row[1]: row[5] for row in rows(out)}
+    assert "recorded with max_steps = 7" in states[first.name]
+    assert "cut short" in states[second.name]
     status, _, err = igr(*RUN)
     assert status == 2
     one_line(err)
@@ -381,7 +380,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", [*ODD, "a list", "a lying header"])
 def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
-    """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
+    """Forged or foreign, with a right hash: named, and the rest is as it was."""
     first, second = runner.units(MLP_SWEEP["digits"])
     arrays = made_up(32, second.seeds).arrays
     good = shard(tmp_path, "digits", second, arrays=arrays)
@@ -398,8 +397,8 @@ def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
         records.save(path, arrays, meta)
     status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
     assert (status, err) == (0, "")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert told[second.name] == "done"
+    states = {row[1]: row[5] for row in rows(out)}
+    assert states[second.name] == "done"
     for command in ("verdicts", "run"):
         argv = (command, "mlp-sweep")
         status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
@@ -421,9 +420,9 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
     status, out, _ = igr(*RUN)
     assert status == 0
     assert out == f"digits: {len(units)} of {len(units)} units are done\n"
-    told = json.loads(manifest.read_text())
-    assert told["expected"] == sorted(unit.name for unit in units)
-    assert told["missing"] == []
+    written = json.loads(manifest.read_text())
+    assert written["expected"] == sorted(unit.name for unit in units)
+    assert written["missing"] == []
     assert not left.exists()
 
 
@@ -594,7 +593,7 @@ def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, caps
             while not ignored and "igr: stopping" not in capsys.readouterr().err:
                 assert time.monotonic() < end
                 time.sleep(0.01)  # Another thread says it.
-        assert signals.told is not ignored
+        assert signals.received is not ignored
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -616,8 +615,8 @@ def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_take
     assert times()[0]["sgd-n0008-b00032-s02-03"] == "~1m00"
     shard(tmp_path, label, units["sgd-n0008-b00032-s02-03"], seconds=180.0)
     shard(tmp_path, label, units["sgd-n0016-b00064-s00-01"], seconds=3600.0, device="H100")
-    told, out = times()
-    known = {name: time for name, time in told.items() if time != "?"}
+    listed, out = times()
+    known = {name: time for name, time in listed.items() if time != "?"}
     assert known == {
         "sgd-n0008-b00032-s00-01": "1m00",
         "sgd-n0008-b00032-s02-03": "3m00",
@@ -643,8 +642,8 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "devices", none)
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row[4] for row in rows(out)}
-    assert (told[first.name], told[twin.name]) == ("1m00", "?")
+    times = {row[1]: row[4] for row in rows(out)}
+    assert (times[first.name], times[twin.name]) == ("1m00", "?")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
@@ -674,9 +673,9 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
     plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
-    told = ["by learning rate:", *(describe(v).sentence for v in plain)]
-    told += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
-    assert [line for line in out.splitlines() if line[0] != " "] == told
+    sentences = ["by learning rate:", *(describe(v).sentence for v in plain)]
+    sentences += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
+    assert [line for line in out.splitlines() if line[0] != " "] == sentences
     assert describe(plain[0]).sentence != describe(alone[0]).sentence
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
     last = out.partition("against the best learning rate:\n")[2]
@@ -699,11 +698,11 @@ class Clock:
 def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     clock, stream = Clock(), io.StringIO()
     monkeypatch.setattr(console, "time", clock)
-    told = console.Progress("u, 20 models", stream, every=60.0)
-    told(None, 500, 10_500, "training")  # 500 were done before: no speed is known yet
+    progress = console.Progress("u, 20 models", stream, every=60.0)
+    progress(None, 500, 10_500, "training")  # 500 were done before: no speed is known yet
     for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
-        told(None, done, 10_500, "training")
-    told.close()
+        progress(None, done, 10_500, "training")
+    progress.close()
     lines = stream.getvalue().splitlines()
     # 2,000 steps in 100 s, 8,000 left; 3,400 in 170 s, 6,600 left.
     assert lines == [
@@ -717,10 +716,10 @@ def test_on_a_terminal_there_is_a_bar():
         def isatty(self):
             return True
 
-    told = console.Progress("u, 20 models", stream := Terminal())
-    told(None, 500, 1_000, "training")
-    told(None, 1_000, 1_000, "a close look, 1 of 1")
-    told.close()
+    progress = console.Progress("u, 20 models", stream := Terminal())
+    progress(None, 500, 1_000, "training")
+    progress(None, 1_000, 1_000, "a close look, 1 of 1")
+    progress.close()
     assert "u, 20 models" in stream.getvalue()
     assert "1.00k/1.00k" in stream.getvalue()
     assert "a close look" in stream.getvalue()

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     with StopSignals() as signals:
         _one_device_a_core()
         from igrlib.experiments import runner
-        from igrlib.experiments.claim import Claimed
+        from igrlib.experiments.folder import Claimed
         from igrlib.experiments.sweep import Stopped
 
         with mistakes():
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
         def asked_to_stop() -> bool:
             # With less time than it takes to start, a run must get on all the same.
             late = time.monotonic() - began >= limit and (began_work or limit == 0)
-            return signals.told or late
+            return signals.received or late
 
         def run_one(unit: Any) -> Path:
             progress = Progress(f"{unit.name}, {unit.models} models")
 
-            def tell(*how_far: Any) -> None:
+            def report(*how_far: Any) -> None:
                 nonlocal began_work
                 began_work = True
                 progress(*how_far)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
                         expected=expected,
                         every=args.checkpoint_every,
                         asked_to_stop=asked_to_stop,
-                        progress=tell,
+                        progress=report,
                     )
             finally:
                 progress.close()
@@ -231,8 +231,4 @@ def _one_device_a_core() -> None:
     try:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError as error:  # Somebody has used JAX in this process before.
-        _say(f"the devices stay as they are: {error}")
-
-
-def _say(text: str) -> None:
-    say(f"igr: {text}")
+        say(f"igr: the devices stay as they are: {error}")

@@ -49,14 +49,14 @@ def to_nowhere(stream: Any) -> None:
 class StopSignals:
     """SIGTERM, SIGHUP and SIGINT as a wish to stop in good order; a second SIGINT ends at once.
 
-    A context manager; `told` says whether one has come. A thread listens, because Python's own
+    A context manager; `received` says whether one has come. A thread listens, because Python's own
     handlers wait until a compiled program returns, which may take a minute.
     """
 
-    told: bool
+    received: bool
 
     def __init__(self) -> None:
-        self.told = False
+        self.received = False
 
     def __enter__(self) -> "StopSignals":
         self._listen, self._wake = socket.socketpair()
@@ -77,13 +77,13 @@ class StopSignals:
         self._wake.close()  # Ends the thread.
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.told = True
+        self.received = True
 
     def _watch(self) -> None:
         interrupts = 0
         with self._listen:
             while numbers := self._listen.recv(64):
-                self.told = True
+                self.received = True
                 interrupts += numbers.count(signal.SIGINT)
                 if interrupts > 1:
                     os._exit(128 + signal.SIGINT)
@@ -105,11 +105,11 @@ class Progress:
         self._stream: Any = sys.stderr if stream is None else stream
         self._tqdm: Any = needed("tqdm").tqdm
         self._first: tuple[int, float] | None = None
-        self._told = 0.0
+        self._last_line = 0.0
 
     def __call__(self, unit: object, done: int, total: int, phase: str) -> None:
         try:
-            self._tell(done, total, phase)
+            self._show(done, total, phase)
         except OSError:  # Nobody sees it any more: that must not end the run.
             to_nowhere(self._stream)
 
@@ -119,10 +119,10 @@ class Progress:
             if self._bar is not None:
                 self._bar.close()
 
-    def _tell(self, done: int, total: int, phase: str) -> None:
+    def _show(self, done: int, total: int, phase: str) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first, self._told = (done, now), now
+            self._first, self._last_line = (done, now), now
             if self._stream.isatty():
                 self._bar = self._tqdm(
                     total=total,
@@ -136,8 +136,8 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(phase, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif now - self._told >= self._every:
-            self._told = now
+        elif now - self._last_line >= self._every:
+            self._last_line = now
             print(self._line(done, total, phase, now), file=self._stream, flush=True)
 
     def _line(self, done: int, total: int, phase: str, now: float) -> str:
