@@ -1,5 +1,7 @@
 """igrlib.experiments.sweep against models trained anew and measured in NumPy."""
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -10,6 +12,7 @@ from helpers.ensembles import MLP, model
 from helpers.mlp import layers_of, logits, measures_numpy, squared_norm_numpy
 from jax.sharding import Mesh
 
+import igrlib
 from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
@@ -370,6 +373,27 @@ def test_a_checkpoint_that_does_not_hold_what_it_must_is_refused(second, half_wa
     path.write_bytes(half_way)
     with pytest.raises(Stopped):
         second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
+
+
+CODE = [
+    # a module of igrlib: whether it computes what a checkpoint holds
+    ("experiments/sweep.py", True),
+    ("experiments/measures/splits.py", True),
+    ("regularizer.py", True),
+    ("experiments/table.py", False),
+    ("experiments/verdicts/judgement.py", False),
+    ("experiments/cli/commands.py", False),
+    ("plots/curves.py", False),
+]
+
+
+@pytest.mark.parametrize(("module", "computes"), CODE)
+def test_a_change_in_a_module_that_only_reads_leaves_checkpoints_valid(tmp_path, module, computes):
+    copy = shutil.copytree(Path(igrlib.__file__).parent, tmp_path / "igrlib")
+    before = code_of(copy)
+    with (copy / module).open("a") as file:
+        file.write("# changed\n")
+    assert (code_of(copy) != before) == computes
 
 
 def test_the_code_is_that_which_computes(tmp_path):

@@ -17,8 +17,8 @@ from igrlib.experiments.storage.npz import difference
 
 __all__ = ["code_of", "restore", "save"]
 
-_READERS = ("blocks", "cli", "plots", "verdicts")
-"""Packages that do not change what a sweep computes."""
+READERS = ("experiments/cli/", "experiments/table.py", "experiments/verdicts/", "plots/")
+"""Where the modules stand that do not change what a sweep computes."""
 
 
 def code_of(package: Path) -> str:
@@ -28,10 +28,10 @@ def code_of(package: Path) -> str:
     """
     state = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        where = path.relative_to(package)
-        if where.parts[0] not in _READERS:
+        where = path.relative_to(package).as_posix()
+        if not where.startswith(READERS):
             content = path.read_bytes()
-            state.update(f"{where.as_posix()} {len(content)} ".encode() + content)
+            state.update(f"{where} {len(content)} ".encode() + content)
     return state.hexdigest()[:12]
 
 

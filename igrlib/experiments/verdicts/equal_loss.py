@@ -82,8 +82,8 @@ def accuracy_at(table: xr.Dataset, level: float, *, split: str = "test") -> xr.D
 def time_at(table: xr.Dataset, level: float) -> xr.DataArray:
     """Physical time t = nh at which training loss first falls below `level`, log n linear in log E.
 
-    NaN as in `log_at`. If runs of all h followed one flow up to terms of order h, it would be nearly
-    the same for all of them.
+    NaN as in `log_at`. If runs of all h followed one flow up to terms of order h, it would be
+    nearly the same for all of them.
 
     Raises `ValueError` for a level that is not positive and finite.
 
