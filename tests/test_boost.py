@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from helpers.records import record, unit
 
-from igrlib.experiments.blocks import blocks
-from igrlib.experiments.verdicts import BoostThresholds, boost, judge_boost
+from igrlib.experiments.table import table_of
+from igrlib.experiments.verdicts import BoostThresholds, boost, describe, judge_boost
 
 STEPS = np.array([0, 50, 100, 200])
 
@@ -39,7 +39,7 @@ REGULARIZED = {
 
 def test_both_sides_choose_on_validation_among_equally_many_gradients():
     made = grid((0, 1, 2), (0.1, 0.2), (0.0, 0.01, 0.05), PLAIN | REGULARIZED)
-    table = blocks(record(made), "resnet")
+    table = table_of(record(made), "resnet")
     found = boost(table, table)
     tenths = np.array([0.0, 0.1, 0.2])
     np.testing.assert_allclose(found.plain, 55 + tenths)
@@ -56,13 +56,16 @@ def test_plain_models_may_come_from_another_record():
     more = {(0.1, 0.9): 2 * (np.ones(4),)}
     theirs = grid((1, 2, 3), (0.05, 0.1, 0.2), (0.0, 0.9), PLAIN | more, "sgd")
     verdict = judge_boost(record(ours), "resnet", plain=(record(theirs), "sgd"))
-    found = boost(blocks(record(ours), "resnet"), blocks(record(theirs), "sgd"))
+    found = boost(table_of(record(ours), "resnet"), table_of(record(theirs), "sgd"))
     assert found.seed.tolist() == [1, 2, 3]
     np.testing.assert_allclose(found.points, 5.0)
-    assert verdict.word == "reproduced in part"
-    assert "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)" in verdict.sentence
+    assert verdict.observation == "reproduced in part"
+    assert (
+        "+5.0 (seed 1: 60.1 % with h = 0.2, μ = 0.05; 55.1 % with h = 0.1)"
+        in describe(verdict).sentence
+    )
     told = "200 gradients for each side, of h = 0.1, 0.2 with μ and 0.05, 0.1, 0.2 without"
-    assert told in verdict.sentence
+    assert told in describe(verdict).sentence
 
 
 @pytest.mark.parametrize(
@@ -81,20 +84,21 @@ def test_the_word_takes_every_seed(gains, word):
         best = {(0.1, 0.01): 2 * (np.array([0, 0.5 + gain, 0, 0]),)}
         best |= {(0.1, 0.0): 2 * (np.full(4, 0.5),)}
         made.append(grid((seed,), (0.05, 0.1, 0.2), (0.0, 0.01), best))
-    assert judge_boost(record(*made)).word == word
+    assert judge_boost(record(*made)).observation == word
     # With a lower bar the lowest gain is enough.
     low = BoostThresholds(claimed=-100.0, seeds=2)
-    assert judge_boost(record(*made), thresholds=low).word == "reproduced"
+    assert judge_boost(record(*made), thresholds=low).observation == "reproduced"
 
 
 def test_the_best_of_two_plain_rates_is_no_best():
     """Where plain models of several rates are missing, a gain may be that of a better rate."""
     made = grid((0, 1, 2), (0.1, 0.2), (0.0, 0.01, 0.05), PLAIN | REGULARIZED)
     verdict = judge_boost(record(made))
-    assert verdict.word == "cannot tell"
-    assert "At least 3 plain rates are needed" in verdict.sentence
+    assert verdict.observation == "cannot tell"
+    assert "At least 3 plain rates are needed" in describe(verdict).sentence
     assert (
-        judge_boost(record(made), thresholds=BoostThresholds(rates=2)).word == "reproduced in part"
+        judge_boost(record(made), thresholds=BoostThresholds(rates=2)).observation
+        == "reproduced in part"
     )
 
 
@@ -112,20 +116,20 @@ def test_either_record_may_lack_a_unit(lacking):
     verdict = judge_boost(ours, plain=(theirs, "sgd"))
     assert (verdict.observation, verdict.reading) == ("cannot tell", "none")
     assert verdict.missing == (missing,)
-    assert f"Not yet run: {missing}." in verdict.sentence
+    assert f"Not yet run: {missing}." in describe(verdict).sentence
     np.testing.assert_allclose(verdict.boost.points, whole.boost.points)
 
 
 def test_what_cannot_be_told():
     nothing = judge_boost(None)
-    assert (nothing.word, nothing.prediction) == ("cannot tell", "3c")
+    assert (nothing.observation, nothing.prediction) == ("cannot tell", "3c")
     assert (
         "No unit of the arm 'x'"
-        in judge_boost(record(grid((0,), (0.1,), (0.0,), {})), "x").sentence
+        in describe(judge_boost(record(grid((0,), (0.1,), (0.0,), {})), "x")).sentence
     )
     plain = judge_boost(record(grid((0, 1, 2), (0.1,), (0.0,), PLAIN)))
-    assert plain.word == "cannot tell"
-    assert "with and without μ > 0" in plain.sentence
+    assert plain.observation == "cannot tell"
+    assert "with and without μ > 0" in describe(plain).sentence
     unvalidated = grid((0, 1, 2), (0.1,), (0.0, 0.01), PLAIN)
     unvalidated.arrays["validation_accuracy"][:] = np.nan
-    assert "validation split" in judge_boost(record(unvalidated)).sentence
+    assert "validation split" in describe(judge_boost(record(unvalidated))).sentence

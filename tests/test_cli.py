@@ -24,16 +24,15 @@ import igrlib
 import igrlib.experiments.cli.console as console
 from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
-from igrlib.experiments.claim import Claimed
 from igrlib.experiments.cli import parser
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Claimed, Folder
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.experiments.storage import npz
 from igrlib.experiments.sweep import Stopped
-from igrlib.experiments.verdicts import judge, judge_boost
+from igrlib.experiments.verdicts import describe, judge, judge_boost
 
 RUN = ("run", "mlp-sweep")
 
@@ -358,9 +357,9 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
     _, out, _ = igr("list", "mlp-sweep", "--profile", "digits")
-    listed = {row[1]: row[5] for row in rows(out)}
-    assert "recorded with max_steps = 7" in listed[first.name]
-    assert "cut short" in listed[second.name]
+    states = {row[1]: row[5] for row in rows(out)}
+    assert "recorded with max_steps = 7" in states[first.name]
+    assert "cut short" in states[second.name]
     status, _, err = igr(*RUN)
     assert status == 2
     one_line(err)
@@ -382,7 +381,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", [*ODD, "a list", "a lying header"])
 def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
-    """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
+    """Forged or foreign, with a right hash: named, and the rest is as it was."""
     first, second = runner.units(MLP_SWEEP["digits"])
     arrays = made_up(32, second.seeds).arrays
     good = shard(tmp_path, "digits", second, arrays=arrays)
@@ -399,8 +398,8 @@ def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
         records.save(path, arrays, meta)
     status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
     assert (status, err) == (0, "")
-    listed = {row[1]: row[5] for row in rows(out)}
-    assert listed[second.name] == "done"
+    states = {row[1]: row[5] for row in rows(out)}
+    assert states[second.name] == "done"
     for command in ("verdicts", "run"):
         argv = (command, "mlp-sweep")
         status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
@@ -422,9 +421,9 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
     status, out, _ = igr(*RUN)
     assert status == 0
     assert out == f"digits: {len(units)} of {len(units)} units are done\n"
-    found = json.loads(manifest.read_text())
-    assert found["expected"] == sorted(unit.name for unit in units)
-    assert found["missing"] == []
+    written = json.loads(manifest.read_text())
+    assert written["expected"] == sorted(unit.name for unit in units)
+    assert written["missing"] == []
     assert not left.exists()
 
 
@@ -439,8 +438,10 @@ def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
 
 
 def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
-    """Four models, two at a time; a run that was stopped goes on with its own group alone."""
-    settings = ("learning_rates=0.1,0.2", "widths=8", "num_seeds=2", "min_steps=3", "max_steps=3")
+    """Four models a device, two at a time; a stopped run goes on with its own group alone."""
+    seeds = 2 * jax.device_count()
+    settings = ("learning_rates=0.1,0.2", "widths=8", "min_steps=3", "max_steps=3")
+    settings += (f"num_seeds={seeds}", f"seeds_per_unit={seeds}")
     words = [word for setting in (*settings, "points=") for word in ("--set", setting)]
     argv = (*RUN, *words, "--unit", "1")
     status, _, err = igr(*argv, "--group", "2", "--time-limit", "1e-9")
@@ -644,8 +645,8 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "devices", none)
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    listed = {row[1]: row[4] for row in rows(out)}
-    assert (listed[first.name], listed[twin.name]) == ("1m00", "?")
+    times = {row[1]: row[4] for row in rows(out)}
+    assert (times[first.name], times[twin.name]) == ("1m00", "?")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
@@ -655,8 +656,8 @@ def test_verdicts_are_read_from_the_record(igr, tmp_path):
     status, out, _ = igr("verdicts", "--arm", "sgd")
     assert status == 0
     for verdict in judge(records.open_record(tmp_path / "mlp-sweep-digits"), arm="sgd"):
-        assert f"{verdict.sentence}\n" in out
-        for note in verdict.notes:
+        assert f"{describe(verdict).sentence}\n" in out
+        for note in describe(verdict).notes:
             assert f"    {note}\n" in out
     # −0.3 in the logarithm with each doubling of h.
     assert f"{100 * np.expm1(-0.3):+.2f}".replace("-", "−") in out
@@ -675,13 +676,13 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
     plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
-    told = ["by learning rate:", *(v.sentence for v in plain)]
-    told += ["by μ, at learning rate 0.05:", *(v.sentence for v in alone)]
-    assert [line for line in out.splitlines() if line[0] != " "] == told
-    assert plain[0].sentence != alone[0].sentence
+    sentences = ["by learning rate:", *(describe(v).sentence for v in plain)]
+    sentences += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
+    assert [line for line in out.splitlines() if line[0] != " "] == sentences
+    assert describe(plain[0]).sentence != describe(alone[0]).sentence
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
     last = out.partition("against the best learning rate:\n")[2]
-    assert last.startswith(judge_boost(record, "mu").sentence)
+    assert last.startswith(describe(judge_boost(record, "mu")).sentence)
 
 
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):

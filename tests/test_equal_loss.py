@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
-from igrlib.experiments.blocks import Blocks
-from igrlib.experiments.verdicts import Thresholds
+from igrlib.experiments.schema import ALONG
+from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts import equal_loss as el
 
 RATES = np.array([0.01, 0.02, 0.05, 0.1])
 STEPS = np.array([0, 10, 30, 100, 300, 1000, 3000, 10_000])
 SCORES = np.unique([*STEPS, 20, 55, 200, 700, 5_000])
+MODELS = ("block", "treatment")
 A = 10.0
 """Of the runs: E = A/(h·n), so that log E is linear in log n."""
 
@@ -47,28 +49,44 @@ def table(
     levels = np.array([1.0, 0.1])
     E = loss(STEPS)
     below = E[:, :, None, :] < levels[:, None]
-    return Blocks(
-        arm="sgd",
-        width=width,
-        batch_size=np.full(len(keys), 32),
-        seed=seed,
-        num_params=width**2,
-        full_batch=np.zeros(len(keys), bool),
-        smooth=np.zeros(len(keys), bool),
-        num_matvecs=np.full(len(keys), 4),
-        learning_rate=RATES,
-        mu=mus,
-        finished=np.ones(shape, bool),
-        marks={"diverged": np.zeros(shape, bool)},
-        values={
-            "train_loss": E,
-            "train_squared_gradient": np.exp(log_factor)[..., None] * E**2,
-            "test_accuracy": a + b * np.log(loss(scores)) + slope * np.log2(RATES)[:, None],
-            "crossing_step": np.where(below.any(-1), STEPS[below.argmax(-1)], -1).astype(float),
-            "crossing_lambda_max": np.broadcast_to((3 / h)[..., None], (*shape, 2)).copy(),
+    found = xr.Dataset(
+        {
+            "finished": (MODELS, np.ones(shape, bool)),
+            "train_loss": ((*MODELS, "gradient_step"), E),
+            "train_squared_gradient": (
+                (*MODELS, "gradient_step"),
+                np.exp(log_factor)[..., None] * E**2,
+            ),
+            "test_accuracy": (
+                (*MODELS, "score_step"),
+                a + b * np.log(loss(scores)) + slope * np.log2(RATES)[:, None],
+            ),
+            "crossing_step": (
+                (*MODELS, "level"),
+                np.where(below.any(-1), STEPS[below.argmax(-1)], -1).astype(float),
+            ),
+            "crossing_lambda_max": (
+                (*MODELS, "level"),
+                np.broadcast_to((3 / h)[..., None], (*shape, 2)).copy(),
+            ),
         },
-        shared={"gradient_step": STEPS, "score_step": scores, "level": levels},
+        {
+            "width": ("block", width),
+            "batch_size": ("block", np.full(len(keys), 32)),
+            "seed": ("block", seed),
+            "num_params": ("block", width**2),
+            "learning_rate": ("treatment", RATES),
+            "mu": ("treatment", mus),
+            "effective_rate": ("treatment", RATES + 4 * mus),
+            "gradient_step": STEPS,
+            "score_step": scores,
+            "level": levels,
+        },
     )
+    for grid, names in ALONG.items():
+        for name in set(names) - set(found.data_vars):
+            found[name] = (*MODELS, grid), np.full((*shape, found.sizes[grid]), np.nan)
+    return found
 
 
 @pytest.mark.parametrize("level", [2.0, 0.5, 0.2])
@@ -80,9 +98,8 @@ def test_accuracy_is_that_at_the_loss(level):
 
 def test_accuracy_at_a_loss_takes_scores_at_the_steps_of_the_losses_alone():
     one = table()
-    other = one.values["test_accuracy"].copy()
-    other[..., ~np.isin(SCORES, STEPS)] = 0.123
-    changed = Blocks(**{**vars(one), "values": {**one.values, "test_accuracy": other}})
+    kept = one["score_step"].isin(STEPS)
+    changed = one.assign(test_accuracy=one["test_accuracy"].where(kept, 0.123))
     np.testing.assert_array_equal(el.accuracy_at(changed, 0.5), el.accuracy_at(one, 0.5))
     # Without a score at a step beside the crossing nothing is made up.
     fewer = table(scores=SCORES[SCORES != 1000])
@@ -111,14 +128,15 @@ def test_what_never_comes_to_a_loss_or_is_first_seen_below_it_has_no_value():
             el.log_at(one, "train_squared_gradient", level),
         ):
             assert np.array_equal(np.isnan(found)[0], never)
-    soon = el.time_at(table(per_step=True), 10.0)
-    assert np.isnan(soon).all()  # Crossed between steps 0 and 10.
+    soon = table(per_step=True)  # Crossed between steps 0 and 10.
+    assert el.time_at(soon, 10.0).isnull().all()
+    assert el.accuracy_at(soon, 10.0).isnull().all()
+    assert el.log_at(soon, "train_squared_gradient", 10.0).isnull().all()
 
 
 def test_any_quantity_along_the_way_is_read_off_at_the_loss():
     one = table(by_rate=-0.3)
     found = el.log_at(one, "train_squared_gradient", 0.5)
-    np.testing.assert_array_equal(found, one.log_squared_gradient(0.5))
     slopes = np.diff(found, axis=1) / np.diff(np.log2(RATES))
     np.testing.assert_allclose(slopes, -0.3, rtol=1e-10)
     accuracy = el.log_at(one, "test_accuracy", 1.0)
@@ -132,7 +150,7 @@ def test_scaled_curvature_and_the_loss_at_which_it_was_taken():
     np.testing.assert_allclose(el.scaled_curvature_at(one, 1.0), 3.0, rtol=1e-12)
     assert np.isnan(el.scaled_curvature_at(one, 0.3)).all()
     after = [next(E for n in STEPS[1:] if (E := A / (h * n)) < 1) for h in RATES]
-    found = one.lambda_max_loss(1.0)
+    found = el.lambda_max_loss(one, 1.0)
     np.testing.assert_allclose(found, np.broadcast_to(after, found.shape), rtol=1e-12)
 
 
@@ -161,15 +179,17 @@ def test_the_band_is_students_and_needs_the_seeds_of_the_thresholds():
     noise = np.random.default_rng(1).normal(size=(8, 4))
     slopes = [np.polyfit(x, row, 1)[0] for row in noise]
     expected = stats.t.interval(0.98, 7, np.mean(slopes), stats.sem(slopes))
-    curve = el.trend_over_levels(one, lambda *_: noise, [0.5], relative=False)
+
+    def noisy(of, level):
+        return of["finished"].copy(data=noise[: of.sizes["block"]])
+
+    curve = el.trend_over_levels(one, noisy, [0.5], relative=False)
     np.testing.assert_allclose(curve.band[0], expected, rtol=1e-10)
     few = table(widths=(50,), seeds=(0, 1, 2, 3))
-    assert np.isnan(
-        el.trend_over_levels(few, lambda *_: noise[:4], [0.5], relative=False).band
-    ).all()
+    assert np.isnan(el.trend_over_levels(few, noisy, [0.5], relative=False).band).all()
     fewer = Thresholds(seeds=4)
-    told = el.trend_over_levels(few, lambda *_: noise[:4], [0.5], relative=False, limits=fewer)
-    assert np.isfinite(told.band).all()
+    curve = el.trend_over_levels(few, noisy, [0.5], relative=False, limits=fewer)
+    assert np.isfinite(curve.band).all()
 
 
 def test_models_with_mu_go_by_the_effective_rate():
@@ -181,27 +201,27 @@ def test_models_with_mu_go_by_the_effective_rate():
 
 def test_the_trend_with_width_leaves_the_learning_rate_out():
     one = table()
-    of_seed = np.random.default_rng(2).normal(size=8)[one.seed]
-    of_width = np.log(1.25) * np.log2(one.width)
-    values = (of_width + of_seed)[:, None] + np.log(0.5) * np.log2(RATES)
-    found = el.trend_with_width(one, values, relative=True)
+    of_seed = np.random.default_rng(2).normal(size=8)[one["seed"]]
+    of_width = np.log(1.25) * np.log2(one["width"])
+    values = of_width + of_seed + np.log(0.5) * np.log2(one["learning_rate"])
+    found = el.trend_with_width(values, relative=True)
     np.testing.assert_allclose(found.effect, 25.0, rtol=1e-9)
     assert found.interval is not None
     np.testing.assert_allclose(found.interval, 25.0, rtol=1e-6)
     assert (found.blocks, found.cells) == (8 * 4, 8 * 4 * 3)
     assert sorted(set(found.seed.tolist())) == list(range(8))
     # R_IG = ‖∇E‖²/m with m = width² here.
-    divided = values - np.log(one.num_params)[:, None]
-    found = el.trend_with_width(one, divided, relative=True)
+    divided = values - np.log(one["num_params"])
+    found = el.trend_with_width(divided, relative=True)
     np.testing.assert_allclose(found.effect, 100 * (1.25 / 4 - 1), rtol=1e-9)
 
 
 def test_a_width_that_a_seed_lacks_costs_its_block_and_no_other():
     one = table(widths=(50, 100, 200), seeds=(0, 1))
-    values = np.log2(one.width)[:, None] * np.ones(len(RATES))
-    values[(one.width == 200) & (one.seed == 1)] = np.nan
+    values = np.log2(one["width"]).broadcast_like(one["finished"])
+    values = values.where((one["width"] != 200) | (one["seed"] != 1))
     values[0, 0] = np.nan
-    found = el.trend_with_width(one, values, relative=False)
+    found = el.trend_with_width(values, relative=False)
     assert (found.blocks, found.seed.tolist()) == (3, [0, 0, 0])
     np.testing.assert_allclose(found.effects, 1.0, rtol=1e-12)
 
@@ -221,7 +241,5 @@ def test_what_cannot_be_read_off_is_refused_and_what_is_not_recorded_is_nan():
         el.accuracy_at(one, 0.5, split="dev")
     with pytest.raises(ValueError, match="levels must be one training loss or more, got none"):
         el.trend_over_levels(one, el.accuracy_at, [], relative=False)
-    with pytest.raises(ValueError, match=r"shape \(24, 4\), got shape \(2, 4\)"):
-        el.trend_with_width(one, np.zeros((2, 4)), relative=False)
     assert np.isnan(el.log_at(one, "norm", 0.5)).all()
     assert np.isnan(el.accuracy_at(one, 0.5, split="validation")).all()

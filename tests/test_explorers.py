@@ -17,7 +17,7 @@ import igrlib as ig
 from explorers.sweep import MOST_POINTS, sweep_explorer
 from igrlib import two_parameter as tp
 from igrlib.experiments import records
-from igrlib.experiments.blocks import blocks
+from igrlib.experiments.table import plain, table_of
 
 X, Y = tp.POINT_I.x, tp.POINT_I.y
 DATA = jnp.array([[1.0, 2.0], [1.0, -1.0]])
@@ -253,23 +253,23 @@ def test_level_lines_lie_on_the_level():
 def sweep():
     """A recorded arm, as a table and as the data of its explorer."""
     record = records.open_record(Path(__file__).parent.parent / "book/results/mlp-sweep-digits")
-    return blocks(record, "gd").plain(), sweep_explorer(record, "gd", "fig-x").data
+    return plain(table_of(record, "gd")), sweep_explorer(record, "gd", "fig-x").data
 
 
 @pytest.mark.parametrize("selection", ["validation", "test"])
 def test_the_models_of_a_sweep(sweep, selection):
     table, data = sweep
-    m = table.num_params[:, None]
-    squared = table.chosen("train_squared_gradient", selection)
+    m = table["num_params"].values[:, None]
+    squared = table["chosen_train_squared_gradient"].sel(point=selection).values
     expected = {
         "regularizer": squared / m,
         "squared": squared,
-        "ratio": squared / m / table.chosen("train_loss", selection),
-        "loss": table.chosen("train_loss", selection),
-        "accuracy": 100 * table.chosen("test_accuracy", selection),
+        "ratio": squared / m / table["chosen_train_loss"].sel(point=selection).values,
+        "loss": table["chosen_train_loss"].sel(point=selection).values,
+        "accuracy": 100 * table["chosen_test_accuracy"].sel(point=selection).values,
     }
-    there = table.finished & ~table.marks["diverged"]
-    rate = np.broadcast_to(table.learning_rate * m / 4, there.shape)[there]
+    there = (table["finished"] & ~table["diverged"]).values
+    rate = np.broadcast_to(table["learning_rate"].values * m / 4, there.shape)[there]
     for quantity, values in expected.items():
         found = run("sweep", "IGR.sweep.points(data, q, s)", data=data, q=quantity, s=selection)
         close(np.array(found)[:, 0], rate)
@@ -283,8 +283,8 @@ def test_the_models_of_a_sweep(sweep, selection):
 def test_the_curves_of_a_sweep(sweep):
     table, data = sweep
     model = data["models"][-1]
-    i, j = np.argwhere(table.finished & ~table.marks["diverged"])[-1]
-    assert (model["width"], model["seed"]) == (table.width[i], table.seed[i])
+    i, j = np.argwhere((table["finished"] & ~table["diverged"]).values)[-1]
+    assert (model["width"], model["seed"]) == (table["width"][i], table["seed"][i])
     for name, steps, values in (
         ("loss", "gradient_step", "train_loss"),
         ("squared_gradient", "gradient_step", "train_squared_gradient"),
@@ -292,10 +292,14 @@ def test_the_curves_of_a_sweep(sweep):
     ):
         found = run("sweep", "IGR.sweep.curve(data, m, name)", data=data, m=model, name=name)
         curve = np.array(found)
-        there = np.isfinite(table.value(values)[i, j])
+        there = np.isfinite(table[values].values[i, j])
         scale = 100 if name == "accuracy" else 1
         recorded = dict(
-            zip(table.shared[steps][there], scale * table.value(values)[i, j][there], strict=True)
+            zip(
+                table[steps].values[there],
+                scale * table[values].values[i, j][there],
+                strict=True,
+            )
         )
         assert 2 <= len(curve) <= MOST_POINTS
         # On a logarithmic axis step 0 stands at half of the first after it.
@@ -311,13 +315,15 @@ def test_an_arm_without_a_validation_split_is_shown_as_it_is():
     record = records.open_record(Path(__file__).parent.parent / "book/results/mlp-sweep-cpu")
     explorer = sweep_explorer(record, "all", "fig-x")
     assert "<section" in explorer._repr_html_()
-    data, table = explorer.data, blocks(record, "all").plain()
+    data, table = explorer.data, plain(table_of(record, "all"))
     none = dict.fromkeys(("step", "loss", "squared_gradient", "accuracy"), None)
     assert all(model["validation"] == none | {"censored": False} for model in data["models"])
     assert [name for name, _ in run("sweep", "IGR.sweep.selections(data)", data=data)] == ["test"]
     found = run("sweep", "IGR.sweep.points(data, 'loss', 'test')", data=data)
     np.testing.assert_allclose(
-        np.array(found)[:, 1], table.chosen("train_loss", "test").ravel(), rtol=2e-3
+        np.array(found)[:, 1],
+        table["chosen_train_loss"].sel(point="test").values.ravel(),
+        rtol=2e-3,
     )
     found = run("sweep", "IGR.sweep.points(data, 'ratio', 'validation')", data=data)
     assert [value for _, value in found] == [None] * len(data["models"])  # NaN, in JSON

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from igrlib.experiments import records
-from igrlib.experiments.claim import claimed
+from igrlib.experiments.folder import claimed
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 

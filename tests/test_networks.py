@@ -10,11 +10,11 @@ import pytest
 from helpers.arms import SMALL, changed
 
 from igrlib.experiments import networks, records, runner
-from igrlib.experiments.blocks import blocks
 from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.folder import Folder
 from igrlib.experiments.networks import MLP, ResNet18, network_of, num_params, recorded_params
 from igrlib.experiments.networks.model import Classifier
+from igrlib.experiments.table import table_of
 
 
 def mlp_by_hand(dataset, width, depth):
@@ -156,5 +156,5 @@ def test_a_network_of_ones_own_is_trained_and_recorded_as_what_it_is(tmp_path, m
     assert (config["model"], config["bias"], config["num_params"]) == ("linear", True, 40)
     assert config["smooth"] is True
     assert "depth" not in config
-    assert recorded_params(config) == blocks(record, "small").num_params[0] == 40
+    assert recorded_params(config) == table_of(record, "small").num_params[0] == 40
     assert num_params(Linear(bias=False), 3, SMALL.dataset) == 30

@@ -11,7 +11,7 @@ from helpers.records import made, members, record
 from matplotlib.colors import to_rgb, to_rgba
 
 from igrlib import plots
-from igrlib.experiments.blocks import blocks
+from igrlib.experiments.table import table_of
 from igrlib.plots import _tables, mnist
 from igrlib.plots._marks import seed_lines
 
@@ -171,15 +171,17 @@ def labels(legend):
 def test_colours_belong_to_the_record_and_not_to_the_arm():
     record = made_up([*ARM, ("gd", 50, 1000, (0.2, 0.1), (0,))])
     colors = _tables.palette(record)
-    assert sorted(colors.rates) == [0.01, 0.05, 0.1, 0.2]
-    brightness = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.rates[h])) for h in (0.01, 0.2)]
+    assert sorted(colors.learning_rates) == [0.01, 0.05, 0.1, 0.2]
+    brightness = [
+        np.dot([0.2126, 0.7152, 0.0722], to_rgb(colors.learning_rates[h])) for h in (0.01, 0.2)
+    ]
     # Readable on white, and dark for large steps.
     assert brightness[0] > brightness[1]
-    for color in [*colors.rates.values(), *_tables._WIDTH_COLORS]:
+    for color in [*colors.learning_rates.values(), *_tables._WIDTH_COLORS]:
         assert contrast_on_white(color) >= 3
     figure = mnist.figure_a3(record, "gd")
     (line,) = [a for a in curves(figure.axes[0]) if a.get_ydata()[1] > 0][:1]
-    assert to_rgba(line.get_color()) in {to_rgba(colors.rates[h]) for h in (0.1, 0.2)}
+    assert to_rgba(line.get_color()) in {to_rgba(colors.learning_rates[h]) for h in (0.1, 0.2)}
     assert len(set(colors.markers.values())) == len(set(colors.widths.values())) == 2
 
 
@@ -250,14 +252,16 @@ def test_many_learning_rates_leave_room_for_their_numbers():
 def test_figure_2_draws_pure_noise_beside_what_was_measured():
     gone = (50, 0.1, 1)
     record = made_up(ARM, diverged=[gone])
-    table = blocks(record, "sgd")
-    noise = np.random.default_rng(5).uniform(1, 2, table.finished.shape)
+    table = table_of(record, "sgd")
+    noise = np.random.default_rng(5).uniform(1, 2, table["finished"].shape)
     figure = mnist.figure_2(record, noise=noise)
     beside = figure.axes[1]
     cells = [
         (h * M[int(width)] / 4, noise[k, j])
-        for k, (width, seed) in enumerate(zip(table.width, table.seed, strict=True))
-        for j, h in enumerate(table.learning_rate)
+        for k, (width, seed) in enumerate(
+            zip(table["width"].values, table["seed"].values, strict=True)
+        )
+        for j, h in enumerate(table["learning_rate"].values)
         if (width, h, seed) != gone
     ]
     np.testing.assert_allclose(dots(beside, "o", "^"), rows(cells))
@@ -530,17 +534,6 @@ def test_curvature_by_batch_draws_medians_blocks_and_the_edge():
         mnist.curvature_by_batch(record, ("gd",), level=0.5)
 
 
-def test_sharpness_is_drawn_with_the_edge_of_stability():
-    record = made_up(ARM, diverged=[(50, 0.01, 3)])
-    figure = mnist.sharpness(record)
-    (ax,) = figure.axes
-    cells = [(w, h, s) for w in M for h in RATES for s in seeds_of(w) if (w, h, s) != (50, 0.01, 3)]
-    points = [(h, member(record, w, h, s)["chosen_lambda_max"][0]) for w, h, s in cells]
-    np.testing.assert_allclose(dots(ax, "o", "^"), rows(points))
-    assert has_line(curves(ax, linestyle="--"), [0.01, 0.05, 0.1], [200.0, 40.0, 20.0])
-    assert "$2/h$" in labels(figure.legends[0])
-
-
 def test_what_was_not_recorded_is_named():
     record = made_up(ARM)
     with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*got 'gd'"):
@@ -551,10 +544,8 @@ def test_what_was_not_recorded_is_named():
     with pytest.raises(ValueError, match=r"selection must be one of .*got 'train'"):
         mnist.figure_2(record, selection="train")
     with pytest.raises(
-        ValueError, match=r"selection must be one of \['validation'\].*lambda_max.*got 'test'"
+        ValueError, match=r"selection must be one of \['validation'\].*noise_slope.*got 'final'"
     ):
-        mnist.sharpness(record, selection="test")
-    with pytest.raises(ValueError, match=r"noise_slope.*got 'final'"):
         mnist.figure_3(record, width=50, selection="final")
 
 
@@ -566,6 +557,8 @@ def test_an_arm_without_validation_is_chosen_by_test():
             unit.arrays[name][:, 0] = np.nan
     with pytest.raises(ValueError, match=r"\['test', 'final'\].*got 'validation'"):
         mnist.figure_2(record, "all")
-    (ax,) = mnist.sharpness(record, "all", selection="test").axes
-    lambdas = [member(record, 100, h, 1, "all")["chosen_lambda_max"][1] for h in sorted(RATES)]
-    assert has_line(curves(ax), sorted(RATES), lambdas)
+    slope, *_ = mnist.figure_3(record, "all", selection="test").axes
+    squares = [
+        member(record, 100, h, 1, "all")["chosen_train_squared_gradient"][1] for h in sorted(RATES)
+    ]
+    assert has_line(curves(slope), sorted(RATES), np.sqrt(squares))

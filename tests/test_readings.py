@@ -21,7 +21,6 @@ from igrlib.experiments.verdicts import (
     describe,
     judge,
     recorded_thresholds,
-    thresholds_of,
 )
 from igrlib.experiments.verdicts.describe import REASONS, RIVALS
 from igrlib.experiments.verdicts.predictions import FITTED
@@ -38,10 +37,10 @@ def signed(number):
 
 def test_thresholds_are_those_of_the_profile_where_none_are_stored():
     """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
-    assert thresholds_of("mlp-sweep", "mnist", "cpu") == Thresholds()
     made = sweep(effects={"squared_gradient": -0.5})
+    assert recorded_thresholds(made, "sgd") == Thresholds()
     short = Record(made.directory, "egr-sweep", "cpu", made.units)
-    assert "‖∇E‖² at training loss 0.1:" in judge(short)[0].sentence
+    assert "‖∇E‖² at training loss 0.1:" in describe(judge(short)[0]).sentence
     for each in made.units.values():
         each.meta["unit_config"]["dataset"] = "cifar10"
     for experiment, profile, level in (
@@ -55,7 +54,7 @@ def test_thresholds_are_those_of_the_profile_where_none_are_stored():
     for experiment, profile in (("resnet-sweep", "mine"), ("mlp-sweep", "cpu"), ("x", "cpu")):
         verdicts = judge(Record(made.directory, experiment, profile, made.units))
         assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
-        assert "0 sets of thresholds" in verdicts[0].sentence
+        assert "0 sets of thresholds" in describe(verdicts[0]).sentence
 
 
 def test_thresholds_that_are_stored_are_those_judged_by():
@@ -70,22 +69,21 @@ def test_thresholds_that_are_stored_are_those_judged_by():
     assert judge(made, thresholds=Thresholds())[0].standing.level == 1e-2
     # Units that were to be judged in two ways cannot be judged together.
     several[0].meta["unit_config"]["thresholds"] = dataclasses.asdict(Thresholds())
-    assert "different thresholds" in judge(made)[0].sentence
+    assert "different thresholds" in describe(judge(made)[0]).sentence
     for wrong in ({"alpha": 0.05}, "strict", [0.01]):
         for each in several:
             each.meta["unit_config"]["thresholds"] = wrong
         verdicts = judge(made)
         assert {v.observation for v in verdicts} == {"cannot tell"}
-        assert "none that are known" in verdicts[0].sentence
+        assert "none that are known" in describe(verdicts[0]).sentence
 
 
 def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_profiles():
-    for experiment, profiles in EXPERIMENTS.items():
-        for profile, several in profiles.items():
+    for profiles in EXPERIMENTS.values():
+        for several in profiles.values():
             for each in units(several):
                 stored = json.loads(json.dumps(each.config()))["thresholds"]
                 assert Thresholds(**stored) == each.arm.thresholds
-                assert thresholds_of(experiment, each.arm.dataset, profile) == Thresholds(**stored)
     found = 0
     for folder in sorted((ROOT / "book" / "results").glob("*/")):
         opened = records.open_record(folder)
@@ -99,10 +97,10 @@ def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_prof
 def test_the_number_of_widths_is_told_beside_the_word():
     verdict = judge(sweep(widths=(50,), effects=LARGE, spread=QUIET))[0]
     assert verdict.observation == "reproduced"
-    assert verdict.sentence.startswith("Prediction 2.1: reproduced, at 1 width;")
-    assert "Of this network alone: of others it says nothing." in verdict.notes
+    assert describe(verdict).sentence.startswith("Prediction 2.1: reproduced, at 1 width;")
+    assert "Of this network alone: of others it says nothing." in describe(verdict).notes
     two = judge(sweep(effects=LARGE, spread=QUIET))[0]
-    assert not any("this network alone" in note for note in two.notes)
+    assert not any("this network alone" in note for note in describe(two).notes)
 
 
 def test_with_batches_the_edge_of_the_whole_split_is_no_control():
@@ -121,7 +119,7 @@ def test_a_control_that_leaves_too_little_is_not_passed():
     verdict = judge(record(*made))[0]
     assert verdict.observation == "reproduced in part"
     assert verdict.reasons == (Reason("control silent", (FITTED,)),)
-    assert "Too few blocks are left to say among models that fitted" in verdict.sentence
+    assert "Too few blocks are left to say among models that fitted" in describe(verdict).sentence
 
 
 def progressing(falls, fitted, accuracy=0.3):
@@ -153,7 +151,7 @@ def test_accuracy_is_judged_beside_the_loss_at_which_models_stand(falls, fitted,
     assert (Reason("progress") in verdict.reasons) == (word == "cannot tell")
     np.testing.assert_allclose(verdict.progress.effect, 100 * np.expm1(-falls), atol=1e-9)
     told = f"Training loss there: {signed(100 * np.expm1(-falls))} % per doubling of h"
-    assert falls == 0 or any(note.startswith(told) for note in verdict.notes)
+    assert falls == 0 or any(note.startswith(told) for note in describe(verdict).notes)
     # λ_max has its own trend at equal loss beside it.
     assert verdicts[1].observation == ("reproduced" if fitted else "reproduced in part")
 
@@ -208,7 +206,7 @@ def test_an_observation_is_evidence_only_where_no_rival_is_left():
     smooth = {"full_batch": True, "activation": "tanh", "effects": LARGE}
     first = judge(with_curvature(1.0, **smooth))[0]
     assert (first.reading, first.rivals) == ("evidence for the regularizer", ())
-    assert "Not excluded" not in first.sentence
+    assert "Not excluded" not in describe(first).sentence
     kinks = judge(with_curvature(1.0, **{**smooth, "activation": "relu"}))[0]
     assert kinks.rivals == (Reason("kinks"),)
     # h·λ_max is 1.1 at the largest rate, 0.1; then 0.99; then nobody knows.
@@ -236,7 +234,7 @@ def test_a_chosen_point_has_a_rival_where_the_losses_differ():
     verdicts = judge(made)
     assert [v.rivals for v in verdicts] == [(), *3 * [(Reason("loss"),)]]
     assert {v.reading for v in verdicts[2:]} == {"association, cause open"}
-    assert "Not excluded: the training losses, which differ." in verdicts[2].sentence
+    assert "Not excluded: the training losses, which differ." in describe(verdicts[2]).sentence
     for each in made.units.values():
         each.arrays["chosen_train_loss"][:] = np.nan
     assert judge(made)[2].rivals == (Reason("loss"),)
@@ -276,7 +274,7 @@ def test_every_reason_and_rival_has_words_and_none_is_left_over():
 
 def test_many_names_are_counted():
     made = Verdict("2.1", "it", "cannot tell", reasons=(Reason("not yet run", tuple("abcdef")),))
-    assert made.sentence.endswith("Not yet run: a, b, c and 3 more.")
+    assert describe(made).sentence.endswith("Not yet run: a, b, c and 3 more.")
 
 
 def test_the_other_levels_are_judged_and_told():
@@ -293,7 +291,7 @@ def test_the_other_levels_are_judged_and_told():
     assert {found[level] for level in (0.1, 0.05, 0.02)} == {"reproduced"}
     assert {found[level] for level in (0.01, 0.005, 0.002, 0.001)} == {"not reproduced"}
     assert verdict.observation == "not reproduced"
-    told = verdict.sentence.partition("At other losses: ")[2]
+    told = describe(verdict).sentence.partition("At other losses: ")[2]
     assert f"E = 0.05 reproduced, {signed(100 * np.expm1(-0.5))[:3]}" in told
     assert "E = 0.01 " not in told
     assert all(not v.levels for v in judge(made)[1:])
@@ -315,10 +313,10 @@ def test_where_the_models_stand_is_told():
     # λ_max was not measured before the crossing: it is that of step 200, at a loss of 0.001.
     np.testing.assert_allclose(first.standing.curvature_loss, 3 * [1e-3])
     told = "At E = 0.01 t = n·h is 1.4 to 14, h·λ_max 0.03 to 0.3 (4 Lanczos products, "
-    assert f"{told}λ_max at E = 0.001)." in first.sentence
+    assert f"{told}λ_max at E = 0.001)." in describe(first).sentence
     np.testing.assert_allclose(second.standing.time, [4.0, 20.0, 40.0])
     np.testing.assert_allclose(second.standing.loss, 3 * [0.01])
-    assert "There E is 0.01, t = n·h is 4 to 40" in second.sentence
+    assert "There E is 0.01, t = n·h is 4 to 40" in describe(second).sentence
 
 
 def test_an_edge_with_a_penalty_is_that_of_the_loss_descended_on():

@@ -5,13 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers.records import RATES, record, sweep, unit
 
 from igrlib.experiments import records
 from igrlib.experiments.arm import combinations
-from igrlib.experiments.blocks import blocks
 from igrlib.experiments.profiles import EXPERIMENTS
-from igrlib.experiments.verdicts import Thresholds, judge, thresholds_of
+from igrlib.experiments.table import explicit, table_of
+from igrlib.experiments.verdicts import Thresholds, describe, judge
 from igrlib.experiments.verdicts.predictions import Question
 from igrlib.experiments.verdicts.rules import observation_of
 from igrlib.experiments.verdicts.trends import Tails, Trend
@@ -40,11 +41,11 @@ def test_an_effect_everywhere_holds_and_is_told():
         start = (
             f"Prediction {verdict.prediction}: reproduced, at 2 widths; association, cause open."
         )
-        assert verdict.sentence.startswith(start)
+        assert describe(verdict).sentence.startswith(start)
         np.testing.assert_allclose(verdict.trend.effect, TOLD[verdict.prediction], rtol=0.05)
         assert verdict.trend.interval[0] < TOLD[verdict.prediction] < verdict.trend.interval[1]
-        assert signed(verdict.trend.effect) in verdict.sentence
-        assert "16 blocks" in verdict.sentence
+        assert signed(verdict.trend.effect) in describe(verdict).sentence
+        assert "16 blocks" in describe(verdict).sentence
         assert sorted(verdict.widths) == [50, 100]
         assert (verdict.models, verdict.diverged, verdict.unmeasured) == (80, 0, 0)
 
@@ -53,28 +54,28 @@ def test_matched_loss_removes_what_the_loss_alone_does():
     # In these records loss falls faster with h, and ‖∇E‖² with it, as E².
     verdict = judge(sweep(spread=QUIET))[0]
     assert abs(verdict.trend.effect) < 0.5
-    table = blocks(sweep(spread=QUIET), "sgd")
-    final = np.log(table.value("train_squared_gradient")[..., -1])
+    table = table_of(sweep(spread=QUIET), "sgd")
+    final = np.log(table["train_squared_gradient"].values[..., -1])
     assert np.all(np.diff(final, axis=1) < -0.5)
 
 
 def test_no_effect_does_not_hold_where_that_can_be_seen():
     verdicts = judge(sweep(spread=QUIET))
     assert [v.observation for v in verdicts] == 4 * ["not reproduced"]
-    assert "Less than 5 % does not matter." in verdicts[0].sentence
-    assert "Less than 0.05 points does not matter." in verdicts[2].sentence
+    assert "Less than 5 % does not matter." in describe(verdicts[0]).sentence
+    assert "Less than 0.05 points does not matter." in describe(verdicts[2]).sentence
 
 
 def test_no_effect_under_much_noise_cannot_be_told():
     verdicts = judge(sweep(spread=LOUD))
     assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
-    assert all("not significant" in v.sentence for v in verdicts)
+    assert all("not significant" in describe(v).sentence for v in verdicts)
 
 
 def test_a_reversed_effect_does_not_hold():
     verdicts = judge(sweep(effects=REVERSED, spread=QUIET))
     assert [v.observation for v in verdicts] == 4 * ["not reproduced"]
-    assert all("significantly the other way" in v.sentence for v in verdicts)
+    assert all("significantly the other way" in describe(v).sentence for v in verdicts)
     # Also one too small to matter as a gain.
     assert words(sweep(effects={"accuracy": -0.04}, spread=QUIET))[2] == "not reproduced"
 
@@ -87,7 +88,7 @@ def test_a_significant_effect_too_small_to_matter_does_not_hold():
     assert verdict.trend.p.rising < 0.01
     assert verdict.trend.interval[1] > 0.05
     assert verdict.observation == "cannot tell"
-    assert "may be too small to matter" in verdict.sentence
+    assert "may be too small to matter" in describe(verdict).sentence
 
 
 def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
@@ -103,12 +104,12 @@ def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     slope = np.polyfit(np.log2(0.01 + 4 * mu), 100 * mu, 1)[0]
     np.testing.assert_allclose(verdicts[2].trend.effect, slope * LARGE["accuracy"], rtol=0.1)
     assert verdicts[0].claim.startswith("a larger μ, at the smallest learning rate,")
-    assert "per doubling of h + 4μ" in verdicts[0].sentence
+    assert "per doubling of h + 4μ" in describe(verdicts[0]).sentence
     assert (verdicts[0].models, verdicts[0].trend.cells) == (48, 48)
     # The step is still the small one: h·λ_max does not grow with μ.
-    assert "at h + 4μ = 0.09" in verdicts[1].notes[1]
-    table = blocks(made, "sgd")
-    np.testing.assert_allclose(np.unique(table.explicit().effective_rate), [0.01, 0.05, 0.09])
+    assert "at h + 4μ = 0.09" in describe(verdicts[1]).notes[1]
+    table = table_of(made, "sgd")
+    np.testing.assert_allclose(np.unique(explicit(table)["effective_rate"]), [0.01, 0.05, 0.09])
     assert words(sweep(effects=LARGE, **how), explicit=True) == 4 * ["not reproduced"]
 
 
@@ -140,18 +141,18 @@ def test_an_effect_at_one_width_only_holds_in_part():
     seeds = tuple(range(8))
     none, large = (unit(50, seeds, spread=QUIET), unit(100, seeds, effects=LARGE, spread=QUIET))
     slight = unit(50, seeds, effects={"accuracy": 0.02}, spread=QUIET)
-    assert "too small to matter at width 50" in judge(record(slight, large))[2].sentence
+    assert "too small to matter at width 50" in describe(judge(record(slight, large))[2]).sentence
     against = unit(50, seeds, effects={"squared_gradient": 0.1}, spread=QUIET)
     assert words(record(none, large)) == 4 * ["reproduced in part"]
-    assert "at width 50" in judge(record(none, large))[0].sentence
+    assert "at width 50" in describe(judge(record(none, large))[0]).sentence
     verdict = judge(record(against, large, unit(200, seeds, effects=LARGE)))[0]
     assert verdict.observation == "reproduced in part"
-    assert "of the other sign at width 50" in verdict.sentence
+    assert "of the other sign at width 50" in describe(verdict).sentence
     # As many the other way: ranks ignore by how much.
     verdict = judge(record(against, large))[0]
     assert verdict.trend.p.falling > 0.01
     assert verdict.observation == "reproduced in part"
-    assert "Not so over all widths, but at 100." in verdict.sentence
+    assert "Not so over all widths, but at 100." in describe(verdict).sentence
 
 
 def test_one_width_may_not_carry_the_others():
@@ -162,7 +163,7 @@ def test_one_width_may_not_carry_the_others():
     assert verdict.trend.p.rising < 0.01
     assert all(part.effect > 0 for part in verdict.widths.values())
     assert verdict.observation == "reproduced in part"
-    assert "It was not found without width 50." in verdict.sentence
+    assert "It was not found without width 50." in describe(verdict).sentence
 
 
 def test_a_width_without_measurements_keeps_it_from_holding():
@@ -170,21 +171,21 @@ def test_a_width_without_measurements_keeps_it_from_holding():
     made.arrays["train_loss"][:] = 1.0
     verdict = judge(record(made, unit(100, tuple(range(8)), effects=LARGE)))[0]
     assert verdict.observation == "reproduced in part"
-    assert "not measured at width 50" in verdict.sentence
+    assert "not measured at width 50" in describe(verdict).sentence
     assert verdict.unmeasured == 40
 
 
 def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
     verdict = judge(sweep(widths=(50,), seeds=range(3), effects=LARGE))[0]
     assert verdict.observation == "cannot tell"
-    assert "At least 4 blocks" in verdict.sentence
+    assert "At least 4 blocks" in describe(verdict).sentence
     verdicts = judge(sweep(seeds=range(4), effects=LARGE, spread=QUIET))
     assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     for verdict in verdicts:
         assert verdict.trend.interval is None
-        assert "interval" not in " ".join((verdict.sentence, *verdict.notes))
+        assert "interval" not in " ".join((describe(verdict).sentence, *describe(verdict).notes))
         part = verdict.widths[100]
-        note = next(note for note in verdict.notes if note.startswith("At width 100"))
+        note = next(note for note in describe(verdict).notes if note.startswith("At width 100"))
         for seed, effect in zip(part.seed, part.effects, strict=True):
             assert f"{signed(effect)} (seed {seed})" in note
     # Without an interval, "too small" is never said.
@@ -207,7 +208,7 @@ def test_an_effect_of_unfitted_models_alone_holds_in_part():
             rows[1:] = rows[1:].mean() + 1e-5 * np.array([1, -1, -1, 1])[:, None]
     verdict = judge(record(*made))[2]
     assert verdict.observation == "reproduced in part"
-    assert "not found among models that fitted" in verdict.sentence
+    assert "not found among models that fitted" in describe(verdict).sentence
     assert verdict.controls["among models that fitted every training example"].cells == 64
 
 
@@ -242,7 +243,7 @@ def test_points_beyond_the_edge_of_stability_are_counted_and_judged_without():
         squared[:, :2] /= 1000
     verdict = judge(record(*made))[0]
     assert verdict.observation == "reproduced in part"
-    assert "not found among points with h·λ_max ≤ 2" in verdict.sentence
+    assert "not found among points with h·λ_max ≤ 2" in describe(verdict).sentence
 
 
 def test_diverged_models_are_left_out_and_counted():
@@ -255,7 +256,7 @@ def test_diverged_models_are_left_out_and_counted():
     verdicts = judge(record(*made))
     assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     assert all((v.diverged, v.trend.cells, v.unmeasured) == (16, 64, 0) for v in verdicts)
-    assert "80 models, 16 diverged" in verdicts[0].notes[0]
+    assert "80 models, 16 diverged" in describe(verdicts[0]).notes[0]
 
 
 def test_the_quantities_beside_have_their_own_effects():
@@ -290,11 +291,11 @@ def test_without_a_validation_split_the_test_split_chose():
     made = sweep(effects=LARGE, points=("test",), validated=False)
     verdicts = judge(made)
     assert [v.observation for v in verdicts] == 4 * ["reproduced"]
-    assert all("chosen by test accuracy" in v.sentence for v in verdicts[1:])
+    assert all("chosen by test accuracy" in describe(v).sentence for v in verdicts[1:])
     # With one, accuracies are judged there also where nothing costly was measured.
     words = [v.observation for v in judge(sweep(effects=LARGE, points=()))]
     assert words == ["reproduced", "cannot tell", "reproduced", "cannot tell"]
-    assert "chosen by validation accuracy" in judge(sweep(points=()))[2].sentence
+    assert "chosen by validation accuracy" in describe(judge(sweep(points=()))[2]).sentence
 
 
 @pytest.mark.parametrize("lost", ["crossing_lambda_max", "level", "chosen_noise_accuracy", "noise"])
@@ -316,7 +317,7 @@ def test_no_record_and_no_arm_cannot_be_told():
         (judge(record(unit(50, (0, 1)), unit(50, (1, 2)))), "has already"),
     ):
         assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
-        assert all(reason in v.sentence for v in verdicts)
+        assert all(reason in describe(v).sentence for v in verdicts)
         assert all(v.trend is None for v in verdicts)
 
 
@@ -339,7 +340,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     # Nobody has said what there is to be.
     verdicts = judge(records.open_record(tmp_path))
     assert {v.observation for v in verdicts} == {"cannot tell"}
-    assert all("nobody has said" in v.sentence for v in verdicts)
+    assert all("nobody has said" in describe(v).sentence for v in verdicts)
     records.rebuild_manifest(tmp_path, expected_units=made.units)
     assert words(records.open_record(tmp_path)) == 4 * ["reproduced"]
     expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]
@@ -348,7 +349,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     for verdict in verdicts:
         assert verdict.observation == "cannot tell"
         assert verdict.missing == ("sgd-n0400-b00032-s00-07",)
-        assert "Not yet run: sgd-n0400-b00032-s00-07." in verdict.sentence
+        assert "Not yet run: sgd-n0400-b00032-s00-07." in describe(verdict).sentence
         assert verdict.trend.blocks == 16
     # What happens to the manifest after the record was opened changes nothing.
     opened = records.open_record(tmp_path)
@@ -361,7 +362,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
 def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
     verdicts = judge(sweep(rates=tuple(0.01 * k for k in range(1, 14)), effects=LARGE))
     assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
-    assert all("at most 12 learning rates, got 13" in v.sentence for v in verdicts)
+    assert all("at most 12 learning rates, got 13" in describe(v).sentence for v in verdicts)
     assert (
         words(sweep(rates=tuple(0.01 * k for k in range(1, 13)), effects=LARGE))[1] == "reproduced"
     )
@@ -421,8 +422,9 @@ def test_thresholds_stay_as_they_were_set(
     experiment, dataset, profile, level, accuracy, rates, blocks_
 ):
     """Before the records that they judge; whoever changes one changes it here too."""
-    limits = dataclasses.asdict(thresholds_of(experiment, dataset, profile))
-    assert limits == {
+    arms = [arm for arm in EXPERIMENTS[experiment][profile] if arm.dataset == dataset]
+    (limits,) = {arm.thresholds for arm in arms}
+    assert dataclasses.asdict(limits) == {
         "significance": 0.01,
         "level": level,
         "edge": 2.0,
@@ -456,7 +458,7 @@ def a_trend(effect, falling, blocks_=8):
 )
 def test_the_more_widths_the_less_each_is_believed(p, widths, word):
     """One of them alone: p under 0.01 over their number."""
-    question = Question("2.1", "it", True, True, 5.0, *5 * [np.zeros((1, 1))])
+    question = Question("2.1", "it", True, True, 5.0, *5 * [xr.DataArray(np.zeros((1, 1)))])
     parts = {50 * k: a_trend(-1.0, 0.5) for k in range(1, widths)}
     parts[800] = a_trend(-40.0, p)
     found = observation_of(question, a_trend(-10.0, 0.2), parts, {}, Thresholds())
@@ -491,7 +493,9 @@ def test_the_median_of_the_edges_is_told():
         seeds = each.arrays["seed"]
         curvature = np.array([1.0, 1.0, 1.0, 2.0, 2.0, 3.0, 30.0, 30.0])[seeds]
         each.arrays["crossing_lambda_max"][:] = curvature[:, None]
-    (note,) = [n for n in judge(record(*made))[0].notes if n.startswith("h·λ_max is over")]
+    (note,) = [
+        n for n in describe(judge(record(*made))[0]).notes if n.startswith("h·λ_max is over")
+    ]
     # 2h at each of the rates.
     told = "0.01 at h = 0.005, 0.02 at h = 0.01, 0.05 at h = 0.025, 0.1 at h = 0.05, 0.2 at h = 0.1"
     assert note.endswith(f"median {told}.")

@@ -6,16 +6,17 @@ Source: Section 6, Figure 2; chapter 7, *MNIST*.
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.colors import to_hex
 
 from explorers.page import Explorer
-from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
 from igrlib.plots._tables import palette
 
 __all__ = ["sweep_explorer"]
 
-MOST_POINTS = 40
+MOST_POINTS = 32
 """Of a curve; more could not be told apart."""
 
 _SELECTIONS = ("validation", "test")
@@ -44,53 +45,47 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
 
     Source: Section 6, Figure 2; chapter 7, *MNIST*.
     """
-    table = blocks(record, arm).plain()
-    rates = [float(h) for h in table.learning_rate]
-    shades = palette(record).rates
+    table = tables.plain(tables.table_of(record, arm))
+    rates = table["learning_rate"].values.tolist()
+    shades = palette(record).learning_rates
+    shown = (table["finished"] & ~table["diverged"]).values
     data = {
         "rates": rates,
         "colors": [to_hex(shades[h][:3]) for h in rates],
         "steps": {
-            key: _steps(table, grid)[_kept(table, grid)].tolist()
+            key: table[grid].values[_kept(table, grid)].tolist()
             for key, (grid, _) in _CURVES.items()
         },
-        "models": [_model(table, i, j) for i, j in np.argwhere(_shown(table)).tolist()],
+        "models": [_model(table, i, j) for i, j in np.argwhere(shown).tolist()],
     }
     title = "The models of the sweep: point at one, press to keep it, and see how it came there"
     return Explorer("sweep", title, figure, data)
 
 
-def _shown(table: Blocks) -> np.ndarray:
-    return table.finished & ~table.marks["diverged"]
-
-
-def _model(table: Blocks, i: int, j: int) -> dict[str, Any]:
+def _model(table: xr.Dataset, i: int, j: int) -> dict[str, Any]:
+    one = table.isel(block=i, treatment=j)
     model: dict[str, Any] = {
-        "width": int(table.width[i]),
-        "seed": int(table.seed[i]),
+        "width": int(one["width"]),
+        "seed": int(one["seed"]),
         "rate": j,
-        "m": int(table.num_params[i]),
+        "m": int(one["num_params"]),
     }
     for selection in _SELECTIONS:
-        values = {key: table.chosen(name, selection)[i, j] for key, name in _CHOSEN.items()}
+        there = one.sel(point=selection)
+        values = {key: float(there[f"chosen_{name}"]) for key, name in _CHOSEN.items()}
         if values["step"] < 0:  # It was never chosen.
             values = dict.fromkeys(values, np.nan)
         model[selection] = {key: _rounded(value) for key, value in values.items()}
-        model[selection]["censored"] = bool(table.marks[f"censored_{selection}"][i, j])
+        model[selection]["censored"] = bool(one[f"censored_{selection}"])
     model["curves"] = {
-        key: _curve(table.values[name][i, j][_kept(table, grid)]) if name in table.values else []
-        for key, (grid, name) in _CURVES.items()
+        key: _curve(one[name].values[_kept(table, grid)]) for key, (grid, name) in _CURVES.items()
     }
     return model
 
 
-def _steps(table: Blocks, grid: str) -> np.ndarray:
-    return table.shared.get(grid, np.zeros(0, int))
-
-
-def _kept(table: Blocks, grid: str) -> np.ndarray:
+def _kept(table: xr.Dataset, grid: str) -> np.ndarray:
     """Which of the steps of a grid are drawn, the first and the last among them."""
-    count = len(_steps(table, grid))
+    count = table.sizes[grid]
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
 
 

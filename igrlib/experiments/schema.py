@@ -1,53 +1,66 @@
-"""What a sweep records: the names and shapes of its arrays.
-
-For M models, S measurements of accuracies, G of gradients, L levels of the training loss and the
-three points of `POINTS`; NaN where nothing was measured, −1 for a step that never came:
-
-- learning_rate, seed, mu, stop, diverged: (M,);
-- score_step: (S,); {validation, test}_{loss, accuracy}: (M, S);
-- gradient_step: (G,); train_{loss, accuracy, squared_gradient, scale_free},
-  test_squared_gradient, norm: (M, G), and with batch norm evaluated_{loss, squared_gradient}, of
-  the training split in evaluation mode;
-- level: (L,); crossing_{step, lambda_max, batch_squared_gradient}: (M, L), at the first measurement
-  of gradients with a training loss below the level;
-- chosen_step, chosen_norm, chosen_{train, validation, test}_{loss, accuracy, squared_gradient,
-  scale_free} and with batch norm chosen_evaluated_… too, chosen_{lambda_max,
-  batch_squared_gradient}: (M, 3); chosen_noise_accuracy and its standard deviation _sd over
-  noise_sigma, chosen_noise_slope and _sd over slope_sigma: (M, 3, K).
+"""What a sweep records: the names and dimensions of its arrays.
 
 Losses are in nats, accuracies between 0 and 1, squared gradients ‖∇E‖² of the mean loss of a whole
-split. Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+split. NaN stands where nothing was measured, −1 for a step that never came.
+
+Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-__all__ = ["ALONG", "CURVATURE", "MARKS", "MEASURED", "POINTS", "empty_arrays"]
+__all__ = ["ALONG", "CURVATURE", "DIMENSIONS", "MARKS", "MEASURED", "POINTS", "empty_arrays"]
 
 POINTS = ("validation", "test", "final")
 """Where each model is looked at closely: its best validation accuracy, test accuracy, its end."""
-
-ALONG = {
-    "score_step": ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
-    "gradient_step": (
-        "train_loss",
-        "train_accuracy",
-        "train_squared_gradient",
-        "train_scale_free",
-        "evaluated_loss",
-        "evaluated_squared_gradient",
-        "test_squared_gradient",
-        "norm",
-    ),
-}
-"""Arrays with a measurement for each model and step, by the array that holds these steps."""
 
 MEASURED = ("loss", "accuracy", "squared_gradient", "scale_free")
 """What is measured of a whole split."""
 
 CURVATURE = ("lambda_max", "batch_squared_gradient")
 """What is measured of the training split at levels of its loss, and at the points asked for."""
+
+ALONG = {
+    "score_step": ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy"),
+    "gradient_step": (
+        *(f"train_{name}" for name in MEASURED),
+        "evaluated_loss",
+        "evaluated_squared_gradient",
+        "test_squared_gradient",
+        "norm",
+    ),
+}
+"""Arrays measured along the way, by the steps at which they are.
+
+`evaluated` is the training split in evaluation mode, where there is batch norm.
+"""
+
+_WHOLE = [
+    f"{split}_{name}" for split in ("train", "validation", "test", "evaluated") for name in MEASURED
+]
+_NOISE = {"noise_accuracy": "noise_sigma", "noise_slope": "slope_sigma"}
+
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "stop": (),
+    **{name: (grid,) for grid, names in ALONG.items() for name in names},
+    # At the first measurement of gradients with a training loss below the level.
+    **{f"crossing_{name}": ("level",) for name in ("step", *CURVATURE)},
+    **{f"chosen_{name}_accuracy_then": () for name in POINTS[:2]},
+    **{f"chosen_{name}": ("point",) for name in ("step", "norm", *_WHOLE, *CURVATURE)},
+    # Mean and standard deviation over the draws of noise.
+    **{
+        f"chosen_{name}{of}": ("point", sigma)
+        for name, sigma in _NOISE.items()
+        for of in ("", "_sd")
+    },
+}
+"""The dimensions of each array after the first, which is that of the models.
+
+`point` is that of `POINTS`; the others are arrays of a unit themselves: score_step, gradient_step,
+level (training losses), noise_sigma and slope_sigma (standard deviations of the noise).
+"""
 
 MARKS = ("censored_validation", "censored_test", "fitted")
 """Lists of models in the metadata: best accuracy in the last tenth of the run, on validation or
@@ -70,31 +83,20 @@ def empty_arrays(
     `scores` and `gradients` are the steps at which they are measured; `validation`: whether there
     is such a split; `normalized`: whether there is batch norm.
     """
-    points, steps = len(POINTS), {"score_step": scores, "gradient_step": gradients}
-
-    def nan(*shape: int) -> np.ndarray:
-        return np.full((members, *shape), np.nan)
-
-    arrays = {
-        name: nan(len(steps[grid]))
-        for grid, names in ALONG.items()
-        for name in names
-        if normalized or not name.startswith("evaluated")
+    coordinates: dict[str, Sequence[Any]] = {
+        "score_step": scores,
+        "gradient_step": gradients,
+        "level": levels,
+        "noise_sigma": noise_sigmas,
+        "slope_sigma": slope_sigmas,
     }
-    arrays["crossing_step"] = np.full((members, len(levels)), -1)
-    arrays |= {f"crossing_{name}": nan(len(levels)) for name in CURVATURE}
-    arrays["chosen_step"] = np.full((members, points), -1)
-    splits = ["train", "test", *["validation"] * validation, *["evaluated"] * normalized]
-    whole = [f"{split}_{measure}" for split in splits for measure in MEASURED]
-    arrays |= {f"chosen_{name}": nan(points) for name in ("norm", *whole, *CURVATURE)}
-    for name, sigmas in (("noise_accuracy", noise_sigmas), ("noise_slope", slope_sigmas)):
-        arrays |= {f"chosen_{name}{of}": nan(points, len(sigmas)) for of in ("", "_sd")}
-    arrays |= {f"chosen_{name}_accuracy_then": nan() for name in POINTS[:2]}
-    return arrays | {
-        **{grid: np.asarray(at) for grid, at in steps.items()},
-        "level": np.asarray(levels),
-        "noise_sigma": np.asarray(noise_sigmas),
-        "slope_sigma": np.asarray(slope_sigmas),
-        "score_done": np.zeros(len(scores), bool),
-        "diverged": np.full(members, -1),
-    }
+    sizes = {name: len(values) for name, values in {**coordinates, "point": POINTS}.items()}
+    arrays = {name: np.asarray(values) for name, values in coordinates.items()}
+    for name, dimensions in DIMENSIONS.items():
+        measured = name.removeprefix("chosen_") if "point" in dimensions else name
+        if (normalized or not measured.startswith("evaluated")) and (
+            validation or measured == name or not measured.startswith("validation")
+        ):
+            empty = -1 if name.endswith("_step") else np.nan
+            arrays[name] = np.full((members, *(sizes[d] for d in dimensions)), empty)
+    return arrays | {"score_done": np.zeros(len(scores), bool), "diverged": np.full(members, -1)}

@@ -3,21 +3,21 @@
 from typing import Any, Literal
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from igrlib.experiments.blocks import Blocks
 from igrlib.plots._tables import Palette
 
 __all__ = [
     "MANY",
     "decade_axis",
+    "learning_rate_axis",
     "legend_above",
     "legend_handles",
     "models",
-    "rate_axis",
     "seed_lines",
 ]
 
@@ -45,51 +45,57 @@ def seed_lines(ax: Axes, x: np.ndarray, rows: np.ndarray, **style: Any) -> None:
 
 def models(
     ax: Axes,
-    x: np.ndarray,
-    y: np.ndarray,
-    table: Blocks,
+    x: xr.DataArray,
+    y: xr.DataArray,
+    table: xr.Dataset,
     colors: Palette,
     *,
     by: str,
     selection: str | None,
 ) -> None:
-    """A point for each model at `(x, y)`, both (B, R): colour `by` "rate" or "width".
+    """A point for each model of `table` at `(x, y)`: colour `by` "learning rate" or "width".
 
     Open: its best accuracy lies in the last tenth of the run; ringed: it fitted all training
     examples; a cross at the upper edge: it diverged. Without `selection` nothing is censored.
     """
-    censored = table.marks.get(f"censored_{selection}", np.zeros(table.finished.shape, bool))
-    diverged = table.marks["diverged"]
-    shown = np.isfinite(x) & np.isfinite(y) & table.finished & ~diverged
-    at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
-    for width in np.unique(table.width):
-        rows, marker = table.width == width, colors.markers[int(width)]
-        for j, rate in enumerate(table.learning_rate):
-            color = colors.rates[float(rate)] if by == "rate" else colors.widths[int(width)]
-            style = {"color": color, "ls": "none"}
-            for late, face in ((False, color), (True, "none")):
-                cells = rows & shown[:, j] & (censored[:, j] == late)
-                if cells.any():
-                    ax.plot(x[cells, j], y[cells, j], marker, mfc=face, ms=5, **style)
-            gone = rows & diverged[:, j] & np.isfinite(x[:, j])
-            if gone.any():
-                ax.plot(x[gone, j], np.ones(gone.sum()), "x", ms=6, **style, **at_the_edge)
-    ring = shown & table.marks["fitted"]
-    if ring.any():
-        ax.plot(x[ring], y[ring], "o", ms=9.5, mfc="none", mec="black", mew=0.7, ls="none")
+    late = table.get(f"censored_{selection}", xr.zeros_like(table["finished"]))
+    at = xr.Dataset({"x": x, "y": y, "late": late, **table[["finished", "diverged", "fitted"]]})
+    model = at.stack(model=("block", "treatment"), create_index=False)
+    known, gone = model["x"].notnull(), model["diverged"]
+    shown = known & model["y"].notnull() & model["finished"] & ~gone
+
+    def dots(cells: xr.DataArray, marker: str, **style: Any) -> None:
+        one = model.isel(model=cells.values)
+        if one.sizes["model"]:
+            ax.plot(one["x"], one["y"], marker, ls="none", **style)
+
+    keys = {
+        *zip(model["width"].values.tolist(), model["learning_rate"].values.tolist(), strict=True)
+    }
+    for width, h in sorted(keys):
+        here = (model["width"] == width) & (model["learning_rate"] == h)
+        color = colors.learning_rates[h] if by == "learning rate" else colors.widths[width]
+        dots(here & shown & ~model["late"], colors.markers[width], color=color, ms=5)
+        dots(here & shown & model["late"], colors.markers[width], color=color, mfc="none", ms=5)
+        out = model["x"].isel(model=(here & known & gone).values)
+        if out.size:
+            at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
+            ax.plot(out, np.ones(out.size), "x", ms=6, color=color, ls="none", **at_the_edge)
+    dots(shown & model["fitted"], "o", ms=9.5, mfc="none", mec="black", mew=0.7)
 
 
-def rate_axis(ax: Axes, rates: np.ndarray) -> None:
+def learning_rate_axis(ax: Axes, learning_rates: np.ndarray) -> None:
     """Learning rates on a logarithmic axis, each with its tick, and its number if there is room."""
     ax.set(xscale="log", xlabel="learning rate $h$")
     numbers, last = [], 0.0
-    for rate in rates:
-        room = np.log(rate / last) > 0.15 * np.log(rates[-1] / rates[0]) if last else True
-        numbers.append(f"{rate:g}" if room else "")
-        last = rate if room else last
-    ax.set_xticks(rates, numbers)
+    first, largest = learning_rates[0], learning_rates[-1]
+    for h in learning_rates:
+        room = np.log(h / last) > 0.15 * np.log(largest / first) if last else True
+        numbers.append(f"{h:g}" if room else "")
+        last = h if room else last
+    ax.set_xticks(learning_rates, numbers)
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlim(0.8 * rates[0], 1.25 * rates[-1])
+    ax.set_xlim(0.8 * first, 1.25 * largest)
 
 
 def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
@@ -113,10 +119,10 @@ def legend_above(figure: Figure, handles: list[Line2D]) -> None:
 
 
 def legend_handles(
-    table: Blocks,
+    table: xr.Dataset,
     colors: Palette,
     *,
-    rates: bool = False,
+    learning_rates: bool = False,
     widths: str | None = None,
     selection: str | None = None,
     lines: bool = False,
@@ -127,29 +133,30 @@ def legend_handles(
     `widths`: None, "marker" or "color"; `lines`: seeds are drawn as lines;
     `points`: models are drawn by `models`.
     """
-    diverged = table.marks["diverged"]
+    diverged = table["diverged"]
     found: list[Line2D] = []
-    if rates:
-        for rate, gone in zip(table.learning_rate, diverged.sum(axis=0), strict=True):
-            color = colors.rates[float(rate)]
-            label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone and not points else "")
+    if learning_rates:
+        every, counts = table["learning_rate"].values.tolist(), diverged.sum("block").values
+        for h, gone in zip(every, counts, strict=True):
+            color = colors.learning_rates[h]
+            label = f"$h = {h:g}$" + (f" ({gone} diverged)" if gone and not points else "")
             found.append(Line2D([], [], color=color, lw=3, label=label))
-    for width in np.unique(table.width) if widths else ():
+    each, counts = np.unique(table["width"], return_counts=True)
+    for width in each if widths else ():
         color = colors.widths[int(width)] if widths == "color" else "0.4"
         marker, ls = colors.markers[int(width)], "-" if lines else "none"
         found.append(Line2D([], [], color=color, marker=marker, ls=ls, label=f"width {width}"))
     if lines:
-        counts = [int(np.sum(table.width == n)) for n in np.unique(table.width)]
         found.append(_black(lw=0.8, label="each seed"))
         if max(counts) >= MANY:
             found.append(_black(lw=2.2, label=f"median (from {MANY} seeds on)"))
-    if selection is not None and table.marks.get(f"censored_{selection}", np.zeros(1)).any():
+    if table.get(f"censored_{selection}", xr.DataArray(False)).any():
         found.append(_black(marker="o", mfc="none", ls="none", label="open: best in last tenth"))
-    if points and table.marks["fitted"].any():
+    if points and table["fitted"].any():
         ring = {"marker": "o", "ms": 9.5, "mfc": "none", "mew": 0.7, "ls": "none"}
         found.append(_black(**ring, label="ringed: fitted all images"))
     if points and diverged.any():
-        found.append(_black(marker="x", ls="none", label=f"diverged ({diverged.sum()})"))
+        found.append(_black(marker="x", ls="none", label=f"diverged ({int(diverged.sum())})"))
     return found
 
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import xarray as xr
 
-from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
 from igrlib.experiments.schema import POINTS
 from igrlib.plots.style import learning_rate_colors
 
-__all__ = ["Palette", "chosen", "one_width", "palette", "plain", "unit_configs"]
+__all__ = ["Palette", "chosen", "one_width", "palette", "plain"]
 
 _MARKERS = "o^sDvP*X"
 # Light to dark like the learning rates, from orange by red to black, so that the two are not taken
@@ -22,7 +22,7 @@ _WIDTH_COLORS = ("#ea632a", "#c63d4d", "#972766", "#67166e", "#340a5f", "#000004
 class Palette:
     """Colours by learning rate and width, markers by width: the same in all figures of a record."""
 
-    rates: dict[float, Any]
+    learning_rates: dict[float, Any]
     widths: dict[int, str]
     markers: dict[int, str]
 
@@ -30,54 +30,48 @@ class Palette:
 def palette(record: Record) -> Palette:
     """Colours and markers for all learning rates and widths of a record, in every arm."""
     units = record.units.values()
-    rates = sorted({float(h) for unit in units for h in unit.arrays["learning_rate"]})
+    learning_rates = sorted({float(h) for unit in units for h in unit.arrays["learning_rate"]})
     widths = sorted({int(unit.meta["unit_config"]["width"]) for unit in units})
     shades = [_WIDTH_COLORS[k % len(_WIDTH_COLORS)] for k in range(len(widths))]
     marks = [_MARKERS[k % len(_MARKERS)] for k in range(len(widths))]
     return Palette(
-        dict(zip(rates, learning_rate_colors(rates), strict=True)),
+        dict(zip(learning_rates, learning_rate_colors(learning_rates), strict=True)),
         dict(zip(widths, shades, strict=True)),
         dict(zip(widths, marks, strict=True)),
     )
 
 
-def unit_configs(record: Record, arm: str) -> list[dict[str, Any]]:
-    """The configurations of the finished units of an arm."""
-    configs = [unit.meta["unit_config"] for unit in record.units.values()]
-    return [config for config in configs if config["name"] == arm]
-
-
-def plain(record: Record, arm: str) -> Blocks:
+def plain(record: Record, arm: str) -> xr.Dataset:
     """The models of an arm without explicit regularization."""
-    return blocks(record, arm).plain()
+    return tables.plain(tables.table_of(record, arm))
 
 
-def one_width(record: Record, arm: str, width: int | None) -> Blocks:
+def one_width(record: Record, arm: str, width: int | None) -> xr.Dataset:
     """The blocks of one width of an arm; None where it has only one.
 
     Raises `ValueError` for another width, naming those recorded.
     """
     table = plain(record, arm)
-    there = sorted({int(n) for n in table.width})
+    there = sorted(set(table["width"].values.tolist()))
     if width is None and len(there) == 1:
         width = there[0]
-    if width not in there:
+    if width is None or width not in there:
         raise ValueError(f"width must be one of {there}, recorded for arm {arm!r}, got {width}")
-    return table.of_width(width)
+    return tables.of_width(table, width)
 
 
-def chosen(table: Blocks, name: str, selection: str) -> np.ndarray:
-    """(B, R, …) of a measure at the point that `selection` names.
+def chosen(table: xr.Dataset, name: str, selection: str) -> xr.DataArray:
+    """(block, treatment, …) of a measure at the point that `selection` names.
 
     Raises `ValueError` where the arm was not measured there, naming where it was.
     """
     if selection not in POINTS:
         raise ValueError(f"selection must be one of {POINTS}, got {selection!r}")
-    values = table.chosen(name, selection)
-    if not np.isfinite(values).any():
-        there = [p for p in POINTS if np.isfinite(table.chosen(name, p)).any()]
+    values = table[f"chosen_{name}"]
+    there = [point for point in POINTS if values.sel(point=point).notnull().any()]
+    if selection not in there:
         raise ValueError(
-            f"selection must be one of {there}, where {name} of arm {table.arm!r} was measured, "
-            f"got {selection!r}"
+            f"selection must be one of {there}, where {name} of arm {table.attrs['arm']!r} was "
+            f"measured, got {selection!r}"
         )
-    return values
+    return values.sel(point=selection)

@@ -1,4 +1,4 @@
-"""Models at the point chosen by accuracy: Figures 2 and 3, and the largest curvature.
+"""Models at the point chosen by accuracy: Figures 2 and 3.
 
 Source: Section 6, Figures 2 and 3; chapter 7, *MNIST*.
 """
@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike
 from igrlib.experiments.records import Record
 from igrlib.plots._marks import (
     decade_axis,
+    learning_rate_axis,
     legend_above,
     legend_handles,
     models,
-    rate_axis,
     seed_lines,
 )
 from igrlib.plots._tables import chosen, one_width, palette, plain
 
-__all__ = ["figure_2", "figure_3", "sharpness"]
+__all__ = ["figure_2", "figure_3"]
 
 
 def figure_2(
@@ -40,11 +40,13 @@ def figure_2(
     Source: Figure 2; chapter 7, *MNIST*.
     """
     table, colors = plain(record, arm), palette(record)
-    m = table.num_params[:, None]
-    rate = table.learning_rate[None, :] * m / 4
+    m = table["num_params"]
     regularizer = chosen(table, "train_squared_gradient", selection) / m
+    regularization_rate = m * table["learning_rate"] / 4
     accuracy = 100 * chosen(table, "test_accuracy", selection)
-    handles = legend_handles(table, colors, rates=True, widths="marker", selection=selection)
+    handles = legend_handles(
+        table, colors, learning_rates=True, widths="marker", selection=selection
+    )
     rows = 1 if noise is None else 2
     figure = plt.figure(figsize=(7.2, 3.2 * rows), layout="constrained")
     grid = figure.subplots(rows, 2, squeeze=False)
@@ -53,13 +55,16 @@ def figure_2(
         legend_above(figure, handles)
     else:
         values = np.asarray(noise, float)
-        if values.shape != rate.shape:
-            raise ValueError(f"noise must have shape {rate.shape}, got {values.shape}")
-        panels.append((grid[0, 1], r"what pure noise in $\Vert\nabla E\Vert^2$ gives", values))
+        if values.shape != regularization_rate.shape:
+            raise ValueError(
+                f"noise must have shape {regularization_rate.shape}, got {values.shape}"
+            )
+        title = r"what pure noise in $\Vert\nabla E\Vert^2$ gives"
+        panels.append((grid[0, 1], title, regularizer.copy(data=values)))
         grid[1, 1].set_axis_off()
         grid[1, 1].legend(handles=handles, loc="center")
     for ax, title, y in panels:
-        models(ax, rate, y, table, colors, by="rate", selection=selection)
+        models(ax, regularization_rate, y, table, colors, by="learning rate", selection=selection)
         ax.set(title=title, xlabel=r"$\lambda = hm/4$")
         decade_axis(ax, "x")
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
@@ -85,59 +90,33 @@ def figure_3(
     Differs from the paper: its σ may be a variance; here it is a standard deviation, in per cent.
     """
     table, colors = one_width(record, arm, width), palette(record)
-    slope = np.sqrt(chosen(table, "train_squared_gradient", selection))
+    slope = chosen(table, "train_squared_gradient", selection) ** 0.5
     noisy = {
         name: chosen(table, f"noise_{name}", selection)
         for name in ("slope", "accuracy", "accuracy_sd")
     }
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
-    h = np.broadcast_to(table.learning_rate, slope.shape)
-    seed_lines(grid[0, 0], table.learning_rate, slope, color="0.5")
-    models(grid[0, 0], h, slope, table, colors, by="rate", selection=selection)
-    for j, rate in enumerate(table.learning_rate):
-        color = colors.rates[float(rate)]
+    every = table["learning_rate"].values
+    h = slope["learning_rate"].broadcast_like(slope)
+    seed_lines(grid[0, 0], every, slope.values, color="0.5")
+    models(grid[0, 0], h, slope, table, colors, by="learning rate", selection=selection)
+    for j, one in enumerate(every.tolist()):
+        color = colors.learning_rates[one]
         for ax, name, sigma, scale in (
             (grid[0, 1], "slope", "slope_sigma", 1),
             (grid[1, 0], "accuracy", "noise_sigma", 100),
             (grid[1, 1], "accuracy_sd", "noise_sigma", 100),
         ):
-            sigmas = 100 * table.shared[sigma]
-            seed_lines(ax, sigmas, scale * noisy[name][:, j], color=color, marker=".")
+            rows = scale * noisy[name].isel(treatment=j)
+            seed_lines(ax, 100 * table[sigma].values, rows.values, color=color, marker=".")
     slope_label = r"slope $\Vert\nabla E\Vert$"
     grid[0, 0].set(title="(a) at the chosen point", yscale="log", ylabel=slope_label)
-    rate_axis(grid[0, 0], table.learning_rate)
+    learning_rate_axis(grid[0, 0], every)
     grid[0, 1].set(title="(a) after noise", yscale="log", ylabel=slope_label)
     grid[1, 0].set(title="(b) accuracy after noise", ylabel="test accuracy (%)")
     grid[1, 1].set(title="(b) its spread", ylabel="standard deviation (points)")
     for ax in grid.flat[1:]:
         ax.set_xlabel(r"noise $\sigma$ (% of each parameter)")
-    handles = legend_handles(table, colors, rates=True, selection=selection, lines=True)
+    handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     legend_above(figure, handles)
-    return figure
-
-
-def sharpness(record: Record, arm: str = "sgd", *, selection: str = "validation") -> Figure:
-    """λ_max of the Hessian against h at the chosen point, with the line 2/h of stability.
-
-    λ_max is an estimate from below. Models above the line are where gradient descent on the
-    quadratic approximation diverges. With batches models stay below it whatever the stability of
-    the batches is: the line does not part the regularizer from stability there.
-
-    Raises `ValueError` for an arm or selection that was not recorded.
-
-    Source: not in the paper; chapter 7, *MNIST*.
-    """
-    table, colors = plain(record, arm), palette(record)
-    values = chosen(table, "lambda_max", selection)
-    figure, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-    for width in np.unique(table.width):
-        style = {"color": colors.widths[int(width)]}
-        seed_lines(ax, table.learning_rate, values[table.width == width], **style)
-    h = np.broadcast_to(table.learning_rate, values.shape)
-    models(ax, h, values, table, colors, by="width", selection=selection)
-    (edge,) = ax.plot(table.learning_rate, 2 / table.learning_rate, "k--", lw=1.2, label="$2/h$")
-    rate_axis(ax, table.learning_rate)
-    ax.set(yscale="log", ylabel=r"$\lambda_{\max}$")
-    handles = legend_handles(table, colors, widths="color", selection=selection, lines=True)
-    legend_above(figure, [*handles, edge])
     return figure

@@ -7,13 +7,15 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.experiments.blocks import Blocks, blocks
+from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
-from igrlib.plots._marks import decade_axis, legend_above, rate_axis, seed_lines
+from igrlib.experiments.verdicts.equal_loss import lambda_max_at, log_at
+from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above, seed_lines
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS, learning_rate_colors
 
@@ -40,19 +42,18 @@ def figure_3c(
 
     Source: Figure 3c; chapter 9, *Explicit regularization*.
     """
-    table = blocks(record, arm)
-    explicit = table.explicit()
-    source, name = plain or (record, arm)
-    others = blocks(source, name).plain()
+    table = tables.table_of(record, arm)
+    explicit = tables.explicit(table)
+    others = tables.plain(tables.table_of(*(plain or (record, arm))))
     accuracy = 100 * chosen(explicit, "test_accuracy", selection)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), layout="constrained")
-    rates = np.unique(table.learning_rate).tolist()
-    for rate, color in zip(rates, learning_rate_colors(rates), strict=True):
-        one = table.at_rate(rate)
+    every = np.unique(table["learning_rate"]).tolist()
+    for h, color in zip(every, learning_rate_colors(every), strict=True):
+        one = tables.at_learning_rate(table, h)
         values = 100 * chosen(one, "test_accuracy", selection)
-        seed_lines(left, one.mu, values, color=color, marker=".")
-        gone = int(one.marks["diverged"].sum())
-        label = f"$h = {rate:g}$" + (f" ({gone} diverged)" if gone else "")
+        seed_lines(left, one["mu"].values, values.values, color=color, marker=".")
+        gone = int(one["diverged"].sum())
+        label = f"$h = {h:g}$" + (f" ({gone} diverged)" if gone else "")
         left.plot([], [], color=color, marker=".", label=label)
     left.legend(fontsize="small")
     left.set(
@@ -60,7 +61,7 @@ def figure_3c(
         ylabel="test accuracy (%)",
         title=r"against $\mu$",
     )
-    _both(right, others, explicit, 100 * chosen(others, "test_accuracy", selection), accuracy)
+    _both(right, 100 * chosen(others, "test_accuracy", selection), accuracy)
     right.set(title="as if of a larger step", ylabel="test accuracy (%)")
     legend_above(figure, _handles(others, explicit))
     return figure
@@ -71,7 +72,8 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
     accuracy against noise at the point chosen by validation: of plain models against h, and of
-    those of the smallest rate against h + 4μ. A line for each seed; what was not measured is said.
+    those of the smallest learning rate against h + 4μ. A line for each seed; what was not measured
+    is said.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 
@@ -79,64 +81,64 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
     """
     if not (np.isfinite(level) and level > 0):
         raise ValueError(f"level must be a positive training loss, got {level}")
-    table = blocks(record, arm)
-    plain, explicit = table.plain(), table.explicit()
+    table = tables.table_of(record, arm)
+    plain, explicit = tables.plain(table), tables.explicit(table)
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
-    quantities = (_quantities(plain, level), _quantities(explicit, level))
-    titles = (
+    panels = (
         rf"$\Vert\nabla E\Vert^2$ at $E = {level:g}$",
         rf"$\lambda_{{\max}}$ at $E = {level:g}$",
         "test accuracy (%)",
         "area under accuracy against noise (%)",
     )
-    for k, (ax, title) in enumerate(zip(grid.flat, titles, strict=True)):
-        one, other = (q[k] for q in quantities)
-        _both(ax, plain, explicit, one, other)
+    pairs = zip(_quantities(plain, level), _quantities(explicit, level), strict=True)
+    for ax, title, (one, other) in zip(grid.flat, panels, pairs, strict=True):
+        _both(ax, one, other)
         ax.set_title(title)
-        if k < 2:
+        if title.endswith("$"):
             decade_axis(ax, "y")
-        if not np.isfinite(one).any():
+        if one.isnull().all():
             ax.set_axis_off()
             ax.set_title(f"{title}: not measured")
     legend_above(figure, _handles(plain, explicit))
     return figure
 
 
-def _quantities(table: Blocks, level: float) -> tuple[np.ndarray, ...]:
+def _quantities(table: xr.Dataset, level: float) -> tuple[xr.DataArray, ...]:
     """What `regularizer_alone` draws, panel by panel."""
     return (
-        np.exp(table.log_squared_gradient(level)),
-        table.lambda_max_at(level),
-        100 * table.chosen("test_accuracy", "validation"),
-        100 * table.area_under_noise("validation"),
+        xr.ufuncs.exp(log_at(table, "train_squared_gradient", level)),
+        lambda_max_at(table, level),
+        100 * table["chosen_test_accuracy"].sel(point="validation"),
+        100 * tables.area_under_noise(table, "validation"),
     )
 
 
-def _both(ax: Axes, plain: Blocks, explicit: Blocks, one: np.ndarray, other: np.ndarray) -> None:
+def _both(ax: Axes, plain: xr.DataArray, explicit: xr.DataArray) -> None:
     """Plain models and regularized ones on one axis of effective rates."""
-    for table, values, color, marker in (
-        (plain, one, COLORS["gradient descent"], "s"),
-        (explicit, other, COLORS["explicit"], "o"),
+    for values, color, marker in (
+        (plain, COLORS["gradient descent"], "s"),
+        (explicit, COLORS["explicit"], "o"),
     ):
-        seed_lines(ax, table.effective_rate, values, color=color, marker=marker)
-    rates = np.unique(np.concatenate([plain.effective_rate, explicit.effective_rate]))
-    rate_axis(ax, rates)
+        at = values["effective_rate"].values
+        seed_lines(ax, at, values.values, color=color, marker=marker)
+    effective = np.union1d(plain["effective_rate"], explicit["effective_rate"])
+    learning_rate_axis(ax, effective)
     # Labels that would lie on one another are left out.
-    kept = [h for before, h in pairwise([0.0, *rates]) if h > 1.15 * before]
+    kept = [h for before, h in pairwise([0.0, *effective]) if h > 1.15 * before]
     ax.set_xticks(kept, [f"{h:g}" for h in kept])
     ax.tick_params(axis="x", labelrotation=60)
     ax.set_xlabel(_EFFECTIVE)
 
 
-def _handles(plain: Blocks, explicit: Blocks) -> list[Line2D]:
-    small = explicit.learning_rate.min()
-    told = {
+def _handles(plain: xr.Dataset, explicit: xr.Dataset) -> list[Line2D]:
+    small = float(explicit["learning_rate"].min())
+    sides = {
         "plain, $\\mu = 0$": (plain, COLORS["gradient descent"], "s"),
         f"with $\\mu$, $h = {small:g}$": (explicit, COLORS["explicit"], "o"),
     }
     found: list[Line2D] = []
-    for label, (table, color, marker) in told.items():
-        gone = int(table.marks["diverged"].sum())
+    for label, (table, color, marker) in sides.items():
+        gone = int(table["diverged"].sum())
         label += f" ({gone} diverged)" if gone else ""
         found.append(Line2D([], [], color=color, marker=marker, label=label))
     return found

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,16 +16,17 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from igrlib.experiments.records import Record
-from igrlib.experiments.verdicts import Thresholds
+from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.equal_loss import (
     LevelCurve,
     accuracy_at,
+    lambda_max_at,
     log_at,
     scaled_curvature_at,
     trend_over_levels,
 )
-from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
-from igrlib.plots._tables import palette, plain, unit_configs
+from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
+from igrlib.plots._tables import palette, plain
 from igrlib.plots.style import OTHER_COLORS
 
 __all__ = ["curvature_by_batch", "matched_loss", "trend_over_loss"]
@@ -34,7 +36,7 @@ _BEYOND: dict[str, Any] = {"color": "black", "marker": "+", "ls": "none", "ms": 
 _INK = OTHER_COLORS[0]
 _QUANTITIES = {
     "squared gradient": (
-        lambda table, level: log_at(table, "train_squared_gradient", level),
+        lambda table, level: _squared_gradient(table, level),
         True,
         r"$\Vert\nabla E\Vert^2$ per doubling of $h$",
     ),
@@ -59,29 +61,30 @@ def matched_loss(
     """
     table, colors = plain(record, arm), palette(record)
     if levels is None:
-        levels = [e for e in table.shared["level"] if _came(table.log_squared_gradient(e))]
+        every = table["level"].values.tolist()
+        levels = [e for e in every if _squared_gradient(table, e).notnull().any()]
     wanted = [float(e) for e in levels]
     if not wanted or not all(np.isfinite(wanted)) or min(wanted) <= 0:
         raise ValueError(f"levels must be positive training losses, got {wanted}")
     columns = min(len(wanted), 2)
     rows = -(-len(wanted) // columns)
-    size = (7.2, 3.0 * rows + 0.6)
+    size = (7.2, 2.6 * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    h = np.broadcast_to(table.learning_rate, table.finished.shape)
-    unstable = 0
+    every = table["learning_rate"].values
+    h = table["learning_rate"].broadcast_like(table["finished"])
+    unstable = False
     for ax, level in zip(grid.flat, wanted, strict=False):
-        values = np.exp(table.log_squared_gradient(level))
-        for width in np.unique(table.width):
-            style = {"color": colors.widths[int(width)]}
-            seed_lines(ax, table.learning_rate, values[table.width == width], **style)
+        values = xr.ufuncs.exp(_squared_gradient(table, level))
+        for width, rows in values.groupby("width"):
+            seed_lines(ax, every, rows.values, color=colors.widths[int(width)])
         models(ax, h, values, table, colors, by="width", selection=None)
-        beyond = np.isfinite(values) & (h * table.lambda_max_at(level) > 2)
+        beyond = (values.notnull() & (lambda_max_at(table, level) * h > 2)).values
         if beyond.any():
-            ax.plot(h[beyond], values[beyond], **_BEYOND)
-            unstable += 1
-        came, all_of_them = np.isfinite(values).sum(), table.finished.sum()
+            ax.plot(h.values[beyond], values.values[beyond], **_BEYOND)
+            unstable = True
+        came, all_of_them = int(values.notnull().sum()), int(table["finished"].sum())
         ax.set_title(f"$E = {_power(level)}$ ({came} of {all_of_them} models)")
-        rate_axis(ax, table.learning_rate)
+        learning_rate_axis(ax, every)
         ax.set(yscale="log", ylabel=r"$\Vert\nabla E\Vert^2$")
         if not came:
             ax.text(0.5, 0.5, "no model came so far", ha="center", transform=ax.transAxes)
@@ -127,8 +130,8 @@ def trend_over_loss(
     for ax, arm in zip(grid.flat, arms, strict=False):
         table = plain(record, arm)
         curve = trend_over_levels(table, of, wanted.tolist(), relative=relative, limits=limits)
-        _effect(ax, curve, len(table.seed), relative)
-        ax.set(title=f"{arm} ({len(table.seed)} blocks)", ylabel=label)
+        _effect(ax, curve, table.sizes["block"], relative)
+        ax.set(title=f"{arm} ({table.sizes['block']} blocks)", ylabel=label)
         ax.set(xscale="log", xlabel="training loss $E$", xlim=(wanted.max(), wanted.min()))
     for ax in grid.flat[len(arms) :]:
         ax.set_axis_off()
@@ -156,27 +159,24 @@ def curvature_by_batch(record: Record, arms: Sequence[str], *, level: float) -> 
     Source: not in the paper; chapter 7, *MNIST*.
     """
     figure, ax = plt.subplots(figsize=(7.2, 4.6), layout="constrained")
-    rates: set[float] = set()
+    every: set[float] = set()
     for arm in arms:
         table = plain(record, arm)
-        if not np.isclose(table.shared["level"], level).any():
-            known = ", ".join(f"{e:g}" for e in table.shared["level"])
+        if not np.isclose(table["level"], level).any():
+            known = ", ".join(f"{e:g}" for e in table["level"].values)
             raise ValueError(f"level must be one of {known}, got {level:g}")
-        values = scaled_curvature_at(table, level)
-        for row in values:
-            ax.plot(table.learning_rate, row, color="0.6", lw=0.7, alpha=0.7)
-        middle = np.nanmedian(values, axis=0)
-        ax.plot(table.learning_rate, middle, "o-", color=_INK, lw=2.2)
-        config = unit_configs(record, arm)[0]
-        size = config["batch_size"]
-        name = "full batch" if size == config["num_train"] else f"batches of {size}"
-        at = (table.learning_rate[-1], middle[-1])
-        ax.annotate(name, at, (8, 0), textcoords="offset points", va="center")
-        rates |= set(table.learning_rate.tolist())
+        values, h = scaled_curvature_at(table, level), table["learning_rate"].values
+        ax.plot(h, values.T, color="0.6", lw=0.7, alpha=0.7)
+        middle = values.median("block").values
+        ax.plot(h, middle, "o-", color=_INK, lw=2.2)
+        size = int(table["batch_size"][0])
+        name = "full batch" if table["full_batch"].all() else f"batches of {size}"
+        ax.annotate(name, (h[-1], middle[-1]), (8, 0), textcoords="offset points", va="center")
+        every |= set(h.tolist())
     ax.axhline(2.0, color="black", ls="--", lw=1.2)
-    rate_axis(ax, np.array(sorted(rates)))
+    learning_rate_axis(ax, np.array(sorted(every)))
     ax.set(yscale="log", ylabel=r"$h\,\lambda_{\max}$")
-    ax.set_xlim(right=1.9 * max(rates))
+    ax.set_xlim(right=1.9 * max(every))
     ax.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], ["0.05", "0.1", "0.2", "0.5", "1", "2"])
     ax.yaxis.set_minor_locator(NullLocator())
     return figure
@@ -209,8 +209,8 @@ def _effect(ax: Axes, curve: LevelCurve, blocks: int, relative: bool) -> None:
         ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _came(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).any())
+def _squared_gradient(table: xr.Dataset, level: float) -> xr.DataArray:
+    return log_at(table, "train_squared_gradient", level)
 
 
 def _power(level: float) -> str:

@@ -3,7 +3,7 @@
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
-from igrlib.plots.chosen import figure_2, figure_3, sharpness
+from igrlib.plots.chosen import figure_2, figure_3
 from igrlib.plots.curves import figure_a3, figure_a4, figure_a5
 from igrlib.plots.factors import figure_a6
 from igrlib.plots.matched import curvature_by_batch, matched_loss, trend_over_loss
@@ -17,6 +17,5 @@ __all__ = [
     "figure_a5",
     "figure_a6",
     "matched_loss",
-    "sharpness",
     "trend_over_loss",
 ]

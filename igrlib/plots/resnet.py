@@ -7,50 +7,19 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from igrlib.experiments.blocks import squared_gradient_at
 from igrlib.experiments.records import Record
-from igrlib.plots._marks import legend_above, legend_handles, models, rate_axis, seed_lines
+from igrlib.experiments.verdicts.equal_loss import log_at
+from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
 from igrlib.plots._tables import chosen, one_width, palette
+from igrlib.plots.curves import figure_a7
 
 __all__ = ["figure_a7", "figure_a8", "three_gradients"]
 
 _R_IG = "$R_{IG}$"
-
-
-def figure_a7(record: Record, arm: str = "sgd", *, width: int | None = None) -> Figure:
-    """Accuracies, R_IG, slope, ‖θ‖ and training loss against steps, by learning rate.
-
-    Everything of the training split in training mode, test accuracy in evaluation mode. A line for
-    each seed; `width` may be left out where the arm has only one.
-
-    Raises `ValueError` for an arm or width that was not recorded.
-
-    Source: Figure A.7; chapter 8, *ResNet-18*.
-    """
-    table, colors = one_width(record, arm, width), palette(record)
-    squared = table.value("train_squared_gradient")
-    panels = (
-        ("(a)", "test accuracy (%)", "score_step", 100 * table.value("test_accuracy")),
-        ("(b)", _R_IG, "gradient_step", squared / table.num_params[:, None, None]),
-        ("(c)", r"slope $\Vert\nabla E\Vert$", "gradient_step", np.sqrt(squared)),
-        ("(d)", r"$\Vert\theta\Vert$", "gradient_step", table.value("norm")),
-        ("(e)", "training accuracy (%)", "gradient_step", 100 * table.value("train_accuracy")),
-        ("(f)", "training loss $E$", "gradient_step", table.value("train_loss")),
-    )
-    figure, grid = plt.subplots(3, 2, figsize=(7.2, 8.4), layout="constrained")
-    for ax, (title, label, steps, values) in zip(grid.flat, panels, strict=True):
-        for j, rate in enumerate(table.learning_rate):
-            color = colors.rates[float(rate)]
-            seed_lines(ax, table.shared[steps], values[:, j], color=color)
-        ax.set(title=title, xlabel="step $t$", ylabel=label)
-        if title in ("(b)", "(c)", "(f)"):
-            ax.set_yscale("log")
-    handles = legend_handles(table, colors, rates=True, lines=True, points=False)
-    legend_above(figure, handles)
-    return figure
 
 
 def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation") -> Figure:
@@ -64,9 +33,10 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
     Source: Figure A.8; chapter 8, *ResNet-18*.
     """
     table, colors = one_width(record, arm, None), palette(record)
-    regularizer = chosen(table, "train_squared_gradient", selection) / table.num_params[:, None]
+    regularizer = chosen(table, "train_squared_gradient", selection) / table["num_params"]
     accuracy = 100 * chosen(table, "test_accuracy", selection)
-    h = np.broadcast_to(table.learning_rate, accuracy.shape)
+    h = accuracy["learning_rate"].broadcast_like(accuracy)
+    every = table["learning_rate"].values
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.2), layout="constrained")
     for ax, title, x, y in (
         (grid[0, 0], "(a)", h, accuracy),
@@ -74,16 +44,16 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
         (grid[1, 0], "(c)", accuracy, regularizer),
     ):
         if x is h:
-            seed_lines(ax, table.learning_rate, y, color="0.6")
-            rate_axis(ax, table.learning_rate)
+            seed_lines(ax, every, y.values, color="0.6")
+            learning_rate_axis(ax, every)
         else:
             ax.set_xlabel("test accuracy (%)")
-        models(ax, x, y, table, colors, by="rate", selection=selection)
+        models(ax, x, y, table, colors, by="learning rate", selection=selection)
         ax.set(title=title, ylabel="test accuracy (%)" if y is accuracy else _R_IG)
         if y is regularizer:
             ax.set_yscale("log")
     grid[1, 1].set_axis_off()
-    handles = legend_handles(table, colors, rates=True, selection=selection, lines=True)
+    handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     grid[1, 1].legend(handles=handles, loc="center")
     return figure
 
@@ -105,14 +75,12 @@ def three_gradients(
     if not levels or min(levels) <= 0:
         raise ValueError(f"levels must be positive training losses, got {list(levels)}")
     table = one_width(record, arm, width)
-    loss, panels = (
-        table.value("train_loss"),
-        {
-            "training mode": "train_squared_gradient",
-            "evaluation mode": "evaluated_squared_gradient",
-            "free of scale": "train_scale_free",
-        },
-    )
+    every = table["learning_rate"].values
+    panels = {
+        "training mode": "train_squared_gradient",
+        "evaluation mode": "evaluated_squared_gradient",
+        "free of scale": "train_scale_free",
+    }
     ranks = sorted(levels, reverse=True)
     # Lighter shades have a contrast below 3 with white.
     shades = plt.get_cmap("Purples")(np.linspace(0.56, 1, len(ranks)))
@@ -120,12 +88,11 @@ def three_gradients(
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     for ax, (title, name) in zip(axes, panels.items(), strict=True):
         for level, shade in zip(ranks, shades, strict=True):
-            found = squared_gradient_at(loss, table.value(name), level)
-            with np.errstate(invalid="ignore"):
-                ratio = np.exp(found - found[:, :1])
-            seed_lines(ax, table.learning_rate, ratio, color=shade, marker=".")
+            found = log_at(table, name, level)
+            ratio = xr.ufuncs.exp(found - found.isel(treatment=0))
+            seed_lines(ax, every, ratio.values, color=shade, marker=".")
         ax.axhline(1, color="0.5", lw=0.8, ls=":")
-        rate_axis(ax, table.learning_rate)
+        learning_rate_axis(ax, every)
         ax.tick_params(axis="x", labelrotation=60)
         ax.set(title=title, yscale="log")
     axes[0].set_ylabel("times that at the smallest $h$")
@@ -133,7 +100,7 @@ def three_gradients(
         Line2D([], [], color=shade, label=f"$E = {level:g}$")
         for level, shade in zip(ranks, shades, strict=True)
     ]
-    gone = int(table.marks["diverged"].sum())
+    gone = int(table["diverged"].sum())
     if gone:
         handles.append(Line2D([], [], ls="none", label=f"{gone} diverged"))
     legend_above(figure, handles)

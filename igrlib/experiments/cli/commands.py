@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         progress = Progress()
         _one_device_a_core()
         from igrlib.experiments import runner
-        from igrlib.experiments.claim import Claimed
+        from igrlib.experiments.folder import Claimed
         from igrlib.experiments.sweep import Stopped
 
         with mistakes():
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
-    from igrlib.experiments.verdicts import judge, judge_boost
+    from igrlib.experiments.verdicts import describe, judge, judge_boost
 
     with mistakes():
         folder, units = units_named(args.experiment, args.profile, args.set, args.out)
@@ -137,8 +137,9 @@ def verdicts(args: argparse.Namespace) -> int:
         if len(judged) > 1:
             print(f"{title}:")
         for verdict in several:
-            print(verdict.sentence)
-            for note in verdict.notes:
+            words = describe(verdict)
+            print(words.sentence)
+            for note in words.notes:
                 print(f"    {note}")
     return 0
 

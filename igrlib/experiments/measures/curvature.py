@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, Num
 from igrlib._checks import check_integer
 from igrlib._typing import PyTree
 from igrlib.experiments._extras import missing
-from igrlib.experiments.measures.splits import BLOCK, Logits, check_split, sum_over_blocks, totals
+from igrlib.experiments.measures.splits import AT_ONCE, Logits, check_split, sum_over_parts, totals
 from igrlib.regularizer import num_params
 
 try:
@@ -31,16 +31,16 @@ def largest_hessian_eigenvalue(
     labels: Integer[Array, " n"],
     *,
     num_matvecs: int = 10,
-    block: int = BLOCK,
+    at_once: int = AT_ONCE,
 ) -> Float[Array, ""]:
     """λ_max of ∇²E over a whole split, the largest algebraic eigenvalue, by Lanczos' method.
 
     `num_matvecs` products of the Hessian with a vector, each about three gradients, start from the
     gradient, which lies mostly along the largest eigenvectors (`matfree`). The estimate is from
     below, up to rounding, and can be negative where ∇²E has no positive eigenvalue; it is 0 for
-    ∇²E = 0. Vectors that are no longer orthogonal, where the Krylov space is exhausted, do not
-    count. Raises `TypeError` or `ValueError` unless `num_matvecs` and `block` are integers ≥ 1, and
-    for images and labels as `scores` does.
+    ∇²E = 0. Vectors past the end of the Krylov space, which are not orthogonal, do not count.
+    Raises `TypeError` or `ValueError` unless `num_matvecs` and `at_once` are integers ≥ 1, and for
+    images and labels as `scores` does.
 
     Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
     """
@@ -54,10 +54,11 @@ def largest_hessian_eigenvalue(
         def part(x: Array, y: Array) -> PyTree:
             return jax.jvp(lambda p: gradient(p, x, y), (params,), (v,))[1]
 
-        return jax.tree.map(lambda s: s / len(labels), sum_over_blocks(part, images, labels, block))
+        total = sum_over_parts(part, images, labels, at_once)
+        return jax.tree.map(lambda s: s / len(labels), total)
 
     with jax.default_matmul_precision("highest"):
-        start = sum_over_blocks(partial(gradient, params), images, labels, block)
+        start = sum_over_parts(partial(gradient, params), images, labels, at_once)
         # Lanczos' method divides by the length of its start, which is 0 at a flat point.
         start = jax.tree.map(lambda g: g + jnp.finfo(g.dtype).tiny ** 0.5, start)
         lanczos = decomp.tridiag_sym(num_matvecs, custom_vjp=False)(product, start)

@@ -12,7 +12,6 @@ from igrlib.experiments.verdicts.rules import (
     Reading,
     Reason,
     recorded_thresholds,
-    thresholds_of,
 )
 from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
 
@@ -32,5 +31,4 @@ __all__ = [
     "judge",
     "judge_boost",
     "recorded_thresholds",
-    "thresholds_of",
 ]

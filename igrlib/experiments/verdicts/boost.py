@@ -10,9 +10,11 @@ Source: Section 6, Figure 3c; chapters 9, *Explicit regularization*, and 10, *Wh
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
-from igrlib.experiments.blocks import Blocks, arms, blocks, missing_units
 from igrlib.experiments.records import Record
+from igrlib.experiments.table import arms, missing_units, table_of
+from igrlib.experiments.table import plain as without_penalty
 from igrlib.experiments.verdicts.judgement import not_whole_reason
 from igrlib.experiments.verdicts.rules import Observation, Reading, Reason
 from igrlib.experiments.verdicts.verdict import Boost, Verdict
@@ -40,7 +42,7 @@ class BoostThresholds:
     """Of plain models, the fewest of which the best is a best."""
 
 
-def boost(regularized: Blocks, plain: Blocks) -> Boost:
+def boost(regularized: xr.Dataset, plain: xr.Dataset) -> Boost:
     """The boost in the blocks that both tables have; models of `plain` with μ > 0 do not count.
 
     Raises `ValueError` where no block is in both, no model of `regularized` has μ > 0, or either
@@ -48,26 +50,26 @@ def boost(regularized: Blocks, plain: Blocks) -> Boost:
 
     Source: Figure 3c; chapter 9.
     """
-    plain = plain.plain()
+    plain = without_penalty(plain)
     where = {key: row for row, key in enumerate(_keys(plain))}
     rows = [(k, where[key]) for k, key in enumerate(_keys(regularized)) if key in where]
-    if not rows or not (regularized.mu > 0).any():
+    regularized = regularized.isel(treatment=(regularized["mu"] > 0).values)
+    if not rows or not regularized.sizes["treatment"]:
         raise ValueError("regularized and plain must have blocks in common, with and without μ > 0")
     ours, theirs = (list(side) for side in zip(*rows, strict=True))
-    gradients = int(np.nanmax(plain.value("stop")))
-    with_mu = np.flatnonzero(regularized.mu > 0)
-    one = _best(plain, theirs, np.arange(len(plain.mu)), gradients)
-    other = _best(regularized, ours, with_mu, gradients // 2)
+    gradients = int(plain["stop"].max())
+    one = _best(plain.isel(block=theirs), gradients)
+    other = _best(regularized.isel(block=ours), gradients // 2)
     return Boost(
-        seed=regularized.seed[ours],
-        plain=one[0],
-        explicit=other[0],
-        plain_rate=plain.learning_rate[one[1]],
-        explicit_rate=regularized.learning_rate[other[1]],
-        explicit_mu=regularized.mu[other[1]],
+        seed=one["seed"].values,
+        plain=100 * one["test_accuracy"].values,
+        explicit=100 * other["test_accuracy"].values,
+        plain_rate=one["learning_rate"].values,
+        explicit_rate=other["learning_rate"].values,
+        explicit_mu=other["mu"].values,
         gradients=gradients,
-        plain_rates=plain.learning_rate,
-        explicit_rates=np.unique(regularized.learning_rate[with_mu]),
+        plain_rates=plain["learning_rate"].values,
+        explicit_rates=np.unique(regularized["learning_rate"]),
     )
 
 
@@ -93,7 +95,7 @@ def judge_boost(
     sides = dict.fromkeys([(record, arm), plain or (record, arm)])
     missing = tuple(name for side in sides for name in missing_units(*side))
     try:
-        found = boost(*(blocks(*side) for side in ((record, arm), plain or (record, arm))))
+        found = boost(*(table_of(*side) for side in ((record, arm), plain or (record, arm))))
     except ValueError as error:
         return _verdict("cannot tell", Reason("not usable", (str(error),)))
     lacking = [reason for side in sides if (reason := not_whole_reason(*side))]
@@ -106,9 +108,9 @@ def judge_boost(
 def _word(found: Boost, limits: BoostThresholds) -> tuple[Observation, tuple[Reason, ...]]:
     if len(found.plain_rates) < limits.rates:
         return "cannot tell", (Reason("few rates", (str(limits.rates),)),)
-    told = np.isfinite(found.points)
-    points = found.points[told]
-    if len(np.unique(found.seed[told])) < limits.seeds:
+    known = np.isfinite(found.points)
+    points = found.points[known]
+    if len(np.unique(found.seed[known])) < limits.seeds:
         return "cannot tell", (Reason("few seeds", (str(limits.seeds),)),)
     if points.min() > limits.claimed:
         return "reproduced", ()
@@ -134,23 +136,15 @@ def _verdict(
     return Verdict("3c", BOOST, word, readings[word], reasons, missing=missing, boost=found)
 
 
-def _keys(table: Blocks) -> list[tuple[int, int, int]]:
-    columns = (table.width.tolist(), table.batch_size.tolist(), table.seed.tolist())
+def _keys(table: xr.Dataset) -> list[tuple[int, int, int]]:
+    columns = (table[name].values.tolist() for name in ("width", "batch_size", "seed"))
     return list(zip(*columns, strict=True))
 
 
-def _best(
-    table: Blocks, rows: list[int], columns: np.ndarray, last: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Test accuracy, in per cent, and column of the best model by validation up to step `last`."""
-    if not np.isfinite(table.value("validation_accuracy")).any():
+def _best(table: xr.Dataset, last: int) -> xr.Dataset:
+    """The best model of each block by validation accuracy up to step `last`, at its best step."""
+    if table["validation_accuracy"].isnull().all():
         raise ValueError("both must have a validation split to choose on")
-    early = table.shared["score_step"] <= last
-    validation, test = (
-        table.value(f"{split}_accuracy")[rows][:, columns][..., early]
-        for split in ("validation", "test")
-    )
-    flat = np.where(np.isfinite(validation), validation, -1.0).reshape(len(rows), -1)
-    best = np.argmax(flat, axis=1)
-    chosen = np.take_along_axis(test.reshape(len(rows), -1), best[:, None], 1)[:, 0]
-    return 100 * chosen, columns[best // validation.shape[-1]]
+    early = table.sel(score_step=slice(None, last))
+    best = early["validation_accuracy"].fillna(-1.0).argmax(("treatment", "score_step"))
+    return early[["test_accuracy"]].isel(best)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
 from igrlib._checks import check_integer
-from igrlib.experiments.blocks import Blocks
 
 __all__ = ["Correlation", "rate_with_regularizer"]
 
@@ -23,17 +23,17 @@ __all__ = ["Correlation", "rate_with_regularizer"]
 class Correlation:
     """Rank correlation of λ with R_IG: as recorded, and (draws,) with ‖∇E‖² dealt out by chance.
 
-    rate, regularizer: λ and R_IG of the models, to be drawn.
+    regularization_rate, regularizer: λ and R_IG of the models, to be drawn.
     """
 
     correlation: float
     chance: np.ndarray
-    rate: np.ndarray
+    regularization_rate: np.ndarray
     regularizer: np.ndarray
 
 
 def rate_with_regularizer(
-    table: Blocks,
+    table: xr.Dataset,
     *,
     point: str = "test",
     draws: int = 1_000,
@@ -49,17 +49,22 @@ def rate_with_regularizer(
     Source: Figure 2a; chapter 7, *MNIST*.
     """
     check_integer("draws", draws, low=1)
-    squared = table.chosen("train_squared_gradient", point)
-    measured = np.isfinite(squared)
-    if (models := int(measured.sum())) < 3:
-        raise ValueError(f"table must have 3 models or more measured at {point!r}, got {models}")
-    m = table.num_params[:, None]
-    size = np.broadcast_to(m, measured.shape)[measured]
-    rate = (table.learning_rate[None, :] * m / 4)[measured]
-    squared = squared[measured]
+    chosen = table["chosen_train_squared_gradient"].sel(point=point)
+    models = chosen.stack(model=("block", "treatment")).dropna("model")
+    if models.size < 3:
+        raise ValueError(
+            f"table must have 3 models or more measured at {point!r}, got {models.size}"
+        )
+    m, squared = models["num_params"].values, models.values
+    regularization_rate, regularizer = models["learning_rate"].values * m / 4, squared / m
     rng = np.random.default_rng(seed)
-    chance = [_spearman(rate, rng.permutation(squared) / size) for _ in range(draws)]
-    return Correlation(_spearman(rate, squared / size), np.array(chance), rate, squared / size)
+    chance = [_spearman(regularization_rate, rng.permutation(squared) / m) for _ in range(draws)]
+    return Correlation(
+        _spearman(regularization_rate, regularizer),
+        np.array(chance),
+        regularization_rate,
+        regularizer,
+    )
 
 
 def _spearman(one: Float[np.ndarray, " n"], other: Float[np.ndarray, " n"]) -> float:

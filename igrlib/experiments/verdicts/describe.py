@@ -69,7 +69,7 @@ def describe(verdict: Verdict) -> Description:
     reading = f"as evidence: {verdict.reading}" if verdict.reading == "none" else verdict.reading
     parts = [f"{title}: {word}; {reading}."]
     if verdict.trend is not None:
-        parts.append(_told(verdict, verdict.name, verdict.trend))
+        parts.append(_effect(verdict, verdict.name, verdict.trend))
     if verdict.boost is not None:
         parts.append(_boost(verdict.boost))
     parts += _reasons(verdict)
@@ -80,8 +80,8 @@ def describe(verdict: Verdict) -> Description:
 
 def _reasons(verdict: Verdict) -> Iterator[str]:
     for kind, names in verdict.reasons:
-        told = REASONS[kind]
-        yield told.format(
+        text = REASONS[kind]
+        yield text.format(
             names=_several(names),
             limits=verdict.thresholds,
             least=verdict.least,
@@ -107,19 +107,19 @@ def _beside_the_word(verdict: Verdict) -> Iterator[str]:
 
 def _standing(standing: Standing) -> str:
     where = "There" if standing.level is None else f"At E = {standing.level:g}"
-    told = [f"t = n·h is {_range(standing.time)}"]
+    parts = [f"t = n·h is {_range(standing.time)}"]
     if standing.level is None:
-        told.insert(0, f"E is {_range(standing.loss)}")
+        parts.insert(0, f"E is {_range(standing.loss)}")
     products = " or ".join(map(str, standing.num_matvecs)) or "an unknown number of"
     if np.isfinite(standing.edge).any():
         at = standing.curvature_loss[np.isfinite(standing.curvature_loss)]
         measured = ""
         if standing.level is not None and not np.allclose(at, standing.level, rtol=1e-6):
             measured = f", λ_max at E = {_range(at)}"
-        told.append(f"h·λ_max {_range(standing.edge)} ({products} Lanczos products{measured})")
+        parts.append(f"h·λ_max {_range(standing.edge)} ({products} Lanczos products{measured})")
     else:
-        told.append("h·λ_max unknown")
-    return f"{where} {', '.join(told)}."
+        parts.append("h·λ_max unknown")
+    return f"{where} {', '.join(parts)}."
 
 
 def _level(one: Level) -> str:
@@ -152,13 +152,13 @@ def _notes(verdict: Verdict) -> Iterator[str]:
             f"{verdict.factor}; exact p of a fall {falling:.2g}, of a rise {rising:.2g}."
         )
     for one in verdict.levels:
-        yield _told(verdict, f"at training loss {one.level:g}, {one.observation}", one.trend)
+        yield _effect(verdict, f"at training loss {one.level:g}, {one.observation}", one.trend)
     for n, part in verdict.widths.items():
-        yield _told(verdict, f"at width {n}", part, each=True)
+        yield _effect(verdict, f"at width {n}", part, each=True)
     levels = {f"{one.level:g}" for one in verdict.levels}
     for name, part in (*verdict.controls.items(), *verdict.beside.items()):
         if not (verdict.levels and name.rsplit(" ", 1)[-1] in levels):
-            yield _told(verdict, name, part)
+            yield _effect(verdict, name, part)
 
 
 def _columns(verdict: Verdict, values: np.ndarray) -> str:
@@ -190,7 +190,7 @@ def _boost(found: Boost) -> str:
     )
 
 
-def _told(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> str:
+def _effect(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> str:
     """An effect, its interval, or with `each` that of every seed where there is none, and its p."""
     # "λ" is not written "Λ" at the start of a sentence.
     start = name[0].upper() + name[1:] if name[0].isascii() else name

@@ -13,10 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+import xarray as xr
 
-from igrlib.experiments.blocks import Blocks, arms, blocks, missing_units
 from igrlib.experiments.records import Record
+from igrlib.experiments.table import arms, missing_units, table_of
+from igrlib.experiments.table import explicit as with_penalty
+from igrlib.experiments.table import plain as without_penalty
 from igrlib.experiments.thresholds import Thresholds
+from igrlib.experiments.verdicts.equal_loss import lambda_max_at, trend_of
 from igrlib.experiments.verdicts.predictions import (
     CAUSES,
     CLAIMS,
@@ -32,7 +36,7 @@ from igrlib.experiments.verdicts.rules import (
     reading_of,
     recorded_thresholds,
 )
-from igrlib.experiments.verdicts.trends import Trend, trend
+from igrlib.experiments.verdicts.trends import Trend
 from igrlib.experiments.verdicts.verdict import Level, Standing, Verdict
 
 __all__ = ["judge"]
@@ -75,19 +79,19 @@ def judge(
     """
     claims = CAUSES if explicit else CLAIMS
     if record is None:
-        return _untold(claims, Reason("no record"))
+        return _all_unknown(claims, Reason("no record"))
     if arm not in arms(record):
-        return _untold(claims, Reason("no arm", (arm,)))
+        return _all_unknown(claims, Reason("no arm", (arm,)))
     try:
         limits = thresholds or recorded_thresholds(record, arm)
-        table = blocks(record, arm)
-        table = table.explicit() if explicit else table.plain()
+        table = table_of(record, arm)
+        table = with_penalty(table) if explicit else without_penalty(table)
         asked = questions(table, level=limits.level, edge=limits.edge, least=limits.least())
         if explicit:
             asked = [replace(question, factor="h + 4μ") for question in asked]
         found = [_judged(table, q, claims[q.prediction], limits, explicit=explicit) for q in asked]
     except ValueError as error:
-        return _untold(claims, Reason("not usable", (str(error),)))
+        return _all_unknown(claims, Reason("not usable", (str(error),)))
     lacking = not_whole_reason(record, arm)
     if lacking is not None:
         missing = missing_units(record, arm)
@@ -113,22 +117,22 @@ def not_whole_reason(record: Record, arm: str) -> Reason | None:
     return Reason("not yet run", missing) if missing else None
 
 
-def _untold(claims: Mapping[str, str], reason: Reason) -> tuple[Verdict, ...]:
+def _all_unknown(claims: Mapping[str, str], reason: Reason) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(number, claim, "cannot tell", reasons=(reason,)) for number, claim in claims.items()
     )
 
 
 def _judged(
-    table: Blocks, question: Question, claim: str, limits: Thresholds, *, explicit: bool
+    table: xr.Dataset, question: Question, claim: str, limits: Thresholds, *, explicit: bool
 ) -> Verdict:
-    total, widths, controls, progress = _trends(table, question, limits)
-    observation, reasons = observation_of(
-        question, total, widths, controls, limits, _accuracy(question, progress)
-    )
+    total, widths, controls, progress = _trends(question, limits)
+    # An accuracy is judged beside the progress; λ_max has its own trend at equal loss.
+    beside = None if question.relative else progress
+    observation, reasons = observation_of(question, total, widths, controls, limits, beside)
     rivals = tuple(_rivals(table, question, progress, limits))
-    measured = np.isfinite(question.primary)
-    models, diverged = int(table.finished.sum()), int(table.marks["diverged"].sum())
+    measured = question.primary.notnull()
+    models, diverged = int(table["finished"].sum()), int(table["diverged"].sum())
     return Verdict(
         question.prediction,
         claim,
@@ -146,7 +150,7 @@ def _judged(
         widths,
         controls,
         {
-            name: _over(table, question, quantity, limits)
+            name: trend_of(quantity, relative=question.relative, limits=limits)
             for name, quantity in question.beside.items()
         },
         () if question.level is None else tuple(_levels(table, question.level, limits)),
@@ -155,112 +159,79 @@ def _judged(
         models,
         diverged,
         models - diverged - int(measured.sum()),
-        int((question.edge[measured] > limits.edge).sum()),
-    )
-
-
-def _over(
-    table: Blocks,
-    question: Question,
-    quantity: np.ndarray,
-    limits: Thresholds,
-    rows: np.ndarray | slice = slice(None),
-    *,
-    relative: bool | None = None,
-) -> Trend:
-    return trend(
-        table.effective_rate,
-        quantity[rows],
-        table.seed[rows],
-        relative=question.relative if relative is None else relative,
-        rates=limits.rates,
-        seeds=limits.seeds,
-        confidence=limits.confidence,
+        int((question.edge.where(measured) > limits.edge).sum()),
     )
 
 
 def _trends(
-    table: Blocks, question: Question, limits: Thresholds
+    question: Question, limits: Thresholds
 ) -> tuple[Trend, dict[int, Trend], dict[str, Trend], Trend | None]:
     """Over all blocks, by width, under each control, and that of the loss at chosen points."""
+    primary = question.primary
+    width = primary["width"].values
 
-    def over(quantity: np.ndarray, rows: np.ndarray | slice = slice(None)) -> Trend:
-        return _over(table, question, quantity, limits, rows)
+    def over(quantity: xr.DataArray) -> Trend:
+        return trend_of(quantity, relative=question.relative, limits=limits)
 
-    widths = {int(n): over(question.primary, table.width == n) for n in np.unique(table.width)}
+    widths = {int(n): over(primary.isel(block=width == n)) for n in np.unique(width)}
     # One width must not carry all the others, whose effects then need only be of the right sign.
     controls = {
-        f"without width {n}": over(question.primary, table.width != n)
+        f"without width {n}": over(primary.isel(block=width != n))
         for n in widths
         if len(widths) > 1
     }
-    controls |= {
-        name: over(np.where(kept, question.primary, np.nan))
-        for name, kept in question.controls.items()
-    }
+    controls |= {name: over(primary.where(kept)) for name, kept in question.controls.items()}
     progress = None
     if question.level is None:
-        loss = np.where(np.isfinite(question.primary) & (question.loss > 0), question.loss, np.nan)
-        progress = _over(table, question, np.log(loss), limits, relative=True)
-    return over(question.primary), widths, controls, progress
-
-
-def _accuracy(question: Question, progress: Trend | None) -> Trend | None:
-    """The progress that an accuracy is judged beside; λ_max has its own trend at equal loss."""
-    return progress if not question.relative else None
+        loss = question.loss.where(primary.notnull() & (question.loss > 0))
+        progress = trend_of(xr.ufuncs.log(loss), relative=True, limits=limits)
+    return over(primary), widths, controls, progress
 
 
 def _rivals(
-    table: Blocks, question: Question, progress: Trend | None, limits: Thresholds
+    table: xr.Dataset, question: Question, progress: Trend | None, limits: Thresholds
 ) -> Iterator[Reason]:
     """What would explain an effect as well as the regularizer ‖∇E‖² does."""
-    if not table.full_batch.all():
+    if not table["full_batch"].all():
         yield Reason("batches")
     else:
-        measured = np.isfinite(question.primary)
-        here = _medians(np.where(measured, question.edge, np.nan))
-        unknown = measured.any(axis=0) & np.isnan(here)
-        levels = (float(level) for level in table.shared.get("level", ()))
+        measured = question.primary.notnull()
+        here = question.edge.where(measured).median("block")
+        unknown = measured.any("block") & here.isnull()
         # A run that was at the edge on its way has been shaped by it.
-        ways = [edge_of(table, table.lambda_max_at(level)) for level in levels]
-        seen = np.concatenate([here, *map(_medians, ways)])
-        if unknown.any() or (seen[np.isfinite(seen)] > _MODERATE).any():
+        ways = [edge_of(lambda_max_at(table, level)) for level in table["level"].values.tolist()]
+        medians = [here, *(way.median("block") for way in ways)]
+        if unknown.any() or any((median > _MODERATE).any() for median in medians):
             yield Reason("edge")
-    if not table.smooth.all():
+    if not table["smooth"].all():
         yield Reason("kinks")
     if progress is not None and (not progress.blocks or min(progress.p) < limits.significance):
         yield Reason("loss")
 
 
-def _levels(table: Blocks, judged: float, limits: Thresholds) -> Iterator[Level]:
+def _levels(table: xr.Dataset, judged: float, limits: Thresholds) -> Iterator[Level]:
     """What 2.1 comes to at the training losses at which enough blocks have a value."""
     power = int(np.floor(np.log10(judged)))
     grid = {float(f"{d}e{power + k}") for k in (-2, -1, 0, 1, 2) for d in _DIGITS}
     near = {level for level in grid if 1 / 10.001 <= level / judged <= 10.001}
     for level in sorted({*near, judged}, reverse=True):
         question = at_level(table, level, edge=limits.edge, least=limits.least_squared_gradient)
-        total, widths, controls, _ = _trends(table, question, limits)
+        total, widths, controls, _ = _trends(question, limits)
         if total.blocks >= limits.blocks:
             found: Observation = observation_of(question, total, widths, controls, limits)[0]
-            yield Level(level, found, total, _medians(question.time))
+            yield Level(level, found, total, question.time.median("block").values)
 
 
-def _standing(table: Blocks, question: Question) -> Standing:
-    here = np.isfinite(question.primary)
+def _standing(table: xr.Dataset, question: Question) -> Standing:
+    here = question.primary.notnull()
     of = [question.loss, question.time, question.edge, question.curvature_loss]
-    loss, time, edge, curvature_loss = (_medians(np.where(here, one, np.nan)) for one in of)
+    loss, time, edge, curvature_loss = (one.where(here).median("block").values for one in of)
     return Standing(
-        table.effective_rate,
+        table["effective_rate"].values,
         question.level,
         loss,
         time,
         edge,
         np.where(np.isfinite(edge), curvature_loss, np.nan),
-        tuple(sorted({int(n) for n in table.num_matvecs if n})),
+        tuple(sorted({int(n) for n in table["num_matvecs"].values if n})),
     )
-
-
-def _medians(values: np.ndarray) -> np.ndarray:
-    """Of each column over the rows that have a value; NaN where none has."""
-    kept = [column[np.isfinite(column)] for column in values.T]
-    return np.array([np.median(column) if len(column) else np.nan for column in kept])

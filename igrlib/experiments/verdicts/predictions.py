@@ -4,10 +4,13 @@ Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 9, *Explicit re
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from igrlib.experiments.blocks import Blocks
+from igrlib.experiments.table import area_under_noise
+from igrlib.experiments.verdicts.equal_loss import lambda_max_at, lambda_max_loss, log_at, time_at
 
 __all__ = ["CAUSES", "CLAIMS", "FITTED", "Question", "at_level", "edge_of", "questions"]
 
@@ -35,7 +38,7 @@ CAUSES = {
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One prediction, with its quantities as (B, R), NaN where not measured.
+    """One prediction, with its quantities as (block, treatment), NaN where not measured.
 
     name: of the primary quantity; falls: whether the prediction is that it falls with h; relative:
     whether it is a natural logarithm, else in percentage points; least: the smallest effect that
@@ -52,14 +55,14 @@ class Question:
     falls: bool
     relative: bool
     least: float
-    primary: np.ndarray
-    edge: np.ndarray
-    loss: np.ndarray
-    time: np.ndarray
-    curvature_loss: np.ndarray
+    primary: xr.DataArray
+    edge: xr.DataArray
+    loss: xr.DataArray
+    time: xr.DataArray
+    curvature_loss: xr.DataArray
     level: float | None = None
-    beside: dict[str, np.ndarray] = field(default_factory=dict)
-    controls: dict[str, np.ndarray] = field(default_factory=dict)
+    beside: dict[str, xr.DataArray] = field(default_factory=dict)
+    controls: dict[str, xr.DataArray] = field(default_factory=dict)
     factor: str = "h"
 
     @property
@@ -69,7 +72,7 @@ class Question:
 
 
 def questions(
-    table: Blocks, *, level: float, edge: float, least: dict[str, float]
+    table: xr.Dataset, *, level: float, edge: float, least: dict[str, float]
 ) -> list[Question]:
     """The four predictions as questions to a table.
 
@@ -79,18 +82,16 @@ def questions(
     point = _point(table)
     controls = _controls(table, point)
     at = f"chosen by {point} accuracy"
-    step = table.chosen("step", point)
-    loss = table.chosen("train_loss", point)
-    chosen = {
-        "edge": edge_of(table, table.chosen("lambda_max", point)),
+    there = table.sel(point=point)
+    step, loss = there["chosen_step"], there["chosen_train_loss"]
+    chosen: Any = {
+        "edge": edge_of(there["chosen_lambda_max"]),
         "loss": loss,
-        "time": np.where(step >= 0, table.learning_rate * step, np.nan),
+        "time": step.where(step >= 0) * table["learning_rate"],
         "curvature_loss": loss,
         # No control on h·λ_max: to keep small λ_max at large h would make the trend sought.
         "controls": controls,
     }
-    sigmas = table.shared.get("slope_sigma", np.zeros(0))
-    slopes = _with_last_axis(table.chosen("noise_slope", point), len(sigmas))
     return [
         at_level(table, level, edge=edge, least=least["2.1"]),
         Question(
@@ -99,13 +100,15 @@ def questions(
             falls=True,
             relative=True,
             least=least["2.2"],
-            primary=_log(table.chosen("lambda_max", point)),
+            primary=_log(there["chosen_lambda_max"]),
             beside={
-                f"λ_max at training loss {level:g}": _log(table.lambda_max_at(level)),
-                f"slope at the point {at}": _log(table.chosen("train_squared_gradient", point)) / 2,
+                f"λ_max at training loss {level:g}": _log(lambda_max_at(table, level)),
+                f"slope at the point {at}": _log(there["chosen_train_squared_gradient"]) / 2,
                 **{
-                    f"slope there after noise of σ = {sigma:g}": _log(slopes[..., k])
-                    for k, sigma in enumerate(sigmas)
+                    f"slope there after noise of σ = {sigma:g}": _log(
+                        there["chosen_noise_slope"].sel(slope_sigma=sigma)
+                    )
+                    for sigma in there["slope_sigma"].values
                     if sigma > 0
                 },
             },
@@ -117,11 +120,12 @@ def questions(
             falls=False,
             relative=False,
             least=least["2.3"],
-            primary=100 * table.chosen("test_accuracy", point),
+            primary=100 * there["chosen_test_accuracy"],
             beside={
                 "test accuracy at its own maximum, as in the paper": 100
-                * table.chosen("test_accuracy", "test"),
-                "test accuracy at the end of the run": 100 * table.chosen("test_accuracy", "final"),
+                * table["chosen_test_accuracy"].sel(point="test"),
+                "test accuracy at the end of the run": 100
+                * table["chosen_test_accuracy"].sel(point="final"),
             },
             **chosen,
         ),
@@ -131,18 +135,17 @@ def questions(
             falls=False,
             relative=False,
             least=least["2.4"],
-            primary=100 * table.area_under_noise(point),
+            primary=100 * area_under_noise(table, point),
             **chosen,
         ),
     ]
 
 
-def at_level(table: Blocks, level: float, *, edge: float, least: float) -> Question:
+def at_level(table: xr.Dataset, level: float, *, edge: float, least: float) -> Question:
     """Prediction 2.1 at one training loss."""
-    levels = [float(other) for other in table.shared.get("level", ())]
-    crossing = edge_of(table, table.lambda_max_at(level))
+    crossing, time = edge_of(lambda_max_at(table, level)), time_at(table, level)
     controls = _controls(table, _point(table))
-    if table.full_batch.all():
+    if table["full_batch"].all():
         # The rival explanation: beyond 2 gradient descent is thrown out of whatever is sharp.
         # Where λ_max is not known the point cannot be cleared of it.
         controls = {EDGE.format(edge): crossing <= edge, **controls}
@@ -152,46 +155,39 @@ def at_level(table: Blocks, level: float, *, edge: float, least: float) -> Quest
         falls=True,
         relative=True,
         least=least,
-        primary=table.log_squared_gradient(level),
+        primary=log_at(table, "train_squared_gradient", level),
         edge=crossing,
-        loss=np.where(np.isfinite(table.time_at(level)), level, np.nan),
-        time=table.time_at(level),
-        curvature_loss=table.lambda_max_loss(level),
+        loss=xr.full_like(time, level).where(np.isfinite(time)),
+        time=time,
+        curvature_loss=lambda_max_loss(table, level),
         level=level,
         beside={
-            f"‖∇E‖² at training loss {other:g}": table.log_squared_gradient(other)
-            for other in levels
+            f"‖∇E‖² at training loss {other:g}": log_at(table, "train_squared_gradient", other)
+            for other in table["level"].values.tolist()
             if not np.isclose(other, level)
         },
         controls=controls,
     )
 
 
-def _point(table: Blocks) -> str:
+def _point(table: xr.Dataset) -> str:
     """Where models are looked at: with all images trained on as the paper chose."""
-    validated = np.isfinite(table.chosen("test_accuracy", "validation")).any()
+    validated = table["chosen_test_accuracy"].sel(point="validation").notnull().any()
     return "validation" if validated else "test"
 
 
-def _controls(table: Blocks, point: str) -> dict[str, np.ndarray]:
+def _controls(table: xr.Dataset, point: str) -> dict[str, xr.DataArray]:
     return {
-        FITTED: table.marks["fitted"],
-        "without runs whose best accuracy came in their last tenth": ~table.marks[
-            f"censored_{point}"
-        ],
+        FITTED: table["fitted"],
+        "without runs whose best accuracy came in their last tenth": ~table[f"censored_{point}"],
     }
 
 
-def edge_of(table: Blocks, curvature: np.ndarray) -> np.ndarray:
+def edge_of(curvature: xr.DataArray) -> xr.DataArray:
     """h·λ_max(1 + 2μλ_max), beyond 2 at which descent on E + μ‖∇E‖² is unstable on a quadratic."""
-    return table.learning_rate * curvature * (1 + 2 * table.mu * curvature)
+    return curvature * curvature["learning_rate"] * (1 + 2 * curvature["mu"] * curvature)
 
 
-def _log(values: np.ndarray) -> np.ndarray:
+def _log(values: xr.DataArray) -> xr.DataArray:
     """The logarithm of positive values; NaN for others."""
-    return np.log(np.where(values > 0, values, np.nan))
-
-
-def _with_last_axis(values: np.ndarray, size: int) -> np.ndarray:
-    """(B, R, size), also where nothing was measured."""
-    return values if values.ndim == 3 else np.full((*values.shape, size), np.nan)
+    return xr.ufuncs.log(values.where(values > 0))

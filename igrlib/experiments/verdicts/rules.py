@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Literal, NamedTuple
 
-from igrlib.experiments.blocks import arms
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.records import Record
+from igrlib.experiments.table import arms
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.predictions import FITTED, Question
 from igrlib.experiments.verdicts.trends import Trend
@@ -22,7 +22,6 @@ __all__ = [
     "p_of",
     "reading_of",
     "recorded_thresholds",
-    "thresholds_of",
 ]
 
 Observation = Literal["reproduced", "reproduced in part", "not reproduced", "cannot tell"]
@@ -50,24 +49,6 @@ class Reason(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def thresholds_of(experiment: str, dataset: str, profile: str) -> Thresholds:
-    """The thresholds in the arms of a profile that train on a data set.
-
-    A changed profile has those of the profile that it was made from. Raises `ValueError` where
-    there is no such profile, or its arms have no thresholds in common.
-
-    Source: chapters 7, *MNIST*, 8, *ResNet-18*, and 9, *Explicit regularization*.
-    """
-    known = EXPERIMENTS.get(experiment, {}).get(profile.partition("+")[0], ())
-    found = {arm.thresholds for arm in known if arm.dataset == dataset}
-    if len(found) != 1:
-        raise ValueError(
-            f"profile {profile!r} of {experiment!r} has {len(found)} sets of thresholds for "
-            f"data set {dataset!r}, wanted is one: pass thresholds"
-        )
-    return found.pop()
-
-
 def recorded_thresholds(record: Record, arm: str) -> Thresholds:
     """The thresholds that the units of an arm were recorded with.
 
@@ -83,7 +64,7 @@ def recorded_thresholds(record: Record, arm: str) -> Thresholds:
             continue
         stored = config.get("thresholds")
         if stored is None:
-            stored = thresholds_of(record.experiment, config.get("dataset", ""), record.profile)
+            stored = _of_profile(record.experiment, config.get("dataset", ""), record.profile)
         elif not isinstance(stored, dict) or stored.keys() - {
             field.name for field in fields(Thresholds)
         }:
@@ -153,6 +134,21 @@ def reading_of(
 def p_of(question: Question, part: Trend, *, against: bool = False) -> float:
     """The one-sided p-value in the predicted direction, or `against` it."""
     return part.p.falling if question.falls != against else part.p.rising
+
+
+def _of_profile(experiment: str, dataset: str, profile: str) -> Thresholds:
+    """The thresholds in the arms of a profile that train on a data set.
+
+    A changed profile has those of the profile that it was made from.
+    """
+    known = EXPERIMENTS.get(experiment, {}).get(profile.partition("+")[0], ())
+    found = {arm.thresholds for arm in known if arm.dataset == dataset}
+    if len(found) != 1:
+        raise ValueError(
+            f"profile {profile!r} of {experiment!r} has {len(found)} sets of thresholds for "
+            f"data set {dataset!r}, wanted is one: pass thresholds"
+        )
+    return found.pop()
 
 
 def _is_progress(

@@ -104,12 +104,12 @@ def trend(
     if len(np.unique(seed[used])) >= max(seeds, 2):
         reach = float(stats.t.ppf((1 + confidence) / 2, len(slopes) - 1))
         reach *= float(slopes.std(ddof=1)) / math.sqrt(len(slopes))
-        interval = (_told(mean - reach, relative), _told(mean + reach, relative))
+        interval = (_per_doubling(mean - reach, relative), _per_doubling(mean + reach, relative))
     return Trend(
-        effect=_told(mean, relative),
+        effect=_per_doubling(mean, relative),
         interval=interval,
         p=exact_tails(rows),
-        effects=np.array([_told(slope, relative) for slope in slopes]),
+        effects=np.array([_per_doubling(slope, relative) for slope in slopes]),
         seed=seed[used],
         cells=int(measured[used].sum()),
         relative=relative,
@@ -145,7 +145,7 @@ def _slope(x: np.ndarray, y: np.ndarray) -> float:
     return float(centred @ y / (centred @ centred))
 
 
-def _told(slope: float, relative: bool) -> float:
+def _per_doubling(slope: float, relative: bool) -> float:
     """A slope on log₂ h as a change with each doubling: in per cent where of a logarithm."""
     with np.errstate(over="ignore"):
         return 100 * float(np.expm1(slope)) if relative else slope

@@ -107,22 +107,3 @@ class Verdict:
     beyond_edge: int = 0
     missing: tuple[str, ...] = ()
     boost: Boost | None = None
-
-    @property
-    def word(self) -> Observation:
-        """The observation."""
-        return self.observation
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words: see `igrlib.experiments.verdicts.describe`."""
-        from igrlib.experiments.verdicts.describe import describe  # It reads verdicts.
-
-        return describe(self).sentence
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What else there is to know, in words: see `igrlib.experiments.verdicts.describe`."""
-        from igrlib.experiments.verdicts.describe import describe
-
-        return describe(self).notes

@@ -4,15 +4,25 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.records import LEVELS, NOISE, RATES, STEPS, record, sweep, unit
+from helpers.records import LEVELS, RATES, STEPS, record, sweep, unit
 
-from igrlib.experiments.blocks import (
-    area_under,
+from igrlib.experiments.schema import MARKS
+from igrlib.experiments.table import (
+    area_under_noise,
     arms,
-    blocks,
+    at_learning_rate,
+    explicit,
     missing_units,
-    not_whole,
+    of_width,
+    plain,
+    table_of,
+)
+from igrlib.experiments.verdicts.equal_loss import (
+    lambda_max_at,
+    lambda_max_loss,
+    log_at,
     squared_gradient_at,
+    time_at,
 )
 
 
@@ -20,13 +30,13 @@ def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate()
     units = [unit(100, (0, 1)), unit(50, (2, 3), rates=(0.05, 0.2)), unit(50, (0, 1))]
     for number, made in enumerate(units):
         made.arrays["tag"] = 100 * number + np.arange(len(made.arrays["seed"]))
-    table = blocks(record(*units), "sgd")
-    assert list(zip(table.width, table.seed, strict=True)) == [
+    table = table_of(record(*units), "sgd")
+    assert list(zip(table["width"].values, table["seed"].values, strict=True)) == [
         *((50, seed) for seed in range(4)),
         *((100, seed) for seed in range(2)),
     ]
-    assert table.batch_size.tolist() == 6 * [32]
-    assert table.learning_rate.tolist() == [*sorted(RATES), 0.2]
+    assert table["batch_size"].values.tolist() == 6 * [32]
+    assert table["learning_rate"].values.tolist() == [*sorted(RATES), 0.2]
     nan = np.nan
     expected = [
         [204, 203, 202, 201, 200, nan],
@@ -36,68 +46,74 @@ def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate()
         [4, 3, 2, 1, 0, nan],
         [9, 8, 7, 6, 5, nan],
     ]
-    np.testing.assert_array_equal(table.value("tag"), expected)
-    np.testing.assert_array_equal(table.finished, np.isfinite(expected))
-    assert table.value("train_loss").shape == (6, 6, 7)
-    np.testing.assert_array_equal(table.shared["level"], LEVELS)
+    np.testing.assert_array_equal(table["tag"].values, expected)
+    np.testing.assert_array_equal(table["finished"].values, np.isfinite(expected))
+    assert table["train_loss"].values.shape == (6, 6, 7)
+    np.testing.assert_array_equal(table["level"].values, LEVELS)
 
 
 def test_what_was_not_measured_is_nan():
-    table = blocks(sweep(), "sgd")
-    for values in (table.value("nothing"), table.chosen("nothing", "test")):
-        assert values.shape == (16, 5)
-        assert np.isnan(values).all()
+    table = table_of(sweep(), "sgd")
+    # Of all arrays that a sweep may have, those that this one has not.
+    assert table["norm"].shape == (16, 5, len(STEPS))
+    for name in ("norm", "validation_loss", "chosen_evaluated_loss"):
+        assert table[name].isnull().all()
     made = unit(50, (0, 1))
-    for name in ("train_loss", "crossing_lambda_max", "level"):
+    for name in ("train_loss", "crossing_step", "crossing_lambda_max", "level"):
         del made.arrays[name]
-    table = blocks(record(made), "sgd")
-    assert np.isnan(table.log_squared_gradient(1e-2)).all()
-    assert np.isnan(table.lambda_max_at(1e-2)).all()
+    table = table_of(record(made), "sgd")
+    assert np.isnan(log_at(table, "train_squared_gradient", 1e-2).values).all()
+    assert np.isnan(lambda_max_at(table, 1e-2).values).all()
 
 
 def test_a_diverged_model_is_marked_and_its_numbers_are_not_used():
     made = unit(50, (0, 1))
     made.arrays["diverged"][6] = 100
     made.meta["marks"] = {"fitted": [0], "censored_validation": [9], "censored_test": [1, 2]}
-    table = blocks(record(made), "sgd")
-    where = {name: np.argwhere(mark).tolist() for name, mark in table.marks.items()}
+    table = table_of(record(made), "sgd")
+    where = {
+        name: np.argwhere(mark.values).tolist()
+        for name, mark in table[["diverged", *MARKS]].items()
+    }
     assert where == {
         "diverged": [[1, 3]],
         "fitted": [[0, 4]],
         "censored_validation": [[1, 0]],
         "censored_test": [[0, 2], [0, 3]],
     }
-    accuracy = table.chosen("test_accuracy", "test")
+    accuracy = table["chosen_test_accuracy"].sel(point="test").values
     assert np.argwhere(np.isnan(accuracy)).tolist() == [[1, 3]]
 
 
 def test_points_are_taken_by_name():
     made = unit(50, (0,))
     made.arrays["chosen_test_accuracy"] = np.arange(15.0).reshape(5, 3)
-    table = blocks(record(made), "sgd")
+    table = table_of(record(made), "sgd")
     for column, point in enumerate(("validation", "test", "final")):
         expected = [12 + column, 9 + column, 6 + column, 3 + column, column]
-        np.testing.assert_array_equal(table.chosen("test_accuracy", point)[0], expected)
+        np.testing.assert_array_equal(
+            table["chosen_test_accuracy"].sel(point=point).values[0], expected
+        )
 
 
 def test_units_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*, got 'gd'"):
-        blocks(sweep(), "gd")
+        table_of(sweep(), "gd")
     again = unit(50, (1, 2))
     with pytest.raises(ValueError, match="holds a model that the record of 'sgd' has already"):
-        blocks(record(unit(50, (0, 1)), again), "sgd")
+        table_of(record(unit(50, (0, 1)), again), "sgd")
     twice = unit(50, (0, 1))
     twice.arrays["seed"][:] = 0
     with pytest.raises(ValueError, match="has already"):
-        blocks(record(twice), "sgd")
+        table_of(record(twice), "sgd")
     other = unit(100, (0, 1))
     other.arrays["level"] = LEVELS[:3]
     with pytest.raises(ValueError, match=f"level of unit {other.name} is not that"):
-        blocks(record(unit(50, (0, 1)), other), "sgd")
+        table_of(record(unit(50, (0, 1)), other), "sgd")
     other = unit(100, (0, 1))
     other.arrays["chosen_noise_slope"] = other.arrays["chosen_noise_slope"][..., 1:]
-    with pytest.raises(ValueError, match=r"chosen_noise_slope of unit .* is not shaped as"):
-        blocks(record(unit(50, (0, 1)), other), "sgd")
+    with pytest.raises(ValueError, match=r"chosen_noise_slope of unit .* must be of shape"):
+        table_of(record(unit(50, (0, 1)), other), "sgd")
 
 
 @pytest.mark.parametrize("name", ["seed", "learning_rate", "diverged"])
@@ -105,11 +121,11 @@ def test_a_unit_that_is_not_of_a_sweep_is_refused_by_name(name):
     made = unit(50, (0, 1))
     del made.arrays[name]
     with pytest.raises(ValueError, match=f"unit {made.name} is not one of a sweep: .* {name}"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
     made = unit(50, (0, 1))
     del made.meta["unit_config"]["width"]
     with pytest.raises(ValueError, match="not one of a sweep: it has no width"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 def test_units_measured_at_other_steps_share_a_table_with_holes():
@@ -120,22 +136,22 @@ def test_units_measured_at_other_steps_share_a_table_with_holes():
     fewer = (0, 30, 50, 1000, 3000)
     effects = {"squared_gradient": -0.3}
     units = [unit(50, (0, 1), effects=effects), unit(100, (0, 1), effects=effects, steps=fewer)]
-    table = blocks(record(*units), "sgd")
+    table = table_of(record(*units), "sgd")
     all_steps = [0, 10, 30, 50, 100, 300, 1000, 3000]
-    np.testing.assert_array_equal(table.shared["gradient_step"], all_steps)
-    holes = np.isnan(table.value("train_loss"))
+    np.testing.assert_array_equal(table["gradient_step"].values, all_steps)
+    holes = np.isnan(table["train_loss"].values)
     for width, steps in ((50, STEPS), (100, fewer)):
         seen = np.isin(all_steps, steps)
-        assert (holes[table.width == width] == ~seen).all()
-        alone = table.of_width(width)
-        np.testing.assert_array_equal(alone.shared["gradient_step"], steps)
-        assert alone.width.tolist() == 2 * [width]
-        assert np.isfinite(alone.value("train_loss")).all()
-    found = table.log_squared_gradient(1e-2)
-    slopes = np.diff(found, axis=1) / np.diff(np.log2(table.learning_rate))
+        assert (holes[table["width"].values == width] == ~seen).all()
+        alone = of_width(table, width)
+        np.testing.assert_array_equal(alone["gradient_step"].values, steps)
+        assert alone["width"].values.tolist() == 2 * [width]
+        assert np.isfinite(alone["train_loss"].values).all()
+    found = log_at(table, "train_squared_gradient", 1e-2).values
+    slopes = np.diff(found, axis=1) / np.diff(np.log2(table["learning_rate"].values))
     np.testing.assert_allclose(slopes, -0.3, rtol=1e-9)
     # Of both widths: 785n + 4(n + 1)n + 10(n + 1).
-    assert table.num_params.tolist() == [49_960, 49_960, 119_910, 119_910]
+    assert table["num_params"].values.tolist() == [49_960, 49_960, 119_910, 119_910]
 
 
 def test_a_step_is_kept_where_anything_was_measured():
@@ -146,13 +162,13 @@ def test_a_step_is_kept_where_anything_was_measured():
         each.arrays["score_step"] = np.array(steps)
         each.arrays["validation_accuracy"] = np.full(shape, np.nan)
         each.arrays["test_accuracy"] = np.full(shape, 0.5)
-    table = blocks(record(made, other), "sgd")
-    np.testing.assert_array_equal(table.shared["score_step"], [0, 10, 20, 30])
+    table = table_of(record(made, other), "sgd")
+    np.testing.assert_array_equal(table["score_step"].values, [0, 10, 20, 30])
     for width, steps in ((50, [0, 10, 20]), (100, [0, 10, 30])):
-        alone = table.of_width(width)
-        np.testing.assert_array_equal(alone.shared["score_step"], steps)
-        assert (alone.value("test_accuracy") == 0.5).all()
-        assert alone.value("validation_accuracy").shape == (*alone.finished.shape, 3)
+        alone = of_width(table, width)
+        np.testing.assert_array_equal(alone["score_step"].values, steps)
+        assert (alone["test_accuracy"].values == 0.5).all()
+        assert alone["validation_accuracy"].values.shape == (*alone["finished"].shape, 3)
 
 
 def test_columns_are_pairs_of_a_mu_and_a_rate():
@@ -162,30 +178,30 @@ def test_columns_are_pairs_of_a_mu_and_a_rate():
     old = unit(50, (2,), rates=(0.1, 0.4))
     old.arrays["tag"] = np.array([8.0, 9.0])
     del old.arrays["mu"]
-    table = blocks(record(both, old), "sgd")
-    assert table.mu.tolist() == [0, 0, 0, 0.5, 0.5]
-    assert table.learning_rate.tolist() == [0.1, 0.2, 0.4, 0.1, 0.2]
+    table = table_of(record(both, old), "sgd")
+    assert table["mu"].values.tolist() == [0, 0, 0, 0.5, 0.5]
+    assert table["learning_rate"].values.tolist() == [0.1, 0.2, 0.4, 0.1, 0.2]
     nan = np.nan
     expected = np.array([[3, 1, nan, 2, 0], [7, 5, nan, 6, 4], [8, nan, 9, nan, nan]])
-    np.testing.assert_array_equal(table.value("tag"), expected)
-    plain, one = table.plain(), table.explicit()
-    np.testing.assert_array_equal(plain.value("tag"), expected[:, :3])
-    np.testing.assert_array_equal(plain.marks["fitted"], np.isfinite(expected[:, :3]))
-    assert plain.learning_rate.tolist() == [0.1, 0.2, 0.4]
-    np.testing.assert_array_equal(one.value("tag"), expected[:, [0, 3]])
-    np.testing.assert_array_equal(one.finished, np.isfinite(expected[:, [0, 3]]))
-    assert one.mu.tolist() == [0, 0.5]
-    np.testing.assert_array_equal(table.at_rate(0.2).value("tag"), expected[:, [1, 4]])
+    np.testing.assert_array_equal(table["tag"].values, expected)
+    alone, one = plain(table), explicit(table)
+    np.testing.assert_array_equal(alone["tag"].values, expected[:, :3])
+    np.testing.assert_array_equal(alone["fitted"].values, np.isfinite(expected[:, :3]))
+    assert alone["learning_rate"].values.tolist() == [0.1, 0.2, 0.4]
+    np.testing.assert_array_equal(one["tag"].values, expected[:, [0, 3]])
+    np.testing.assert_array_equal(one["finished"].values, np.isfinite(expected[:, [0, 3]]))
+    assert one["mu"].values.tolist() == [0, 0.5]
+    np.testing.assert_array_equal(at_learning_rate(table, 0.2)["tag"].values, expected[:, [1, 4]])
     with pytest.raises(
         ValueError, match=r"learning_rate must be one of 0\.1, 0\.2, 0\.4, got 0\.3"
     ):
-        table.at_rate(0.3)
+        at_learning_rate(table, 0.3)
 
 
 def test_arms_are_kept_apart():
     both = record(unit(50, (0, 1)), unit(50, (0, 1, 2), arm="gd"))
     assert arms(both) == ["gd", "sgd"]
-    assert (len(blocks(both, "gd").seed), len(blocks(both, "sgd").seed)) == (3, 2)
+    assert (len(table_of(both, "gd").seed), len(table_of(both, "sgd").seed)) == (3, 2)
 
 
 def test_between_two_measurements_a_power_law_is_exact():
@@ -232,10 +248,10 @@ def test_curvature_measured_once_for_several_levels_counts_for_each():
     made.arrays["crossing_lambda_max"] = np.array(
         [[5.0, nan, nan, 6.0], [nan, 7.0, 8.0, nan], [1.0, 2.0, nan, 4.0]]
     )
-    table = blocks(record(made), "sgd")
-    found = np.array([table.lambda_max_at(level)[0] for level in LEVELS]).T
+    table = table_of(record(made), "sgd")
+    found = np.array([lambda_max_at(table, level).values[0] for level in LEVELS]).T
     np.testing.assert_array_equal(found, [[5, 6, 6, 6], [7, 7, 8, nan], [1, 2, nan, 4]])
-    assert np.isnan(table.lambda_max_at(0.05)).all()
+    assert np.isnan(lambda_max_at(table, 0.05).values).all()
 
 
 def descending(losses, steps, curvature):
@@ -244,7 +260,7 @@ def descending(losses, steps, curvature):
     made.arrays["train_loss"] = np.array([losses])
     made.arrays["crossing_step"] = np.array([steps])
     made.arrays["crossing_lambda_max"] = np.array([curvature])
-    return blocks(record(made), "sgd")
+    return table_of(record(made), "sgd")
 
 
 def test_curvature_is_that_of_the_level_where_it_was_measured_on_both_sides():
@@ -252,14 +268,14 @@ def test_curvature_is_that_of_the_level_where_it_was_measured_on_both_sides():
     # Linear in the logarithms: 0.01 is a third of the way from 0.02 to 0.02/8, and 4 of that from
     # 8 to 1.
     table = descending([2.3, 0.02, 0.0025, 4e-4], [10, 20, 30, -1], [8.0, 1.0, 0.5, nan])
-    np.testing.assert_allclose(table.lambda_max_at(0.01), [[4.0]], rtol=1e-12)
-    np.testing.assert_allclose(table.lambda_max_loss(0.01), [[0.01]])
+    np.testing.assert_allclose(lambda_max_at(table, 0.01).values, [[4.0]], rtol=1e-12)
+    np.testing.assert_allclose(lambda_max_loss(table, 0.01).values, [[0.01]])
     # 0.001² = 0.0025·0.0004: half-way.
-    np.testing.assert_allclose(table.lambda_max_at(0.001), [[np.sqrt(0.5)]], rtol=1e-12)
+    np.testing.assert_allclose(lambda_max_at(table, 0.001).values, [[np.sqrt(0.5)]], rtol=1e-12)
     # Nothing was measured above 0.1: what there is, and where.
-    np.testing.assert_array_equal(table.lambda_max_at(0.1), [[8.0]])
-    np.testing.assert_array_equal(table.lambda_max_loss(0.1), [[0.02]])
-    assert np.isnan(table.lambda_max_loss(1e-4)).all()
+    np.testing.assert_array_equal(lambda_max_at(table, 0.1).values, [[8.0]])
+    np.testing.assert_array_equal(lambda_max_loss(table, 0.1).values, [[0.02]])
+    assert np.isnan(lambda_max_loss(table, 1e-4).values).all()
 
 
 def test_curvature_measured_once_is_not_interpolated():
@@ -267,22 +283,20 @@ def test_curvature_measured_once_is_not_interpolated():
     # From 0.5 to 0.004: one measurement for two levels, told at the lower one.
     table = descending([2.3, 0.5, 0.004, 5e-4], [20, 20, 30, -1], [nan, 3.0, 2.0, nan])
     for level in (0.1, 0.01):
-        np.testing.assert_array_equal(table.lambda_max_at(level), [[3.0]])
-        np.testing.assert_array_equal(table.lambda_max_loss(level), [[0.004]])
-    assert 2.0 < table.lambda_max_at(0.001)[0, 0] < 3.0
+        np.testing.assert_array_equal(lambda_max_at(table, level).values, [[3.0]])
+        np.testing.assert_array_equal(lambda_max_loss(table, level).values, [[0.004]])
+    assert 2.0 < lambda_max_at(table, 0.001).values[0, 0] < 3.0
     # Without losses there is nothing to interpolate in.
-    del table.values["train_loss"]
-    np.testing.assert_array_equal(table.lambda_max_at(0.001), [[2.0]])
-    assert np.isnan(table.lambda_max_loss(0.001)).all()
+    table["train_loss"] = np.nan * table["train_loss"]
+    np.testing.assert_array_equal(lambda_max_at(table, 0.001).values, [[2.0]])
+    assert np.isnan(lambda_max_loss(table, 0.001).values).all()
 
 
 def test_physical_time_is_that_of_the_crossing():
     # 0.01 is half-way in the logarithm between 0.1 and 0.001, steps 10 and 20; h = 0.1.
     table = descending([2.3, 0.1, 1e-3], [20, 20, -1, -1], 4 * [1.0])
-    np.testing.assert_allclose(table.time_at(0.01), [[0.1 * (10 * 20) ** 0.5]], rtol=1e-12)
-    assert np.isnan(table.time_at(1e-4)).all()
-    del table.shared["gradient_step"]
-    assert np.isnan(table.time_at(0.01)).all()
+    np.testing.assert_allclose(time_at(table, 0.01).values, [[0.1 * (10 * 20) ** 0.5]], rtol=1e-12)
+    assert np.isnan(time_at(table, 1e-4).values).all()
 
 
 @pytest.mark.parametrize(
@@ -297,16 +311,20 @@ def test_physical_time_is_that_of_the_crossing():
 def test_a_table_knows_what_the_theorem_asks_for(config, full, smooth, products):
     made = unit(50, (0, 1))
     made.meta["unit_config"] |= config
-    table = blocks(record(made), "sgd")
-    assert table.full_batch.tolist() == 2 * [full]
-    assert table.smooth.tolist() == 2 * [smooth]
-    assert table.num_matvecs.tolist() == 2 * [products]
-    assert table.of_width(50).num_matvecs.tolist() == 2 * [products]
+    table = table_of(record(made), "sgd")
+    assert table["full_batch"].values.tolist() == 2 * [full]
+    assert table["smooth"].values.tolist() == 2 * [smooth]
+    assert table["num_matvecs"].values.tolist() == 2 * [products]
+    assert of_width(table, 50)["num_matvecs"].values.tolist() == 2 * [products]
     # What nobody has said is not taken for granted.
     for name in ("num_train", "activation", "num_matvecs"):
         made.meta["unit_config"].pop(name)
-    table = blocks(record(made), "sgd")
-    assert (table.full_batch.any(), table.smooth.any(), table.num_matvecs.max()) == (
+    table = table_of(record(made), "sgd")
+    assert (
+        table["full_batch"].values.any(),
+        table["smooth"].values.any(),
+        table["num_matvecs"].values.max(),
+    ) == (
         False,
         False,
         0,
@@ -314,23 +332,27 @@ def test_a_table_knows_what_the_theorem_asks_for(config, full, smooth, products)
 
 
 def test_area_is_the_mean_accuracy_over_the_noise():
+    made = unit(50, (0,), rates=(0.1, 0.2))
     accuracy = np.array([[1.0, 0.5, 0.3, 0.1], [0.7, 0.7, 0.7, 0.7]])
+    made.arrays["chosen_noise_accuracy"] = np.stack([0 * accuracy, accuracy, 0 * accuracy], axis=1)
+    table = table_of(record(made), "sgd")
     # 0.5·0.75 + 0.5·0.4 + 1·0.2 over a range of 2.
-    np.testing.assert_allclose(area_under(accuracy, NOISE), [0.3875, 0.7], rtol=1e-12)
+    np.testing.assert_allclose(area_under_noise(table, "test"), [[0.3875, 0.7]], rtol=1e-12)
+    for name in ("noise_sigma", "chosen_noise_accuracy"):
+        del made.arrays[name]
+    assert area_under_noise(table_of(record(made), "sgd"), "test").isnull().all()
 
 
 def test_missing_units_are_those_of_the_arm_that_the_record_is_to_have():
     made = unit(50, (0, 1))
     here = record(made)
-    assert (missing_units(here, "sgd"), not_whole(here, "sgd")) == ((), "")
+    assert missing_units(here, "sgd") == ()
     more = ("sgd-n0100-b00032-s00-01", "gd-n0050-b01000-s00-03")
     here = dataclasses.replace(here, expected=(made.name, *more))
     assert missing_units(here, "sgd") == (more[0],)
     assert missing_units(here, "gd") == (more[1],)
-    assert not_whole(here, "gd") == f"Not yet run: {more[1]}."
     here = dataclasses.replace(here, expected=None)
     assert missing_units(here, "sgd") == ()
-    assert "nobody has said" in not_whole(here, "sgd")
 
 
 @pytest.mark.parametrize(
@@ -353,7 +375,7 @@ def test_arrays_that_cannot_be_those_of_models_are_refused_by_name(name, values)
     made = unit(50, (0, 1))
     made.arrays[name] = values
     with pytest.raises(ValueError, match=f"{name} of unit {made.name}"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 @pytest.mark.parametrize("members", [[10], [-1], [0.7], [True], ["0"], 3, None])
@@ -361,7 +383,7 @@ def test_marks_of_no_model_are_refused(members):
     made = unit(50, (0, 1))
     made.meta["marks"]["fitted"] = members
     with pytest.raises(ValueError, match=f"fitted of unit {made.name} must be models between 0"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")
 
 
 @pytest.mark.parametrize("dataset", ["minst", 3, ["mnist"]])
@@ -369,4 +391,4 @@ def test_a_network_of_unknown_size_is_refused(dataset):
     made = unit(50, (0, 1))
     made.meta["unit_config"]["dataset"] = dataset
     with pytest.raises(ValueError, match=f"unit {made.name} has a network of unknown size"):
-        blocks(record(made), "sgd")
+        table_of(record(made), "sgd")

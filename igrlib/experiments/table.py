@@ -1,0 +1,254 @@
+"""A record as an `xarray.Dataset`: the models of an arm by block and treatment.
+
+A block is a width, batch size and seed: its models share initial values and, step by step, their
+batches. A treatment is a learning rate h and an explicit regularization rate μ: nothing else
+differs within a block.
+
+Source: Section 6; chapter 7, *MNIST*.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from igrlib.experiments.records import Record, Shard
+from igrlib.experiments.schema import ALONG, DIMENSIONS, MARKS, POINTS
+
+__all__ = [
+    "area_under_noise",
+    "arms",
+    "at_learning_rate",
+    "explicit",
+    "missing_units",
+    "of_width",
+    "plain",
+    "table_of",
+]
+
+_MODEL = {"learning_rate": "f", "seed": "iu", "diverged": "iu"}
+"""Every unit of a sweep has these, one for each model, of numbers of this kind."""
+
+_SHARED = ("level", "noise_sigma", "slope_sigma")
+"""Coordinates that all units of an arm have in common; the steps may differ."""
+
+_BLOCK, _TREATMENT = ["width", "batch_size", "seed"], ["mu", "learning_rate"]
+
+
+def arms(record: Record) -> list[str]:
+    """The names of the arms of which units are recorded."""
+    return sorted({_arm(shard) for shard in record.units.values()})
+
+
+def table_of(record: Record, arm: str) -> xr.Dataset:
+    """The finished units of `arm` as one table.
+
+    Coordinates of `block`: width, batch_size, seed, num_params, full_batch (whether a batch is the
+    whole training split), smooth (whether the loss has no kinks) and num_matvecs (the Lanczos
+    products of each λ_max, 0 where unknown). Coordinates of `treatment`, sorted by μ, then by h:
+    learning_rate, mu and effective_rate, the step h + 4μ whose implicit regularizer is as strong
+    as h/4 + μ (eqs. (2) and (8)). The other dimensions are those of `schema.DIMENSIONS`.
+
+    Variables: every array of `schema.DIMENSIONS`, (block, treatment, …), NaN where a model
+    diverged, was not measured or does not exist; `finished`, whether it exists; `diverged` and
+    `schema.MARKS`, which are Boolean. Units may have been measured at different steps: the table
+    has the steps of all of them.
+
+    Raises `ValueError` where the record has no such unit, where one is not of a sweep, and where
+    two hold the same model or were measured in ways that cannot be compared.
+
+    Source: chapter 7, *MNIST*.
+    """
+    shards = [shard for _, shard in sorted(record.units.items()) if _arm(shard) == arm]
+    if not shards:
+        raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
+    for shard in shards:
+        _check_swept(shard)
+        for name in _SHARED:
+            there = shards[0].arrays.get(name, np.zeros(0))
+            if not np.array_equal(there, shard.arrays.get(name, np.zeros(0))):
+                raise ValueError(f"{name} of unit {shard.name} is not that of the other units")
+    models = xr.concat([_of_shard(shard) for shard in shards], "model", join="outer")
+    keys = {}
+    for dimension, names in (("block", _BLOCK), ("treatment", _TREATMENT)):
+        index = pd.MultiIndex.from_arrays([models[name].values for name in names])
+        number, unique = index.factorize(sort=True)
+        keys |= {name: (dimension, unique.get_level_values(k)) for k, name in enumerate(names)}
+        models = models.drop_vars(names).assign_coords({dimension: ("model", number)})
+    models = models.set_index(model=["block", "treatment"])
+    double = models.indexes["model"].duplicated()
+    if double.any():
+        unit = models["unit"].values[double][0]
+        raise ValueError(f"unit {unit} holds a model that the record of {arm!r} has already")
+    marks = ["finished", "diverged", *MARKS]
+    measured = [name for name in models.data_vars if name not in (*marks, "unit")]
+    missing: Any = {**dict.fromkeys(marks, False), **dict.fromkeys(measured, np.nan)}
+    table = models.drop_vars("unit").unstack("model", fill_value=missing)
+    table = table.transpose("block", "treatment", ...)
+    table = table.assign(table[measured].where(~table["diverged"]))
+    table = table.drop_vars(["block", "treatment"]).assign_coords(keys)
+    known = {_block_of(shard): _facts(shard) for shard in shards}
+    facts = [known[n, size] for n, size, _ in zip(*(keys[name][1] for name in _BLOCK), strict=True)]
+    for name in facts[0]:
+        table = table.assign_coords({name: ("block", [of[name] for of in facts])})
+    effective = table["learning_rate"] + 4 * table["mu"]
+    config = shards[0].meta["unit_config"]
+    return table.assign_coords(effective_rate=effective).assign_attrs(
+        arm=arm, dataset=str(config["dataset"])
+    )
+
+
+def plain(table: xr.Dataset) -> xr.Dataset:
+    """The models without explicit regularization: a treatment for each learning rate."""
+    return table.isel(treatment=(table["mu"] == 0).values)
+
+
+def explicit(table: xr.Dataset) -> xr.Dataset:
+    """The models of the smallest learning rate: a treatment for each μ, 0 among them."""
+    return at_learning_rate(table, float(table["learning_rate"].min()))
+
+
+def at_learning_rate(table: xr.Dataset, learning_rate: float) -> xr.Dataset:
+    """The models of one learning rate: a treatment for each μ. Raises `ValueError` for another."""
+    every = table["learning_rate"].values
+    if learning_rate not in every:
+        known = ", ".join(f"{h:g}" for h in np.unique(every))
+        raise ValueError(f"learning_rate must be one of {known}, got {learning_rate}")
+    return table.isel(treatment=every == learning_rate)
+
+
+def of_width(table: xr.Dataset, width: int) -> xr.Dataset:
+    """The blocks of one width, with the steps at which any of them was measured."""
+    table = table.isel(block=(table["width"] == width).values)
+    for grid, names in ALONG.items():
+        table = table.dropna(grid, how="all", subset=list(names))
+    return table
+
+
+def area_under_noise(table: xr.Dataset, point: str) -> xr.DataArray:
+    """The mean accuracy over the recorded σ, in [0, 1], at one of `schema.POINTS`.
+
+    It is the area under accuracy against noise, by trapezoids, over the range of σ; NaN where
+    nothing was measured. Source: Figure 3b; chapter 7, *MNIST*.
+    """
+    accuracy, sigma = table["chosen_noise_accuracy"].sel(point=point), table["noise_sigma"]
+    if sigma.size < 2:
+        return xr.full_like(table["stop"], np.nan)
+    return accuracy.integrate("noise_sigma") / (sigma[-1] - sigma[0])
+
+
+def missing_units(record: Record, arm: str) -> tuple[str, ...]:
+    """The units of `arm` that the record was to have when it was opened, and that are not there.
+
+    None can be named where the record does not say which it is to have (`Record.expected`).
+    """
+    # A unit is named <arm>-n<width>-b<batch size>-s<seeds>.
+    ours = {name for name in record.expected or () if name.rsplit("-n", 1)[0] == arm}
+    return tuple(sorted(ours - set(record.units)))
+
+
+def _arm(shard: Shard) -> str:
+    return str(shard.meta["unit_config"].get("name"))
+
+
+def _block_of(shard: Shard) -> tuple[int, int]:
+    config = shard.meta["unit_config"]
+    return int(config["width"]), int(config["batch_size"])
+
+
+def _check_swept(shard: Shard) -> None:
+    """A unit of another kind, or one that somebody made, is refused before anything is read."""
+    config, arrays = shard.meta["unit_config"], shard.arrays
+    missing = [name for name in ("width", "batch_size", "dataset") if name not in config]
+    missing += [name for name in _MODEL if name not in arrays]
+    if missing:
+        raise ValueError(f"unit {shard.name} is not one of a sweep: it has no {missing[0]}")
+    for name, kinds in _MODEL.items():
+        array = arrays[name]
+        if array.dtype.kind not in kinds or array.shape != (arrays["seed"].size,):
+            raise ValueError(f"{name} of unit {shard.name} is not one number for each model")
+    h = arrays["learning_rate"]
+    if not (np.isfinite(h) & (h > 0)).all():
+        raise ValueError(f"learning_rate of unit {shard.name} must be positive and finite")
+
+
+def _of_shard(shard: Shard) -> xr.Dataset:
+    """The models of a unit: every array of `DIMENSIONS`, and what else there is of each model."""
+    arrays, number = shard.arrays, shard.arrays["seed"].size
+    width, batch_size = _block_of(shard)
+    coordinates: dict[str, Any] = {"point": list(POINTS)}
+    for name in (*ALONG, *_SHARED):
+        coordinates[name] = arrays.get(name, np.zeros(0))
+    sizes = {name: len(values) for name, values in coordinates.items()}
+    of_model: dict[str, Any] = {
+        "unit": np.full(number, shard.name),
+        "width": np.full(number, width),
+        "batch_size": np.full(number, batch_size),
+        "seed": arrays["seed"],
+        "learning_rate": arrays["learning_rate"],
+        "mu": arrays.get("mu", np.zeros(number)),
+        "finished": np.ones(number, bool),
+        "diverged": arrays["diverged"] >= 0,
+        **{mark: _marked(shard, mark) for mark in MARKS},
+    }
+    variables: dict[str, Any] = {name: ("model", values) for name, values in of_model.items()}
+    apart = {*coordinates, *_MODEL, "mu", "score_done"}
+    for name in (*DIMENSIONS, *sorted(arrays.keys() - DIMENSIONS.keys() - apart)):
+        dimensions = DIMENSIONS.get(name, ())
+        wanted = (number, *(sizes[d] for d in dimensions))
+        # Numbers without the steps, levels or σ that they belong to cannot be placed.
+        placed = name in arrays and {*dimensions, "point"} <= {*arrays, "point"}
+        array = arrays[name] if placed else np.full(wanted, np.nan)
+        if array.dtype.kind not in "biuf" or array.shape[:1] != (number,):
+            raise ValueError(f"{name} of unit {shard.name} is not numbers for each model")
+        if array.shape != wanted:
+            raise ValueError(
+                f"{name} of unit {shard.name} must be of shape {wanted}, got {array.shape}"
+            )
+        variables[name] = (("model", *dimensions), np.asarray(array, np.float64))
+    return xr.Dataset(variables, coordinates)
+
+
+def _marked(shard: Shard, mark: str) -> np.ndarray:
+    """Which models of a unit have a mark."""
+    members, number = shard.meta["marks"].get(mark, []), shard.arrays["seed"].size
+    if not isinstance(members, list) or any(
+        isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < number for k in members
+    ):
+        raise ValueError(
+            f"{mark} of unit {shard.name} must be models between 0 and {number - 1}, got {members}"
+        )
+    return np.isin(np.arange(number), members)
+
+
+def _facts(shard: Shard) -> dict[str, Any]:
+    """Coordinates of a block besides its name. What nobody has said is not taken for granted."""
+    config = shard.meta["unit_config"]
+    return {
+        "num_params": _num_params(shard),
+        "full_batch": config["batch_size"] == config.get("num_train"),
+        "smooth": _is_smooth(config),
+        "num_matvecs": config.get("num_matvecs", 0),
+    }
+
+
+def _num_params(shard: Shard) -> int:
+    config = shard.meta["unit_config"]
+    if "num_params" in config:
+        return int(config["num_params"])
+    # Only for older units a network is needed: its parameters are counted.
+    from igrlib.experiments.networks import recorded_params
+
+    try:
+        return recorded_params(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"unit {shard.name} has a network of unknown size: {error}") from error
+
+
+def _is_smooth(config: dict[str, Any]) -> bool:
+    if "smooth" in config:
+        return bool(config["smooth"])
+    from igrlib.experiments.networks import NETWORKS, network_of
+
+    return config.get("model", "mlp") in NETWORKS and network_of(config).smooth
