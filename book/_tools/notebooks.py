@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from nbclient import NotebookClient
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 VOLATILE_NOTEBOOK = ("widgets", "papermill", "vscode", "toc", "varInspector")
@@ -27,9 +27,10 @@ VOLATILE_CELL = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled
 # The README shows the figure of this name, kept as a file beside the book.
 README_FIGURE = "fig-introduction-reveal"
 README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
-# A palette has the first of these sizes whose error, root mean square, is below LOST of 255.
-COLOURS = (32, 48, 64, 128)
-LOST = 3
+# A palette has the first of these sizes with which no colour of MANY pixels is off by more than
+# LOST of 255 in any channel: a thin line is a small part of a picture, but its colour means much.
+COLOURS = (32, 48, 64, 96, 128, 192, 256)
+MANY, LOST = 60, 16
 CONFIG = Path(__file__).resolve().parents[2] / "_config.yml"
 FETCH_TAG = "fetch-book"
 FETCH = """\
@@ -66,10 +67,14 @@ def few_colours(data):
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
         whole = image.convert("RGB")
+    every = whole.getcolors(whole.width * whole.height)
+    frequent = [colour for n, colour in every if n >= min(MANY, max(every)[0])]
+    row = Image.new("RGB", (len(frequent), 1))
+    row.putdata(frequent)
     for colours in COLOURS:
         found = whole.quantize(colours, kmeans=1, dither=Image.Dither.NONE)
-        lost = ImageChops.difference(whole, found.convert("RGB"))
-        if max(ImageStat.Stat(lost).rms) < LOST:
+        kept = row.quantize(palette=found, dither=Image.Dither.NONE).convert("RGB")
+        if max(high for _, high in ImageChops.difference(row, kept).getextrema()) <= LOST:
             break
     stream = io.BytesIO()
     found.save(stream, "PNG", optimize=True)
