@@ -30,7 +30,7 @@ README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
 # A palette has the first of these sizes with which no colour of MANY pixels is off by more than
 # LOST of 255 in any channel: a thin line is a small part of a picture, but its colour means much.
 COLOURS = (32, 48, 64, 96, 128, 192, 256)
-MANY, LOST = 60, 16
+MANY, LOST = 100, 20
 CONFIG = Path(__file__).resolve().parents[2] / "_config.yml"
 FETCH_TAG = "fetch-book"
 FETCH = """\
