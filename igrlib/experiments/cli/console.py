@@ -98,13 +98,15 @@ class Progress:
     first call. The speed leaves out what an earlier run of the unit has done, and the start.
     """
 
-    begun = False
+    begun: bool
 
     def __init__(self) -> None:
-        self._stream, self._tqdm = sys.stderr, needed("tqdm").tqdm
+        self._stream: Any = sys.stderr
+        self._tqdm: Any = needed("tqdm").tqdm
         self._bar: Any = None
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
+        self.begun = False
 
     def __call__(self, unit: Any, done: int, total: int, phase: str) -> None:
         self.begun = True
