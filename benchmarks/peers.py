@@ -48,9 +48,9 @@ def network(width: int, side: int) -> tuple[Any, Any]:
     """`init(key)` and `logits(params, images)` of the paper's MLP, as the sweep makes them."""
     import jax.numpy as jnp
 
-    from igrlib.experiments.networks.mlp import mlp
+    from igrlib.experiments.networks import MLP
 
-    net = mlp(width)
+    net = MLP().module(width)
 
     def logits(params: Any, images: Any) -> Any:
         return net.apply(params, images.astype(jnp.float32) / 255)

@@ -30,7 +30,7 @@ def value_and_grad(model: Any, way: str) -> Callable[..., Any]:
     from igrlib.experiments.measures import mean_cross_entropy
 
     def loss(params: Any, stats: Any, x: Any, y: Any) -> Any:
-        outputs, after = model.train(params, stats, x)
+        outputs, after = model.training(params, stats, x)
         return mean_cross_entropy(outputs, y), after
 
     if way == PLAIN:

@@ -9,7 +9,16 @@ function of a JAX loss over a pytree of parameters; 64-bit mode is left as the c
 The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """
 
-from igrlib import backward_error, flows, geometry, ntk, optimizers, regularizer, two_parameter
+from igrlib import (
+    backward_error,
+    curvature,
+    flows,
+    geometry,
+    ntk,
+    optimizers,
+    regularizer,
+    two_parameter,
+)
 from igrlib.backward_error import (
     convergence_order,
     euler_corrections,
@@ -34,6 +43,7 @@ __all__ = [
     "Trajectory",
     "backward_error",
     "convergence_order",
+    "curvature",
     "euler_corrections",
     "field_from_iterates",
     "flow",

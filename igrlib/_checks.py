@@ -29,9 +29,7 @@ def check_params(params: PyTree, name: str = "params") -> PyTree:
     params = jax.tree.map(native, params)
     for path, leaf in jax.tree.leaves_with_path(params):
         where = f"{name}{jax.tree_util.keystr(path)}"
-        _, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"{where} must be a floating-point array, got dtype {dtype}")
+        _shape(leaf, f"{where} must be a floating-point array", jnp.floating)
     if sum(np.size(leaf) for leaf in jax.tree.leaves(params)) == 0:
         raise ValueError(f"{name} must hold at least one number, got an empty pytree: {params!r}")
     # Giving the dtype drops JAX's weak type: a Python float must not compute in float32.
@@ -39,13 +37,8 @@ def check_params(params: PyTree, name: str = "params") -> PyTree:
 
 
 def check_finite(name: str, value: Any) -> None:
-    """A real scalar; its value is looked at only where it is concrete."""
-    wanted = f"{name} must be a real number"
-    if isinstance(value, (bool, list, tuple)):
-        raise TypeError(f"{wanted}, got {_kind(value)}")
-    shape, dtype = _shape_and_dtype(value, wanted)
-    if jnp.issubdtype(dtype, jnp.complexfloating) or dtype == jnp.bool_:
-        raise TypeError(f"{wanted}, got dtype {dtype}")
+    """Refuse all but finite real scalars; a traced one may have any value."""
+    shape = _shape(value, f"{name} must be a real number", jnp.floating, jnp.integer)
     if shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")
     if not is_traced(value) and not np.isfinite(np.asarray(value, np.float64)):
@@ -93,7 +86,7 @@ def check_positive(name: str, value: Any) -> None:
 
 
 def one_of(what: str, value: Any, names: Iterable[str]) -> str:
-    """`value`, if it is one of `names`; else `ValueError` that lists them, close ones first."""
+    """`value`, if it is one of `names`; else `ValueError` with a list and the closest."""
     names = list(names)
     if value in names:
         return value
@@ -113,7 +106,7 @@ def check_integer(name: str, value: Any, *, low: int, high: int | None = None) -
 
 
 def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
-    """`loss`, refusing as it is traced to return anything but a real scalar."""
+    """`loss`, with an error as it is traced unless it returns a real scalar."""
     check_callable("loss", loss)
 
     def wrapped(params: PyTree, *args: Any, **kwargs: Any) -> Any:
@@ -121,9 +114,7 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
         if has_aux and not (isinstance(out, tuple) and len(out) == 2):
             raise TypeError(f"loss with has_aux=True must return (value, aux), got {_kind(out)}")
         value: Any = out[0] if has_aux else out
-        shape, dtype = _shape_and_dtype(value, "loss must return a real scalar")
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"loss must return a real floating-point scalar, got dtype {dtype}")
+        shape = _shape(value, "loss must return a real floating-point scalar", jnp.floating)
         if shape != ():
             raise ValueError(f"loss must return a scalar, got an array of shape {shape}")
         return out
@@ -132,14 +123,12 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
 
 
 def checked_field(field: Callable[..., PyTree], name: str = "field") -> Callable[..., PyTree]:
-    """`field`, refusing values unlike its argument; they come back in the argument's dtypes."""
+    """`field` with values in the dtypes of its argument; an error where they are unlike it."""
     check_callable(name, field)
 
     def leaf_like(path: Any, wanted: Any, leaf: Any) -> Any:
         where = f"the value of {name}{jax.tree_util.keystr(path)}"
-        shape, dtype = _shape_and_dtype(leaf, f"{where} must be a floating-point array")
-        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
-            raise TypeError(f"{where} must be a floating-point array, got dtype {dtype}")
+        shape = _shape(leaf, f"{where} must be a floating-point array", jnp.floating, jnp.integer)
         if shape != wanted.shape:
             raise ValueError(f"{where} must have the shape of params, {wanted.shape}, got {shape}")
         return jnp.asarray(leaf, wanted.dtype)
@@ -157,15 +146,13 @@ def checked_field(field: Callable[..., PyTree], name: str = "field") -> Callable
 
 
 def checked_model(model: Callable[..., Any]) -> Callable[..., Array]:
-    """`model`, refusing to return anything but outputs of shape (n,) or (n, c)."""
+    """`model`, with an error unless it returns outputs of shape (n,) or (n, c)."""
     check_callable("model", model)
 
     def wrapped(params: PyTree, inputs: Any) -> Array:
         outputs = model(params, inputs)
         wanted = "model must return floating-point outputs of shape (n,) or (n, c)"
-        shape, dtype = _shape_and_dtype(outputs, wanted)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"{wanted}, got dtype {dtype}")
+        shape = _shape(outputs, wanted, jnp.floating)
         if len(shape) not in (1, 2):
             raise ValueError(f"{wanted}, got {shape}")
         return jnp.asarray(outputs)
@@ -173,12 +160,17 @@ def checked_model(model: Callable[..., Any]) -> Callable[..., Array]:
     return wrapped
 
 
-def _shape_and_dtype(value: Any, wanted: str) -> tuple[tuple[int, ...], Any]:
-    """Shape and dtype of an array or number; `TypeError` with `wanted` for anything else."""
-    # None has a dtype for JAX, and a tuple of numbers has one for NumPy.
-    if not (isinstance(value, (int, float, complex)) or hasattr(value, "dtype")):
+def _shape(value: Any, wanted: str, *kinds: Any) -> tuple[int, ...]:
+    """The shape of an array or number; `TypeError` with `wanted` unless its dtype is of `kinds`."""
+    if hasattr(value, "dtype"):
+        dtype = value.dtype
+    elif isinstance(value, (int, float, complex)):
+        dtype = jnp.result_type(value)
+    else:  # JAX has a dtype for None, and NumPy one for a tuple of numbers.
         raise TypeError(f"{wanted}, got {_kind(value)}")
-    return jnp.shape(value), jnp.result_type(value)
+    if not any(jnp.issubdtype(dtype, kind) for kind in kinds):
+        raise TypeError(f"{wanted}, got dtype {dtype}")
+    return jnp.shape(value)
 
 
 def _kind(value: object) -> str:

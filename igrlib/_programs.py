@@ -6,6 +6,7 @@ become arguments of the compiled program, so that new values in them compile not
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
@@ -18,18 +19,13 @@ from igrlib._checks import is_traced
 from igrlib._typing import PyTree
 
 
+@dataclass(frozen=True)
 class _Code:
     """A jaxpr without its arrays, equal to another where the compiler is given the same text."""
 
-    def __init__(self, jaxpr: Any, structure: Any, identity: object) -> None:
-        self.jaxpr, self.structure = jaxpr, structure
-        self.identity = (identity, structure)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Code) and self.identity == other.identity
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
+    identity: object
+    structure: Any
+    jaxpr: Any = field(compare=False)
 
 
 class Program(eqx.Module):
@@ -65,7 +61,7 @@ def traced(function: Callable[[PyTree], Any], params: PyTree, *others: PyTree) -
     # where a derivative is still to be taken, from outside.
     if is_traced(captured, params, *others) and "custom_" in str(closed.jaxpr):
         identity = object()
-    return Program(captured, _Code(closed.jaxpr, jax.tree.structure(shapes), identity))
+    return Program(captured, _Code(identity, jax.tree.structure(shapes), closed.jaxpr))
 
 
 @eqx.filter_jit

@@ -36,6 +36,7 @@ from igrlib._checks import (
 from igrlib._programs import run, traced
 from igrlib._trees import add_scaled, squared_norm
 from igrlib._typing import PyTree, Scalar
+from igrlib.curvature import check_leading
 from igrlib.regularizer import gradient_regularized_loss
 
 __all__ = [
@@ -263,12 +264,7 @@ def shuffled_modified_loss(
     penalized = gradient_regularized_loss(loss, learning_rate / 4)
 
     def mean(params: PyTree, batches: tuple[PyTree, ...]) -> Float[Array, ""]:
-        lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
-        if len(lengths) != 1 or lengths == {()}:
-            raise ValueError(
-                "batches must have one leading axis, that of the batches, in every leaf, got "
-                f"leading axes {sorted(lengths)}"
-            )
+        check_leading("batches", batches)
         return jnp.mean(jax.lax.map(lambda batch: penalized(params, *batch), batches))
 
     return mean

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from helpers.arms import SMALL, changed
 
-from igrlib.experiments.arm import Arm, combinations, schedule_of, stops_of
+from igrlib.experiments.arm import Arm, combinations, stops_of
+from igrlib.experiments.building import schedule_of
 from igrlib.experiments.profiles import EXPERIMENTS
 
 

@@ -408,7 +408,7 @@ def test_the_residual_network_of_pytorch_is_that_of_igrlib():
     net, data, _ = pytorch.start(ODD, ODD.batch_size, 1)
     model, (images, _) = problems.model_of(ODD), problems.images_of(ODD, 4)
     start = model.start(jax.random.key(0))
-    logits, _ = jax.jit(model.train)(shared_with(net, start.params), start.stats, images)
+    logits, _ = jax.jit(model.training)(shared_with(net, start.params), start.stats, images)
     np.testing.assert_allclose(net(data).detach().numpy(), logits, rtol=1e-4, atol=1e-4)
 
 
@@ -424,7 +424,7 @@ def test_a_step_of_pytorch_is_that_of_igrlib(mu):
     before = shared_with(net, start.params)
 
     def loss(params):
-        logits, _ = model.train(params, start.stats, images)
+        logits, _ = model.training(params, start.stats, images)
         return mean_cross_entropy(logits, labels)
 
     way = gradient_regularized_value_and_grad(loss, mu, method="reverse_over_reverse")

@@ -11,12 +11,11 @@ from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
 
 from igrlib.experiments import data
-from igrlib.experiments.arm import schedule_of, stops_of
-from igrlib.experiments.building import build
+from igrlib.experiments.arm import stops_of
+from igrlib.experiments.building import build, schedule_of
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.measures import scores
-from igrlib.experiments.networks import ResNet18
-from igrlib.experiments.networks.mlp import mlp
+from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.units import units_of
@@ -112,11 +111,10 @@ def test_members_share_what_they_should(sweep, start):
     np.testing.assert_array_equal(kernel[0], kernel[1])
     np.testing.assert_array_equal(kernel[2], kernel[3])
     assert (kernel[0] != kernel[2]).all()
-    # One step moves by h∇E_B: the same gradient, so the same batch, for both rates of a seed.
+    # One step moves by h∇E_B: the same gradient, so the same batch, for both h of a seed.
     moved = ensemble.advance(ensemble.lay(start), 0, 1).params
     step = jax.tree.map(lambda a, b: (a - np.asarray(b)).astype(np.float64), start.params, moved)
-    rates = np.array(members.learning_rates)
-    bias = step["params"]["Dense_1"]["bias"] / rates[:, None]
+    bias = step["params"]["Dense_1"]["bias"] / np.array(members.learning_rates)[:, None]
     np.testing.assert_allclose(bias[0], bias[1], atol=1e-6)
     np.testing.assert_allclose(bias[2], bias[3], atol=1e-6)
     assert np.abs(bias[0] - bias[2]).max() > 1e-3
@@ -137,7 +135,8 @@ def test_a_unit_from_end_to_end(sweep, start):
     """In float32, as recorded: every model is measured to its end, and has learned something."""
     sweep.state = sweep.ensemble.lay(start)
     arrays = sweep.run()
-    assert sweep.model_steps == 2 * (32 + 40)
+    (unit,) = units_of(SMALL)
+    assert unit.model_steps == sum(sweep.ensemble.members.stops) == 2 * (32 + 40)
     np.testing.assert_array_equal(arrays["diverged"], -1)
     last = [sweep.schedule.gradients.index(t) for t in sweep.ensemble.members.stops]
     loss = arrays["train_loss"]
@@ -155,7 +154,7 @@ def test_mnist_is_learned_and_the_same_twice():
         mnist = data.load("mnist")
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    net = mlp(50)
+    net = MLP().module(50)
 
     def logits(params, images):
         return net.apply(params, images.astype(jnp.float32) / mnist.scale)

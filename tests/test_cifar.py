@@ -13,7 +13,7 @@ from igrlib.experiments import data
 from igrlib.experiments.building import build
 from igrlib.experiments.data import Dataset, Split
 from igrlib.experiments.ensemble import Layout
-from igrlib.experiments.networks.resnet import resnet18
+from igrlib.experiments.networks import ResNet18
 from igrlib.experiments.profiles.resnet import CIFAR
 from igrlib.experiments.units import units_of
 
@@ -34,7 +34,7 @@ ARM = dataclasses.replace(
     num_gradients=2,
     first_gradient=2,
 )
-NET = resnet18(2, stem="imagenet")
+NET = ResNet18("imagenet").module(2)
 
 
 pytestmark = pytest.mark.usefixtures("module_compiling_quickly")

@@ -11,6 +11,7 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +24,8 @@ import igrlib
 import igrlib.experiments.cli.console as console
 from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
-from igrlib.experiments.claim import Claimed
 from igrlib.experiments.cli import parser
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Claimed, Folder
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
@@ -72,21 +72,21 @@ def one_line(err):
         (("rnu",), ["'rnu'", "run", "igr --help"]),
         (("run",), ["experiment", "igr run --help"]),
         ((*RUN, "--tim-limit", "3"), ["--tim-limit"]),
-        ((*RUN, "--time-limit", "soon"), ["--time-limit", "soon"]),
-        ((*RUN, "--time-limit", "-1"), ["--time-limit must be 0 or more", "-1"]),
-        ((*RUN, "--time-limit", "nan"), ["--time-limit must be 0 or more", "nan"]),
-        ((*RUN, "--time-limit", "inf"), ["--time-limit must be 0 or more, and finite, got inf"]),
-        ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every must be 0 or more"]),
+        ((*RUN, "--time-limit", "soon"), ["--time-limit: invalid seconds value: 'soon'"]),
+        ((*RUN, "--time-limit", "-1"), ["--time-limit: must be 0 or more", "-1"]),
+        ((*RUN, "--time-limit", "nan"), ["--time-limit: must be 0 or more", "nan"]),
+        ((*RUN, "--time-limit", "inf"), ["--time-limit: must be 0 or more, and finite, got inf"]),
+        ((*RUN, "--checkpoint-every", "-1"), ["--checkpoint-every: must be 0 or more"]),
         (("run", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--profile", "cpus"), ["--profile", "digits", 'did you mean "cpu"']),
         (("list", "--profile", "tiny"), ["--profile", "digits, cpu", "'tiny'"]),
         (("list", "--set", "widths=8"), ["--set needs a --profile"]),
         (("list", "mlp-swep"), ["experiment", 'did you mean "mlp-sweep"']),
         ((*RUN, "--group", "two"), ["--group", "'two'"]),
-        ((*RUN, "--group", "0"), ["--group must be at least 1, got 0"]),
+        ((*RUN, "--group", "0"), ["group must be at least 1, got 0"]),
         ((*RUN, "--group", "99"), ["group must be at most", "gd-n0032-b00500-s00-07", "got 99"]),
         ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
-        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", "of 5000 digits"]),
+        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", f"got {20 * '9'}"]),
         ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
         ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
@@ -333,18 +333,18 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     waiting.touch()
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row for row in rows(out)}
-    assert list(told) == [unit.name for unit in units]
-    assert [row[0] for row in told.values()] == [str(n) for n in range(1, len(units) + 1)]
-    assert told[first.name][4:] == ["1h25", "done"]
-    assert told[twin.name][4:] == ["~1h25", "missing"]
-    assert told[units[1].name][5] == "stopped, missing"
+    listed = {row[1]: row for row in rows(out)}
+    assert list(listed) == [unit.name for unit in units]
+    assert [row[0] for row in listed.values()] == [str(n) for n in range(1, len(units) + 1)]
+    assert listed[first.name][4:] == ["1h25", "done"]
+    assert listed[twin.name][4:] == ["~1h25", "missing"]
+    assert listed[units[1].name][5] == "stopped, missing"
     steps = len(first.seeds) * sum(
         min(max(round(first.arm.physical_time / h), first.arm.min_steps), first.arm.max_steps)
         for h in first.arm.learning_rates
     )
-    assert told[first.name][3] == f"{steps:,}"
-    assert told[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
+    assert listed[first.name][3] == f"{steps:,}"
+    assert listed[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
     assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
     _, everything, _ = igr("list")
     assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
@@ -357,9 +357,9 @@ def test_listing_a_damaged_or_foreign_shard_says_so(igr, tmp_path):
     path = shard(tmp_path, "digits", second)
     path.write_bytes(path.read_bytes()[:-9])
     _, out, _ = igr("list", "mlp-sweep", "--profile", "digits")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert "recorded with max_steps = 7" in told[first.name]
-    assert "cut short" in told[second.name]
+    states = {row[1]: row[5] for row in rows(out)}
+    assert "recorded with max_steps = 7" in states[first.name]
+    assert "cut short" in states[second.name]
     status, _, err = igr(*RUN)
     assert status == 2
     one_line(err)
@@ -381,7 +381,7 @@ ODD = {
 
 @pytest.mark.parametrize("odd", [*ODD, "a list", "a lying header"])
 def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
-    """Forged or foreign, with a right hash: told by name, and the rest is as it was."""
+    """Forged or foreign, with a right hash: named, and the rest is as it was."""
     first, second = runner.units(MLP_SWEEP["digits"])
     arrays = made_up(32, second.seeds).arrays
     good = shard(tmp_path, "digits", second, arrays=arrays)
@@ -398,8 +398,8 @@ def test_one_odd_shard_takes_nothing_else_down(igr, tmp_path, odd):
         records.save(path, arrays, meta)
     status, out, err = igr("list", "mlp-sweep", "--profile", "digits")
     assert (status, err) == (0, "")
-    told = {row[1]: row[5] for row in rows(out)}
-    assert told[second.name] == "done"
+    states = {row[1]: row[5] for row in rows(out)}
+    assert states[second.name] == "done"
     for command in ("verdicts", "run"):
         argv = (command, "mlp-sweep")
         status, out, err = igr(*argv, *(("--unit", "2") if command == "run" else ()))
@@ -421,9 +421,9 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
     status, out, _ = igr(*RUN)
     assert status == 0
     assert out == f"digits: {len(units)} of {len(units)} units are done\n"
-    told = json.loads(manifest.read_text())
-    assert told["expected"] == sorted(unit.name for unit in units)
-    assert told["missing"] == []
+    written = json.loads(manifest.read_text())
+    assert written["expected"] == sorted(unit.name for unit in units)
+    assert written["missing"] == []
     assert not left.exists()
 
 
@@ -438,8 +438,10 @@ def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
 
 
 def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
-    """Four models, two at a time; a run that was stopped goes on with its own group alone."""
-    settings = ("learning_rates=0.1,0.2", "widths=8", "num_seeds=2", "min_steps=3", "max_steps=3")
+    """Four models a device, two at a time; a stopped run goes on with its own group alone."""
+    seeds = 2 * jax.device_count()
+    settings = ("learning_rates=0.1,0.2", "widths=8", "min_steps=3", "max_steps=3")
+    settings += (f"num_seeds={seeds}", f"seeds_per_unit={seeds}")
     words = [word for setting in (*settings, "points=") for word in ("--set", setting)]
     argv = (*RUN, *words, "--unit", "1")
     status, _, err = igr(*argv, "--group", "2", "--time-limit", "1e-9")
@@ -588,13 +590,13 @@ def test_an_encoding_without_greek_is_no_error(tmp_path):
 def test_a_closed_terminal_stops_in_good_order_but_not_under_nohup(ignored, capsys):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
-        with console.StopSignals() as signals:
+        with console.stop_signals() as came:
             signal.raise_signal(signal.SIGHUP)
             end = time.monotonic() + 60
             while not ignored and "igr: stopping" not in capsys.readouterr().err:
                 assert time.monotonic() < end
                 time.sleep(0.01)  # Another thread says it.
-        assert signals.told is not ignored
+        assert came == ([] if ignored else [signal.SIGHUP])
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -616,8 +618,8 @@ def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_take
     assert times()[0]["sgd-n0008-b00032-s02-03"] == "~1m00"
     shard(tmp_path, label, units["sgd-n0008-b00032-s02-03"], seconds=180.0)
     shard(tmp_path, label, units["sgd-n0016-b00064-s00-01"], seconds=3600.0, device="H100")
-    told, out = times()
-    known = {name: time for name, time in told.items() if time != "?"}
+    listed, out = times()
+    known = {name: time for name, time in listed.items() if time != "?"}
     assert known == {
         "sgd-n0008-b00032-s00-01": "1m00",
         "sgd-n0008-b00032-s02-03": "3m00",
@@ -643,8 +645,8 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "devices", none)
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")
     assert (status, err) == (0, "")
-    told = {row[1]: row[4] for row in rows(out)}
-    assert (told[first.name], told[twin.name]) == ("1m00", "?")
+    times = {row[1]: row[4] for row in rows(out)}
+    assert (times[first.name], times[twin.name]) == ("1m00", "?")
 
 
 def test_verdicts_are_read_from_the_record(igr, tmp_path):
@@ -674,9 +676,9 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
     plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
-    told = ["by learning rate:", *(describe(v).sentence for v in plain)]
-    told += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
-    assert [line for line in out.splitlines() if line[0] != " "] == told
+    sentences = ["by learning rate:", *(describe(v).sentence for v in plain)]
+    sentences += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
+    assert [line for line in out.splitlines() if line[0] != " "] == sentences
     assert describe(plain[0]).sentence != describe(alone[0]).sentence
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
     last = out.partition("against the best learning rate:\n")[2]
@@ -686,6 +688,9 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):
     _, _, err = igr("verdicts", "--set", "mus=0.1")
     assert "mlp-sweep-digits+mus=0.1" in err
+
+
+U, V = SimpleNamespace(name="u", models=20), SimpleNamespace(name="v", models=3)
 
 
 class Clock:
@@ -699,29 +704,41 @@ class Clock:
 def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     clock, stream = Clock(), io.StringIO()
     monkeypatch.setattr(console, "time", clock)
-    told = console.Progress("u, 20 models", stream, every=60.0)
-    told(None, 500, 10_500, "training")  # 500 were done before: no speed is known yet
+    monkeypatch.setattr(sys, "stderr", stream)
+    progress = console.Progress()
+    assert not progress.begun
+    progress(U, 500, 10_500, "training")  # 500 were done before: no speed is known yet
     for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
-        told(None, done, 10_500, "training")
-    told.close()
+        progress(U, done, 10_500, "training")
+    assert progress.begun
+    progress.close()
+    # Another unit: what the first one took does not count.
+    progress(V, 0, 100, "training")
+    clock.now = 230.0
+    progress(V, 60, 100, "measuring")
     lines = stream.getvalue().splitlines()
     # 2,000 steps in 100 s, 8,000 left; 3,400 in 170 s, 6,600 left.
     assert lines == [
         "u, 20 models: 23 % of 10.5k model-steps, 20.0 a second, 06:40 left, training",
         "u, 20 models: 37 % of 10.5k model-steps, 20.0 a second, 05:30 left, training",
+        "v, 3 models: 60 % of 100 model-steps, 1.00 a second, 00:40 left, measuring",
     ]
 
 
-def test_on_a_terminal_there_is_a_bar():
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
-    told = console.Progress("u, 20 models", stream := Terminal())
-    told(None, 500, 1_000, "training")
-    told(None, 1_000, 1_000, "a close look, 1 of 1")
-    told.close()
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    progress = console.Progress()
+    progress(U, 500, 1_000, "training")
+    progress(U, 1_000, 1_000, "a close look, 1 of 1")
+    progress.close()
+    progress(V, 0, 10, "training")
+    progress.close()
     assert "u, 20 models" in stream.getvalue()
+    assert "v, 3 models" in stream.getvalue()
     assert "1.00k/1.00k" in stream.getvalue()
     assert "a close look" in stream.getvalue()
 

@@ -141,7 +141,7 @@ def test_the_arrays_are_read_only_and_jax_takes_them(cache):
 def test_what_tfds_prepared_is_cached_in_one_order_whatever_its_own(
     arrays, tmp_path, shuffle, shards, monkeypatch
 ):
-    monkeypatch.setattr("igrlib.experiments._tfds._BLOCK", 7)
+    monkeypatch.setattr("igrlib.experiments._tfds._AT_ONCE", 7)
     write_tfds(tmp_path / "tfds", shuffle, shards)
     first = data.load("mnist")
     assert_same(first, arrays)

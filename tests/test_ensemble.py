@@ -277,11 +277,11 @@ def linear_init(key):
     return {"a": jax.random.uniform(key, (12, 4)) - 0.5, "b": jnp.eye(4, 3)}
 
 
-def blown_up_numpy(rate, seed, steps):
+def blown_up_numpy(learning_rate, seed, steps):
     """A linear model of two layers: the first step with a loss that is not finite, and its θ."""
     start = linear_init(jax.random.fold_in(jax.random.key(seed), 0))
     a, b = (np.asarray(start[name]) for name in "ab")
-    x, h = IMAGES.reshape(N, -1) / 255, np.float64(np.float32(rate))
+    x, h = IMAGES.reshape(N, -1) / 255, np.float64(np.float32(learning_rate))
     with np.errstate(all="ignore"):
         for t in range(steps):
             log_probabilities = log_softmax_numpy(x @ a @ b)
@@ -346,9 +346,9 @@ def test_a_model_that_starts_broken_is_marked_at_step_0():
 
 
 @pytest.mark.parametrize("group", [1, 2])
-def test_each_maps_over_a_block_and_shares_the_rest(group):
+def test_each_maps_over_a_round_and_shares_the_rest(group):
     built = ensemble(group=group)
-    assert built.layout.block == group
+    assert built.layout.per_round == group
     total = built.each(lambda p, q, shared: (p["x"].sum() + q, p["x"] * shared), num_mapped=2)
     x = np.arange(3.0 * group).reshape(group, 3)
     sums, products = total({"x": built.lay(x)}, built.lay(jnp.arange(group) * 10.0), 2.0)
@@ -356,11 +356,11 @@ def test_each_maps_over_a_block_and_shares_the_rest(group):
     np.testing.assert_allclose(products, 2 * x)
 
 
-def test_blocks_are_filled_up_by_repetition():
+def test_rounds_are_filled_up_by_repetition():
     built = ensemble(group=2)
-    cut = [block.tolist() for block in built.blocks([4, 0, 2])]
+    cut = [some.tolist() for some in built.rounds([4, 0, 2])]
     assert cut == [[4, 0], [2, 2]]
-    assert built.blocks([]) == []
+    assert built.rounds([]) == []
     params = {"x": built.lay(jnp.arange(8.0).reshape(4, 2))}
     np.testing.assert_array_equal(built.take(params, np.array([3, 1]))["x"], [[6, 7], [2, 3]])
 

@@ -128,8 +128,10 @@ def test_what_never_comes_to_a_loss_or_is_first_seen_below_it_has_no_value():
             el.log_at(one, "train_squared_gradient", level),
         ):
             assert np.array_equal(np.isnan(found)[0], never)
-    soon = el.time_at(table(per_step=True), 10.0)
-    assert np.isnan(soon).all()  # Crossed between steps 0 and 10.
+    soon = table(per_step=True)  # Crossed between steps 0 and 10.
+    assert el.time_at(soon, 10.0).isnull().all()
+    assert el.accuracy_at(soon, 10.0).isnull().all()
+    assert el.log_at(soon, "train_squared_gradient", 10.0).isnull().all()
 
 
 def test_any_quantity_along_the_way_is_read_off_at_the_loss():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from igrlib.experiments import records
-from igrlib.experiments.claim import claimed
+from igrlib.experiments.folder import claimed
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 
@@ -283,9 +283,9 @@ def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
 
 
 ENDLESS_PROGRAM = """
-from igrlib.experiments.cli.console import StopSignals
+from igrlib.experiments.cli.console import stop_signals
 import jax
-with StopSignals():
+with stop_signals():
     print("now", flush=True)
     jax.lax.fori_loop(0, 2**31 - 1, lambda i, x: jax.numpy.sin(x), 0.5).block_until_ready()
 """

@@ -18,7 +18,7 @@ import pytest
 from helpers.processes import bare, names
 
 from igrlib.experiments import records
-from igrlib.experiments.claim import claimed
+from igrlib.experiments.folder import claimed
 from igrlib.experiments.storage import files
 
 # Forks a child for each line it reads; the child saves one state after the other until killed.
@@ -298,7 +298,7 @@ def test_the_lock_on_a_unit_is_swept_only_when_its_holder_is_gone(tmp_path):
     """A process that is killed between its shard and its last line leaves one."""
     lock = tmp_path / ".sgd-n0008-b00016-s00-00.lock"
     code = (
-        "from igrlib.experiments.claim import claimed; from pathlib import Path\n"
+        "from igrlib.experiments.folder import claimed; from pathlib import Path\n"
         f"with claimed(Path({lock.name!r}), 'it'):\n"
         "    print('held', flush=True); sys.stdin.readline()\n"
     )

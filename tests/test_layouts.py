@@ -121,7 +121,7 @@ def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
     def wanted(platform, group):
         devices = np.array([SimpleNamespace(platform=platform)] * 2, object)
         mesh = SimpleNamespace(devices=devices, size=2)
-        layout = SimpleNamespace(mesh=mesh, group=group, block=2 * group)
+        layout = SimpleNamespace(mesh=mesh, group=group, per_round=2 * group)
         return least(unit, dataset, layout, monkeypatch)
 
     split = 997 * 68
@@ -135,13 +135,13 @@ def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
 
 def test_the_device_with_the_least_memory_counts(monkeypatch, without_type_hook):
     (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
-    told = [None, {"bytes_limit": 2**40, "bytes_in_use": 2**40 - 9}, {"bytes_limit": 2**40}]
-    for order in (told, told[::-1]):
+    stats = [None, {"bytes_limit": 2**40, "bytes_in_use": 2**40 - 9}, {"bytes_limit": 2**40}]
+    for order in (stats, stats[::-1]):
         devices = [SimpleNamespace(platform="gpu", memory_stats=lambda s=s: s) for s in order]
         mesh = SimpleNamespace(devices=np.array(devices, object), size=3)
         with pytest.raises(MemoryError, match=r"and 0\.0 MiB are free"):
             layouts.check_fits(
-                unit, data.load("digits"), SimpleNamespace(mesh=mesh, group=2, block=6)
+                unit, data.load("digits"), SimpleNamespace(mesh=mesh, group=2, per_round=6)
             )
 
 

@@ -38,9 +38,9 @@ def test_cross_entropy_is_the_mean_in_nats():
     )
 
 
-@pytest.mark.parametrize("block", [4, 22, 23, 500])
-def test_scores_and_measures_of_a_split_in_blocks(block):
-    """Blocks that leave 3 or 1 of the 23 examples over, one block, and less than one."""
+@pytest.mark.parametrize("at_once", [4, 22, 23, 500])
+def test_scores_and_measures_of_a_split_in_parts(at_once):
+    """Parts that leave 3 or 1 of the 23 examples over, one part, and less than one."""
     loss, accuracy, squared_gradient, scale_free = expected()
     assert 0 < accuracy < 1
     assert squared_gradient > 1e-3
@@ -48,7 +48,7 @@ def test_scores_and_measures_of_a_split_in_blocks(block):
     @jax.jit
     def both(p):
         kinds = (of.scores, of.measures)
-        return [measure(logits, p, *DATA, block=block) for measure in kinds]
+        return [measure(logits, p, *DATA, at_once=at_once) for measure in kinds]
 
     scores, found = both(PARAMS)
     np.testing.assert_allclose(scores, (loss, accuracy), rtol=1e-12)
@@ -57,7 +57,7 @@ def test_scores_and_measures_of_a_split_in_blocks(block):
 
 
 def test_memory_does_not_grow_with_the_split():
-    """No array of the program is larger than the images themselves, by the default block too."""
+    """No array of the program is larger than the images themselves, with the default part too."""
     many = jnp.tile(DATA[0], (60, 1, 1, 1)), jnp.tile(DATA[1], 60)
     assert largest_array(lambda p: of.measures(logits, p, *many), PARAMS) == many[0].size
     found = jax.jit(lambda p: of.measures(logits, p, *many))(PARAMS)
@@ -68,7 +68,7 @@ def test_measures_in_float32():
     """The precision of the experiments: the same to about six digits."""
     single = jax.tree.map(lambda a: a.astype(jnp.float32), PARAMS)
     loss, accuracy, squared_gradient, scale_free = expected(layers=layers_of(single))
-    found = jax.jit(lambda p: of.measures(logits, p, *DATA, block=10))(single)
+    found = jax.jit(lambda p: of.measures(logits, p, *DATA, at_once=10))(single)
     assert {a.dtype for a in found} == {jnp.dtype(jnp.float32)}
     np.testing.assert_allclose(found.loss, loss, rtol=1e-6)
     np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-7)
@@ -79,20 +79,20 @@ def test_measures_in_float32():
 def test_images_are_taken_as_the_model_takes_them():
     """Flat ones, and floats, with logits of their own."""
     x = jnp.asarray(IMAGES.reshape(N, -1) / 255)
-    found = jax.jit(lambda p: of.measures(Widths.apply, p, x, DATA[1], block=9))(PARAMS)
+    found = jax.jit(lambda p: of.measures(Widths.apply, p, x, DATA[1], at_once=9))(PARAMS)
     np.testing.assert_allclose(found, expected(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("block", [7, 500])
-def test_logits_that_are_nan_answer_nothing(block):
+@pytest.mark.parametrize("at_once", [7, 500])
+def test_logits_that_are_nan_answer_nothing(at_once):
     """One of 23: neither right nor wrong, and so is the accuracy of the whole split."""
     x, y = DATA
     spoilt = jnp.asarray(x, jnp.float64).at[3].set(jnp.nan)
     assert (np.asarray(y) == 0).any()  # What the largest of NaN would be.
-    found = of.measures(logits, PARAMS, spoilt, y, block=block)
+    found = of.measures(logits, PARAMS, spoilt, y, at_once=at_once)
     assert np.isnan(found.loss)
     assert np.isnan(found.accuracy)
-    assert np.isnan(of.scores(logits, PARAMS, spoilt, y, block=block).accuracy)
+    assert np.isnan(of.scores(logits, PARAMS, spoilt, y, at_once=at_once).accuracy)
 
 
 @pytest.mark.parametrize(
@@ -139,11 +139,11 @@ def hessian():
     return found
 
 
-def largest_eigenvalue(num_matvecs, block=500, model=logits, params=PARAMS, data=DATA):
+def largest_eigenvalue(num_matvecs, at_once=500, model=logits, params=PARAMS, data=DATA):
     return float(
         jax.jit(
             lambda p: of.largest_hessian_eigenvalue(
-                model, p, *data, num_matvecs=num_matvecs, block=block
+                model, p, *data, num_matvecs=num_matvecs, at_once=at_once
             )
         )(params)
     )
@@ -152,7 +152,7 @@ def largest_eigenvalue(num_matvecs, block=500, model=logits, params=PARAMS, data
 def test_largest_eigenvalue_of_the_dense_hessian(hessian):
     eigenvalues = np.linalg.eigvalsh(hessian)
     assert eigenvalues[0] < -0.01 * eigenvalues[-1]
-    np.testing.assert_allclose(largest_eigenvalue(20, block=10), eigenvalues[-1], rtol=1e-6)
+    np.testing.assert_allclose(largest_eigenvalue(20, at_once=10), eigenvalues[-1], rtol=1e-6)
 
 
 def test_few_products_estimate_from_below(hessian):
@@ -243,10 +243,10 @@ def test_a_model_that_diverged_has_no_largest_eigenvalue():
 
 OVER_SPLITS = {
     "cross_entropy": lambda *split: of.cross_entropy(logits)(PARAMS, *split),
-    "scores": lambda *split: of.scores(logits, PARAMS, *split, block=5),
-    "measures": lambda *split: of.measures(logits, PARAMS, *split, block=5),
+    "scores": lambda *split: of.scores(logits, PARAMS, *split, at_once=5),
+    "measures": lambda *split: of.measures(logits, PARAMS, *split, at_once=5),
     "largest_hessian_eigenvalue": lambda *split: of.largest_hessian_eigenvalue(
-        logits, PARAMS, *split, block=5
+        logits, PARAMS, *split, at_once=5
     ),
     "mean_squared_batch_gradient": lambda *split: of.mean_squared_batch_gradient(
         logits, PARAMS, *split, batch_size=1
@@ -355,7 +355,7 @@ def test_accuracy_of_a_loss_with_ties_and_confident_errors():
     """Logits of ±50: the loss is 100 nats an error, and does not overflow on the way."""
     outputs = jnp.array([[50.0, -50.0], [50.0, -50.0], [-50.0, 50.0], [0.0, 0.0]])
     labels = jnp.array([0, 1, 1, 0])
-    found = jax.jit(lambda x: of.scores(lambda p, x: p[x], outputs, x, labels, block=3))(
+    found = jax.jit(lambda x: of.scores(lambda p, x: p[x], outputs, x, labels, at_once=3))(
         jnp.arange(4)
     )
     wanted = -log_softmax_numpy(np.asarray(outputs))[np.arange(4), labels]

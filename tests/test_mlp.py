@@ -1,6 +1,5 @@
 """The MLP against NumPy, the parameter counts of Figure 2 and closed forms."""
 
-import inspect
 from itertools import pairwise
 
 import jax
@@ -17,7 +16,7 @@ from helpers.mlp import (
 from scipy.stats import kstest, truncnorm
 
 import igrlib as ig
-from igrlib.experiments.networks.mlp import MLPModule, mlp
+from igrlib.experiments.networks.mlp import MLP
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 1), np.uint8)
 
@@ -52,7 +51,7 @@ def test_the_gradient_by_hand_is_the_slope_of_the_loss_by_hand():
     ],
 )
 def test_parameter_counts_are_those_printed_in_figure_2(width, m):
-    shapes = jax.eval_shape(mlp(width).init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    shapes = jax.eval_shape(MLP().module(width).init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == m
     sizes = (784, *[width] * 5, 10)
     assert sum((i + 1) * o for i, o in pairwise(sizes)) == m
@@ -66,21 +65,20 @@ def test_forward_pass_in_numpy(depth, num_classes):
     layers = random_layers((20, *[6] * depth, num_classes))
     inputs, expected = forward_numpy(layers, IMAGES / 255)
     assert [0 < (x > 0).mean() < 1 for x in inputs[1:]] == [True] * depth
-    net = mlp(6, depth=depth, num_classes=num_classes)
+    net = MLP(depth).module(6, num_classes=num_classes)
     found = jax.jit(net.apply)(params_of(layers), jnp.asarray(IMAGES / 255))
     assert found.shape == (7, num_classes)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
     _, smooth = forward_numpy(layers, IMAGES / 255, np.tanh)
-    found = mlp(6, depth=depth, num_classes=num_classes, activation="tanh").apply(
-        params_of(layers), jnp.asarray(IMAGES / 255)
-    )
+    net = MLP(depth, "tanh").module(6, num_classes=num_classes)
+    found = net.apply(params_of(layers), jnp.asarray(IMAGES / 255))
     np.testing.assert_allclose(found, smooth, rtol=1e-12, atol=1e-12)
 
 
 @pytest.fixture(scope="module", params=["haiku", "flax"])
 def initial(request):
     """The layers 400-300-10 as they are drawn from three keys, the last one repeated."""
-    net = mlp(300, depth=1, initial=request.param)
+    net = MLP(1, initial=request.param).module(300)
     keys = jax.vmap(jax.random.key)(jnp.array([0, 1, 1]))
     params = jax.jit(jax.vmap(lambda key: net.init(key, jnp.zeros((1, 20, 20)))))(keys)
     return request.param, jax.tree.map(np.asarray, params["params"])
@@ -115,28 +113,14 @@ def test_initial_parameters_depend_on_the_key_alone(initial):
         assert (first != second).mean() > 0.999
 
 
-def test_the_arguments_reach_the_model():
-    assert mlp(9) == MLPModule(9, 5, 10, "haiku", "relu")
-    made = mlp(9, depth=2, num_classes=3, initial="flax", activation="tanh")
-    assert made == MLPModule(9, 2, 3, "flax", "tanh")
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"width": 0}, ValueError, "width must be at least 1, got 0"),
         ({"width": True}, TypeError, "width must be an integer, got True"),
-        ({"width": 4, "depth": 0}, ValueError, "depth must be at least 1, got 0"),
         ({"width": 4, "num_classes": 1}, ValueError, "num_classes must be at least 2, got 1"),
     ],
 )
 def test_sizes_that_are_none(arguments, error, message):
     with pytest.raises(error, match=message):
-        mlp(**arguments)
-
-
-@pytest.mark.parametrize("name", ["initial", "activation"])
-def test_another_initial_distribution_or_activation(name):
-    # The run-time checks of the test set-up would speak first.
-    with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'torch'"):
-        inspect.unwrap(mlp)(4, **{name: "torch"})
+        MLP().module(**arguments)

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
+from igrlib.experiments.log import Schedule
 from igrlib.experiments.measures import (
     Measures,
     largest_hessian_eigenvalue,
@@ -19,7 +20,6 @@ from igrlib.experiments.measures import (
     perturbed,
 )
 from igrlib.experiments.networks.model import NormalizedClassifier, Variables
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import MEASURED
 from igrlib.experiments.sweep import Sweep
 from igrlib.regularizer import gradient_regularized_loss
@@ -37,10 +37,10 @@ class Network(nn.Module):
     """A layer whose units batch norm makes as long as it likes, and one that it does not."""
 
     @nn.compact
-    def __call__(self, images, train):
+    def __call__(self, images, training):
         x = images.reshape(len(images), -1).astype(jnp.float64) / 255
         x = nn.Dense(4, use_bias=False, param_dtype=jnp.float64, name="first")(x)
-        norm = nn.BatchNorm(not train, momentum=0.9, param_dtype=jnp.float64, dtype=jnp.float64)
+        norm = nn.BatchNorm(not training, momentum=0.9, param_dtype=jnp.float64, dtype=jnp.float64)
         return nn.Dense(3, param_dtype=jnp.float64, name="last")(nn.relu(norm(x)))
 
 
@@ -54,17 +54,17 @@ def start(key):
     return Variables(made["params"], stats)
 
 
-def train(params, stats, images):
+def training(params, stats, images):
     made = {"params": params, "batch_stats": stats}
     logits, changed = NET.apply(made, images, True, mutable=["batch_stats"])
     return logits, changed["batch_stats"]
 
 
-def evaluate(params, stats, images):
+def evaluation(params, stats, images):
     return NET.apply({"params": params, "batch_stats": stats}, images, False)
 
 
-NORMALIZED = NormalizedClassifier(start, train, evaluate)
+NORMALIZED = NormalizedClassifier(start, training, evaluation)
 
 
 def ensemble(members=MEMBERS, group=1, loop=True, batch_size=8):
@@ -85,7 +85,7 @@ def trained_alone(k, steps):
     @jax.jit
     def step(variables, x, y):
         def loss(params):
-            logits, after = train(params, variables.stats, x)
+            logits, after = training(params, variables.stats, x)
             return cross_entropy(logits, y), after
 
         regularized = gradient_regularized_loss(loss, MEMBERS.mus[k], has_aux=True)
@@ -158,7 +158,7 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     place = made.replicate
     splits = Splits(made.data, None, tuple(place(a) for a in TEST))
     # The costly part has its loops inside in any case: compiled once is enough.
-    close = Evaluation(10, points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
+    close = Evaluation(points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
                     noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
     sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
     arrays = sweep.run()
@@ -206,16 +206,16 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
 
 # Which of its two functions a network with batch norm is measured as.
 MODE_OF = {
-    ("scores", "validation"): evaluate,
-    ("scores", "test"): evaluate,
-    ("measures", "train"): train,
-    ("measures", "evaluated"): evaluate,
-    ("measures", "validation"): evaluate,
-    ("measures", "test"): evaluate,
-    ("lambda_max", "train"): train,
-    ("batch_squared_gradient", "train"): train,
-    ("noise_slope", "train"): train,
-    ("noise_accuracy", "test"): evaluate,
+    ("scores", "validation"): evaluation,
+    ("scores", "test"): evaluation,
+    ("measures", "train"): training,
+    ("measures", "evaluated"): evaluation,
+    ("measures", "validation"): evaluation,
+    ("measures", "test"): evaluation,
+    ("lambda_max", "train"): training,
+    ("batch_squared_gradient", "train"): training,
+    ("noise_slope", "train"): training,
+    ("noise_accuracy", "test"): evaluation,
 }
 
 
@@ -226,24 +226,24 @@ def measured():
     more = np.random.default_rng(7)
     other = more.integers(0, 256, (30, 3, 4, 1), np.uint8), more.integers(0, 3, 30).astype(np.int32)
     splits = Splits(made.data, *(tuple(map(made.replicate, split)) for split in (TEST, other)))
-    evaluation = Evaluation(10, num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
+    evaluation = Evaluation(num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
                             slope_sigmas=(0.3,), slope_draws=2)  # fmt: skip
     state = made.advance(made.init(), 0, 20)
     return Evaluator(evaluation, made, splits), state.variables
 
 
-def by_hand(name, variables, split, function, block=10):
-    """A measure of one model, whose logits are those of `train` or `evaluate`."""
+def by_hand(name, variables, split, function, at_once=10):
+    """A measure of one model, whose logits are those of `training` or `evaluation`."""
 
     def logits(params, images):
         found = function(params, variables.stats, images)
-        return found[0] if function is train else found
+        return found[0] if function is training else found
 
     params, (x, y) = variables.params, split
     keys = [jax.random.fold_in(jax.random.key(0), purpose) for purpose in (2, 3)]
     if name == "noise_slope":
         noisy = [perturbed(params, k, jnp.float32(0.3)) for k in jax.random.split(keys[0], 2)]
-        squares = [measures(logits, p, x, y, block=block).squared_gradient for p in noisy]
+        squares = [measures(logits, p, x, y, at_once=at_once).squared_gradient for p in noisy]
         return np.mean(np.sqrt(squares))
     if name == "noise_accuracy":
         half, right = len(y) // 2, []
@@ -253,10 +253,10 @@ def by_hand(name, variables, split, function, block=10):
             right.append(np.mean(np.argmax(outputs, -1) == y[part]))
         return np.mean(right)
     if name == "lambda_max":
-        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, block=block)
+        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
     if name == "batch_squared_gradient":
         return mean_squared_batch_gradient(logits, params, x, y, batch_size=10)
-    return measures(logits, params, x, y, block=block).loss
+    return measures(logits, params, x, y, at_once=at_once).loss
 
 
 @pytest.mark.parametrize(("name", "split"), MODE_OF)
@@ -270,16 +270,16 @@ def test_every_measure_is_of_its_mode(measured, name, split):
     variables = jax.tree.map(jnp.asarray, model(models, 0))
     data = getattr(evaluator.splits, "train" if split == "evaluated" else split)
     np.testing.assert_allclose(value, by_hand(name, variables, data, own), rtol=1e-9)
-    # Neither in the other mode nor, in training mode, with another cut into blocks.
-    others = [by_hand(name, variables, data, evaluate if own is train else train)]
-    if own is train and name != "batch_squared_gradient":
-        others.append(by_hand(name, variables, data, own, block=500))
+    # Neither in the other mode nor, in training mode, with other parts.
+    others = [by_hand(name, variables, data, evaluation if own is training else training)]
+    if own is training and name != "batch_squared_gradient":
+        others.append(by_hand(name, variables, data, own, at_once=500))
     assert min(abs(value - other) for other in others) > 1e-3 * abs(value)
 
 
 def test_the_table_of_modes_is_this_one():
-    told = {key: "training" if way is train else "evaluation" for key, way in MODE_OF.items()}
-    assert told == MODES
+    modes = {key: "training" if way is training else "evaluation" for key, way in MODE_OF.items()}
+    assert modes == MODES
     assert Measures._fields == MEASURED
 
 
@@ -291,7 +291,7 @@ def test_the_scale_of_a_normalized_kernel_changes_the_gradient_and_not_its_scale
 
     def found(params):
         def logits(p, images):
-            return train(p, variables.stats, images)[0]
+            return training(p, variables.stats, images)[0]
 
         data = jnp.asarray(IMAGES), jnp.asarray(LABELS)
         return jax.jit(lambda p: measures(logits, p, *data))(params)

@@ -137,6 +137,29 @@ def test_images_are_kept_in_few_colours_and_once_only():
     assert tool.few_colours(png(picture)) == png(picture)
 
 
+def test_a_palette_is_as_small_as_the_picture_allows():
+    """Stripes of 40 colours far apart keep them all, those of shades close together need not.
+
+    Two thin lines of colours that mean something keep theirs beside many shades of grey.
+    """
+    far = np.random.default_rng(0).integers(0, 256, (40, 3))
+    for stripes, most in ((far, 48), (100 + far // 32, 32)):
+        picture = Image.fromarray(stripes.astype(np.uint8)[None].repeat(50, axis=0))
+        with Image.open(io.BytesIO(tool.few_colours(png(picture)))) as image:
+            assert len(image.getpalette()) // 3 <= most
+            shades = np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(picture))
+        assert shades.max() <= (0 if most == 48 else 6)
+    picture = np.repeat(np.arange(0, 256, 4)[:, None, None], 600, axis=1).repeat(3, axis=2)
+    lines = {50: (0, 158, 115), 40: (0, 114, 178)}
+    for row, colour in lines.items():
+        picture[row, 10:110] = colour
+    image = Image.fromarray(picture.astype(np.uint8))
+    with Image.open(io.BytesIO(tool.few_colours(png(image)))) as found:
+        kept = np.asarray(found.convert("RGB"), int)
+    for row, colour in lines.items():
+        assert np.abs(kept[row, 10:110] - colour).max() <= 20
+
+
 def nbf_text(cells):
     return tool.dumps(nbf.new_notebook(cells=cells))
 

@@ -231,14 +231,14 @@ class Missing:
                                       "sklearn", "tqdm", "tensorflow_datasets"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
-told = {}
+messages = {}
 for module in pkgutil.walk_packages(igrlib.__path__, "igrlib.", onerror=lambda name: None):
     if module.name == "igrlib.__main__":
         continue
     try:
         importlib.import_module(module.name)
     except ImportError as error:
-        told[module.name] = str(error)
+        messages[module.name] = str(error)
 from igrlib.experiments import cli, data
 status = {}
 for argv in (["list"], ["run", "mlp-sweep"], ["verdicts"]):
@@ -246,18 +246,18 @@ for argv in (["list"], ["run", "mlp-sweep"], ["verdicts"]):
 try:
     data.load("digits")
 except ImportError as error:
-    told["igrlib.experiments.data.load"] = str(error)
-print(json.dumps([told, status]))
+    messages["igrlib.experiments.data.load"] = str(error)
+print(json.dumps([messages, status]))
 """
 
 
 def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    told, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
+    messages, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
     wanted = 'Install with: pip install "igrlib[experiments]"'
-    assert {name: text for name, text in told.items() if wanted not in text} == {}
+    assert {name: text for name, text in messages.items() if wanted not in text} == {}
     some = ("data.load", "networks", "measures", "ensemble", "runner")
-    assert {f"igrlib.experiments.{name}" for name in some} <= set(told)
+    assert {f"igrlib.experiments.{name}" for name in some} <= set(messages)
     assert status == {"list": 2, "run": 2, "verdicts": 2}
 
 

@@ -1,5 +1,7 @@
 """igrlib.experiments.sweep against models trained anew and measured in NumPy."""
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -10,12 +12,13 @@ from helpers.ensembles import MLP, model
 from helpers.mlp import layers_of, logits, measures_numpy, squared_norm_numpy
 from jax.sharding import Mesh
 
+import igrlib
 from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.log import Schedule
 from igrlib.experiments.measures import largest_hessian_eigenvalue
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import CURVATURE, POINTS
 from igrlib.experiments.sweep import Stopped, Sweep
 
@@ -34,7 +37,6 @@ TRAIN, VALIDATION, TEST = examples(40), examples(15), examples(12)
 MEMBERS = Members((0.5, 0.1, 0.5, 1e35, 0.1), (0, 0, 1, 2, 2), (60, 60, 60, 60, 25), (0.0,) * 5)
 SCHEDULE = Schedule((0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1))
 CLOSE = Evaluation(
-    5,
     num_matvecs=2,
     noise_sigmas=(0.0, 0.5),
     noise_draws=6,
@@ -62,16 +64,16 @@ def done():
     """A finished sweep, with copies of its models at every step that is measured."""
     ensemble = built(MEMBERS, 5, group=2)
     sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
-    told = []
+    heard = []
     held = jax.tree.map(np.array, (sweep.state, sweep.log.chosen))
     blank = {name: array.copy() for name, array in sweep.log.arrays.items()}
-    arrays = sweep.run(progress=lambda steps, what: told.append((steps, what)))
+    arrays = sweep.run(progress=lambda steps, what: heard.append((steps, what)))
     state, at, models = ensemble.init(), 0, {}
     for step in SCHEDULE.scores:
         state, at = ensemble.advance(state, at, step), step
         models[step] = jax.tree.map(np.array, state.params)
     return SimpleNamespace(
-        ensemble=ensemble, sweep=sweep, arrays=arrays, told=told, models=models,
+        ensemble=ensemble, sweep=sweep, arrays=arrays, heard=heard, models=models,
         held=held, blank=blank,
         diverged=np.array(state.diverged)[:5],
     )  # fmt: skip
@@ -224,11 +226,10 @@ def test_crossings_are_the_first_steps_below_a_level(done):
 
 
 def test_progress_counts_steps_of_single_models(done):
-    assert done.sweep.model_steps == 4 * 60 + 25
-    steps = [n for n, _ in done.told]
+    steps = [n for n, _ in done.heard]
     assert steps == sorted(steps)
-    assert (steps[0], steps[-1]) == (0, 265)
-    assert {what.split(",")[0] for _, what in done.told} == {
+    assert (steps[0], steps[-1]) == (0, 4 * 60 + 25)
+    assert {what.split(",")[0] for _, what in done.heard} == {
         "training", "measuring", "a close look"
     }  # fmt: skip
 
@@ -332,7 +333,7 @@ FORGED = {
     ),
     "a leaf too many": (lambda a, m: a.update(device_999=np.zeros(3)), "device_999 is float64"),
     "an array is missing": (lambda a, m: a.__delitem__("host_norm"), "host_norm is missing"),
-    "no progress": (lambda a, m: m.__delitem__("progress"), "does not tell how far"),
+    "no progress": (lambda a, m: m.__delitem__("progress"), "does not say how far"),
     "no step": (lambda a, m: m["progress"].__delitem__("step"), "does not go with what is meas"),
     "a step before": (lambda a, m: m["progress"].update(step=7), "does not go with what is meas"),
     "a step beyond": (lambda a, m: m["progress"].update(step=59), "does not go with what is meas"),
@@ -372,6 +373,27 @@ def test_a_checkpoint_that_does_not_hold_what_it_must_is_refused(second, half_wa
     path.write_bytes(half_way)
     with pytest.raises(Stopped):
         second.run(checkpoint=path, identity=IDENTITY, asked_to_stop=lambda: True)
+
+
+CODE = [
+    # a module of igrlib: whether it computes what a checkpoint holds
+    ("experiments/sweep.py", True),
+    ("experiments/measures/splits.py", True),
+    ("regularizer.py", True),
+    ("experiments/table.py", False),
+    ("experiments/verdicts/judgement.py", False),
+    ("experiments/cli/commands.py", False),
+    ("plots/curves.py", False),
+]
+
+
+@pytest.mark.parametrize(("module", "computes"), CODE)
+def test_a_change_in_a_module_that_only_reads_leaves_checkpoints_valid(tmp_path, module, computes):
+    copy = shutil.copytree(Path(igrlib.__file__).parent, tmp_path / "igrlib")
+    before = code_of(copy)
+    with (copy / module).open("a") as file:
+        file.write("# changed\n")
+    assert (code_of(copy) != before) == computes
 
 
 def test_the_code_is_that_which_computes(tmp_path):
@@ -415,7 +437,7 @@ def every_step():
     """Gradient descent with the whole split, no validation split, measured after every step."""
     members = Members((0.01, 0.2), (0, 3), (30, 30), (0.0, 0.0))
     ensemble = built(members, 40)
-    close = Evaluation(40, points=())
+    close = Evaluation(points=())
     steps = tuple(range(31))
     splits = splits_of(ensemble, validation=False)
     return Sweep(ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
@@ -461,7 +483,7 @@ def ending(stop):
     members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
     ensemble = built(members, 5)
     steps = tuple(sorted({*range(5), stop}))
-    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(5, points=()))
+    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(points=()))
     return sweep.run()
 
 

@@ -4,7 +4,7 @@
     python book/_tools/notebooks.py --check book/*.ipynb   refuse what is not in normal form
 
 In normal form the counts run 1..N, cell ids are cell-1 .. cell-M, no timestamps or versions are
-kept, and images carry no metadata and 128 colours, a third of the bytes: executing again gives an
+kept, and images carry no metadata and few colours, a quarter of the bytes: executing again gives an
 empty diff.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from nbclient import NotebookClient
-from PIL import Image
+from PIL import Image, ImageChops
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 VOLATILE_NOTEBOOK = ("widgets", "papermill", "vscode", "toc", "varInspector")
@@ -27,7 +27,10 @@ VOLATILE_CELL = ("execution", "ExecuteTime", "papermill", "collapsed", "scrolled
 # The README shows the figure of this name, kept as a file beside the book.
 README_FIGURE = "fig-introduction-reveal"
 README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
-COLOURS = 128
+# A palette has the first of these sizes with which no colour of MANY pixels is off by more than
+# LOST of 255 in any channel: a thin line is a small part of a picture, but its colour means much.
+COLOURS = (32, 48, 64, 96, 128, 192, 256)
+MANY, LOST = 100, 20
 CONFIG = Path(__file__).resolve().parents[2] / "_config.yml"
 FETCH_TAG = "fetch-book"
 FETCH = """\
@@ -59,11 +62,20 @@ def strip_png(data):
 
 
 def few_colours(data):
-    """An opaque PNG with a palette of few colours; one with a palette stays as it is."""
+    """An opaque PNG with a palette as small as looks the same; one that has a palette stays."""
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
-        found = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        whole = image.convert("RGB")
+    every = whole.getcolors(whole.width * whole.height)
+    frequent = [colour for n, colour in every if n >= min(MANY, max(every)[0])]
+    row = Image.new("RGB", (len(frequent), 1))
+    row.putdata(frequent)
+    for colours in COLOURS:
+        found = whole.quantize(colours, kmeans=1, dither=Image.Dither.NONE)
+        kept = row.quantize(palette=found, dither=Image.Dither.NONE).convert("RGB")
+        if max(high for _, high in ImageChops.difference(row, kept).getextrema()) <= LOST:
+            break
     stream = io.BytesIO()
     found.save(stream, "PNG", optimize=True)
     return stream.getvalue()

@@ -16,7 +16,7 @@ from igrlib.plots._tables import palette
 
 __all__ = ["sweep_explorer"]
 
-MOST_POINTS = 40
+MOST_POINTS = 32
 """Of a curve; more could not be told apart."""
 
 _SELECTIONS = ("validation", "test")

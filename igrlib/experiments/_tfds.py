@@ -4,8 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from igrlib.experiments._extras import needed
 
-_BLOCK = 1000  # records read at once: one by one takes up to three times as long
+_AT_ONCE = 1000  # records read together: one by one takes up to three times as long
 
 
 def data_dir() -> Path:
@@ -30,13 +29,16 @@ def prepared(name: str) -> Path | None:
 
 
 def read(folder: Path) -> list[np.ndarray]:
-    """Images and labels of the train split, then of the test split, in an order of our own.
+    """Images and labels of the train split, then of the test split, sorted by a hash of each pair.
 
-    TFDS shuffles by keys that depend on where the files came from; sorting by a hash of the
-    example itself gives every machine the same random order. Raises `ValueError` naming the
-    folder for files that are damaged.
+    TFDS shuffles by keys that depend on where the files came from; this order is as random, and
+    the same on every machine. Raises `ValueError` naming the folder for damaged files.
     """
-    with _quiet():
+    logger = logging.getLogger("absl")
+    with ExitStack() as stack:
+        # TFDS warns of decoders that are not needed here.
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
         tfds = needed("tensorflow_datasets")
         needed("PIL.Image")
         try:
@@ -45,7 +47,7 @@ def read(folder: Path) -> list[np.ndarray]:
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            # TFDS and what it stands on answer damage with a dozen kinds of errors.
+            # Damage makes TFDS and what it imports raise a dozen kinds of errors.
             raise ValueError(
                 f"{folder} cannot be read ({type(error).__name__}: {error})."
             ) from error
@@ -53,7 +55,7 @@ def read(folder: Path) -> list[np.ndarray]:
 
 
 def download(name: str) -> Path:
-    """Let TFDS fetch and prepare a data set, and say in which folder."""
+    """The folder where TFDS has put a data set that it has fetched and prepared just now."""
     tfds = needed("tensorflow_datasets")
     # TFDS needs the second one to fetch anything, but does not ask for it.
     packages = ("tensorflow", "importlib_resources")
@@ -82,9 +84,9 @@ def download(name: str) -> Path:
 
 def _sorted(source: Any) -> tuple[np.ndarray, np.ndarray]:
     examples: list[Any] = []
-    for start in range(0, len(source), _BLOCK):
-        stop = min(start + _BLOCK, len(source))
-        examples += source.__getitems__(list(range(start, stop)))
+    numbers = range(len(source))
+    for start in numbers[::_AT_ONCE]:
+        examples += source.__getitems__(list(numbers[start : start + _AT_ONCE]))
     examples.sort(key=_hash)
     labels = np.array([example["label"] for example in examples], np.uint8)
     return np.stack([example["image"] for example in examples]), labels
@@ -92,15 +94,3 @@ def _sorted(source: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _hash(example: Any) -> bytes:
     return hashlib.sha256(example["image"].tobytes() + bytes([example["label"]])).digest()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings that TFDS logs about decoders that are not needed."""
-    logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -14,14 +14,13 @@ import numpy as np
 from igrlib._checks import check_integer, one_of
 from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
 from igrlib.experiments.thresholds import Thresholds
 
-__all__ = ["Arm", "combinations", "schedule_of", "stops_of"]
+__all__ = ["Arm", "combinations", "seeds_of", "stops_of"]
 
 MOST_UNITS = 1_000
-"""Of an arm: each is checked before the first is run."""
+"""Units of an arm: each is checked before the first runs."""
 
 MOST_NUMBERS = 1_000_000
 """Models of a unit times steps at which they are measured, for each measure: ten times what fits
@@ -29,20 +28,12 @@ into a shard."""
 
 _MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_MOST = {
-    "num_train": _MOST_STEPS,
-    "min_steps": _MOST_STEPS,
-    "max_steps": _MOST_STEPS,
-    "score_every": _MOST_STEPS,
-    "num_gradients": _MOST_STEPS,
-    "first_gradient": _MOST_STEPS,
+_COUNTED = ("num_train", "min_steps", "max_steps", "score_every", "num_gradients", "first_gradient")
+_MOST = dict.fromkeys(_COUNTED, _MOST_STEPS) | {
     "num_matvecs": 1_000,
     "noise_draws": 100_000,
     "slope_draws": 100_000,
 }
-
-
-_MLP = MLP()
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Arm:
 
     name: str
     dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
-    network: Network = _MLP
+    network: Network = field(default_factory=MLP)
     widths: tuple[int, ...] = (50, 100, 200, 400)
     """Units n of each hidden layer of an MLP, or channels after the stem of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
@@ -110,6 +101,15 @@ def stops_of(arm: Arm) -> list[int]:
     return [_stop(arm, h) for h in arm.learning_rates]
 
 
+def seeds_of(arm: Arm) -> list[tuple[int, int]]:
+    """The number of seeds of each width, and how many of them train together."""
+    columns = (
+        (values * len(arm.widths))[: len(arm.widths)]
+        for values in (arm.num_seeds, arm.seeds_per_unit)
+    )
+    return list(zip(*columns, strict=True))
+
+
 def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     """The learning rate, μ and number of steps of each model of a seed, each pair once."""
     steps = dict(zip(arm.learning_rates, stops_of(arm), strict=True))
@@ -120,40 +120,21 @@ def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
 
 
-def schedule_of(arm: Arm) -> Schedule:
-    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
-    stops = stops_of(arm)
-    last = max(stops)
-    dense = min(arm.gradient_every or last, last)
-    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients)).astype(
-        int
-    )
-    gradients = {0, *(int(t) for t in grid), *stops}
-    if arm.gradient_every is not None:
-        gradients |= set(range(arm.gradient_every, last + 1, arm.gradient_every))
-    gradients = sorted(gradients)
-    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
-    return Schedule(tuple(scores), tuple(gradients), arm.levels)
-
-
 def _stop(arm: Arm, learning_rate: float) -> int:
     # Between the bounds first: the quotient may be infinite.
     return round(min(max(arm.physical_time / learning_rate, arm.min_steps), arm.max_steps))
 
 
 def _check_size(arm: Arm) -> None:
-    """What an arm multiplies to, from the numbers alone: no list of that length is made."""
-    seeds, blocks = (
-        (values * len(arm.widths))[: len(arm.widths)]
-        for values in (arm.num_seeds, arm.seeds_per_unit)
-    )
-    units = len(arm.batch_sizes) * sum(-(-n // k) for n, k in zip(seeds, blocks, strict=True))
+    """Refuse too many units or models, from the numbers alone: no list of that length is made."""
+    seeds = seeds_of(arm)
+    units = len(arm.batch_sizes) * sum(-(-number // together) for number, together in seeds)
     if units > MOST_UNITS:
         raise ValueError(
             f"arm {arm.name!r} has {units} units, at most {MOST_UNITS} are taken: give it fewer "
             "num_seeds, widths or batch_sizes, or more seeds_per_unit"
         )
-    models = max(min(n, k) for n, k in zip(seeds, blocks, strict=True))
+    models = max(min(number, together) for number, together in seeds)
     models *= len(arm.learning_rates) * (len(arm.mus) + arm.matched)
     last = _stop(arm, min(arm.learning_rates))
     steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients
@@ -166,7 +147,7 @@ def _check_size(arm: Arm) -> None:
 
 
 def _check_varied(arm: Arm) -> None:
-    """What an arm combines: each has an entry, all of them differ, and each can be."""
+    """Refuse what cannot be combined: nothing, the same twice, a value that cannot be."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
     if type(arm.network) not in NETWORKS.values():
         raise TypeError(
@@ -214,7 +195,7 @@ def _check_varied(arm: Arm) -> None:
 
 
 def _check_lengths(arm: Arm) -> None:
-    """Numbers of examples, steps and measurements."""
+    """Refuse numbers of examples, steps and measurements that cannot be."""
     for name, most in _MOST.items():
         _check_count(name, getattr(arm, name), most)
     _check_count("num_validation", arm.num_validation, _MOST_STEPS, low=0)
@@ -245,7 +226,7 @@ def _check_number(name: str, value: float, *, positive: bool) -> None:
 
 
 def _check_single(name: str, values: tuple[float, ...]) -> None:
-    """Models are trained in single precision: there must be such numbers, and they must differ."""
+    """Refuse values that single precision, in which models train, lacks or does not tell apart."""
     for value in values:
         if value and not _LEAST <= value <= _LARGEST:
             raise ValueError(

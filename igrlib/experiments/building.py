@@ -5,18 +5,19 @@ Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 
 import numpy as np
 
-from igrlib.experiments.arm import Arm, combinations, schedule_of
+from igrlib.experiments.arm import Arm, combinations, stops_of
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.log import Schedule
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 
-__all__ = ["build", "check_splits", "ensemble_of"]
+__all__ = ["build", "check_splits", "schedule_of"]
 
 
 def check_splits(arm: Arm, dataset: Dataset) -> None:
-    """Raise `ValueError` where the splits asked for are larger than the data set."""
+    """Raise `ValueError` where the splits of an arm are larger than the data set."""
     available = len(dataset.train.labels)
     if arm.num_train + arm.num_validation > available:
         raise ValueError(
@@ -25,31 +26,35 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
         )
 
 
-def ensemble_of(unit: Unit, dataset: Dataset, layout: Layout) -> Ensemble:
-    """The models of a unit, seed by seed, and the training split on the devices."""
+def schedule_of(arm: Arm) -> Schedule:
+    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
+    stops = stops_of(arm)
+    last = max(stops)
+    dense = min(arm.gradient_every or last, last)
+    grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients))
+    every = arm.gradient_every or last
+    gradients = sorted({0, *map(int, grid), *range(every, last + 1, every), *stops})
+    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
+    return Schedule(tuple(scores), tuple(gradients), arm.levels)
+
+
+def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
+    """The sweep of a unit, its models seed by seed, its data on the devices.
+
+    Raises `ValueError` as `check_splits` does.
+    """
     arm = unit.arm
-    each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
-    members = Members(*zip(*each, strict=True))
+    check_splits(arm, dataset)
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
-    return Ensemble(
+    each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
+    ensemble = Ensemble(
         unit.classifier(dataset),
-        members,
+        Members(*zip(*each, strict=True)),
         images[: arm.num_train],
         labels[: arm.num_train],
         batch_size=unit.batch_size,
         layout=layout,
     )
-
-
-def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
-    """The sweep of a unit, its data on the devices.
-
-    Raises `ValueError` where the splits asked for are larger than the data set.
-    """
-    arm = unit.arm
-    check_splits(arm, dataset)
-    ensemble = ensemble_of(unit, dataset, layout)
-    images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     held = slice(len(labels) - arm.num_validation, len(labels))
     place = ensemble.replicate
     splits = Splits(
@@ -58,7 +63,6 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
     )
     evaluation = Evaluation(
-        unit.batch_size,
         points=arm.points,
         num_matvecs=arm.num_matvecs,
         noise_draws=arm.noise_draws,

@@ -1,4 +1,4 @@
-"""A sweep on disk: everything it needs to go on to the same bits.
+"""The checkpoint of a sweep: all that the sweep needs to go on to the same bits.
 
 Source: not in the paper; the appendix *How to reproduce*.
 """
@@ -17,25 +17,25 @@ from igrlib.experiments.storage.npz import difference
 
 __all__ = ["code_of", "restore", "save"]
 
-_READERS = ("blocks", "cli", "plots", "verdicts")
-"""Packages that change nothing that a sweep computes."""
+READERS = ("experiments/cli/", "experiments/table.py", "experiments/verdicts/", "plots/")
+"""Where the modules stand that do not change what a sweep computes."""
 
 
 def code_of(package: Path) -> str:
     """A hash of the modules of igrlib that train and measure, in hexadecimal digits.
 
-    A commit would tell less, of a tree with changes, and more, of a change in the text.
+    A commit would miss uncommitted changes, and would differ where only a text has changed.
     """
     state = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        where = path.relative_to(package)
-        if where.parts[0] not in _READERS:
+        where = path.relative_to(package).as_posix()
+        if not where.startswith(READERS):
             content = path.read_bytes()
-            state.update(f"{where.as_posix()} {len(content)} ".encode() + content)
+            state.update(f"{where} {len(content)} ".encode() + content)
     return state.hexdigest()[:12]
 
 
-# Of the code that this process runs, whatever becomes of the files.
+# Of the code that this process runs: the files may change meanwhile.
 _CODE = code_of(Path(__file__).parents[1])
 
 
@@ -58,14 +58,14 @@ def restore(
 ) -> tuple[PyTree, dict[str, np.ndarray], dict[str, Any]]:
     """What `save` was given, the pytree in the structure of `like`, its leaves on the host.
 
-    Raises `RecordError` for a file that is damaged, that was written for another `identity` or by
-    other code, or that does not hold what `like` and `arrays` do.
+    Raises `RecordError` for a file that is damaged, was written for another `identity` or by other
+    code, or does not hold what `like` and `arrays` do.
     """
     found, meta = records.load(path)
-    told, progress = (
+    recorded, progress = (
         meta.get(name) if isinstance(meta, dict) else None for name in ("identity", "progress")
     )
-    _check_identity(path, told, {**identity, "code of igrlib": _CODE})
+    _check_identity(path, recorded, {**identity, "code of igrlib": _CODE})
     wanted = {f"device_{k}": leaf for k, leaf in enumerate(jax.tree.leaves(like))}
     wanted |= {f"host_{name}": array for name, array in arrays.items()}
     for name in sorted({*wanted, *found}):
@@ -73,7 +73,7 @@ def restore(
         if one != other:
             raise _foreign(path, f"{name} is {other}, wanted is {one}")
     if not isinstance(progress, dict):
-        raise _foreign(path, "it does not tell how far the sweep was")
+        raise _foreign(path, "it does not say how far the sweep was")
     leaves = [found[f"device_{k}"] for k in range(jax.tree.structure(like).num_leaves)]
     host = {name: found[f"host_{name}"] for name in arrays}
     return jax.tree.unflatten(jax.tree.structure(like), leaves), host, progress

@@ -1,7 +1,7 @@
 """The data sets of the experiments: digits, which are embedded, and MNIST and CIFAR-10.
 
-The last two come through TensorFlow Datasets (TFDS) once and lie in a cache from then on: a
-machine that has nothing but the cached file can train.
+TensorFlow Datasets (TFDS) brings the last two once; from then on they lie in a cache. A machine
+that has nothing but the cached file can train.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -9,6 +9,7 @@ Source: Section 6; chapter 7, *MNIST*.
 import hashlib
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,18 +82,18 @@ def load(name: str) -> Dataset:
 
     Source: Section 6; chapter 7, *MNIST*.
     """
-    if _checked(name) == "digits":
+    if name == "digits":
         return _digits()
     path = cache_path(name)
     if path.exists():
-        return _read_cache(name, path)
+        return _checked(name, path, _read_cache)
     folder = _tfds.prepared(name)
     if folder is None:
         raise FileNotFoundError(
             f"{name} is neither cached as {path} nor prepared by TFDS (as array_record) in"
             f" {_tfds.data_dir()}. Fetch it with: igr data prepare {name}"
         )
-    dataset = _read_tfds(name, folder)
+    dataset = _checked(name, folder, _tfds.read)
     try:
         _write_cache(path, dataset)
     except OSError as error:
@@ -104,18 +105,19 @@ def prepare(name: str) -> Path:
     """Cache `"mnist"` or `"cifar10"`, fetching it with TFDS where need be, and say where it lies.
 
     Data that TFDS has not prepared yet are downloaded into `TFDS_DATA_DIR`; that needs a network
-    and TensorFlow. A cache that is there is checked and kept.
+    and TensorFlow. An existing cache is checked and kept.
 
-    Raises as `load` does; `ValueError` for `"digits"`, `OSError` naming the file where the cache
-    cannot be written, or the data not be fetched.
+    Raises as `load` does; `ValueError` for `"digits"`, `OSError` where the data cannot be fetched
+    or the cache cannot be written, naming the file.
 
     Source: Section 6; chapter 7, *MNIST*.
     """
     path = cache_path(name)
     if path.exists():
-        _read_cache(name, path)
+        _checked(name, path, _read_cache)
     else:
-        _write_cache(path, _read_tfds(name, _tfds.prepared(name) or _tfds.download(name)))
+        folder = _tfds.prepared(name) or _tfds.download(name)
+        _write_cache(path, _checked(name, folder, _tfds.read))
     return path
 
 
@@ -125,15 +127,11 @@ def cache_path(name: str) -> Path:
     In `IGR_DATA_DIR` where that is set, else in `igrlib` under `XDG_CACHE_HOME` or `~/.cache`.
     Raises `ValueError` for another name, and for `"digits"`.
     """
-    if _checked(name) == "digits":
+    if one_of("name", name, ("digits", *_KNOWN)) == "digits":
         raise ValueError('"digits" is embedded in scikit-learn: nothing to prepare or to cache')
     own, shared = os.environ.get("IGR_DATA_DIR"), os.environ.get("XDG_CACHE_HOME")
     folder = Path(own) if own else Path(shared or "~/.cache") / "igrlib"
     return folder.expanduser() / f"{name}.npz"
-
-
-def _checked(name: str) -> str:
-    return one_of("name", name, ("digits", *_KNOWN))
 
 
 def _digits() -> Dataset:
@@ -155,33 +153,26 @@ def _dataset(name: str, scale: float, *arrays: np.ndarray) -> Dataset:
     return Dataset(name, train, test, NUM_CLASSES, scale, state.hexdigest())
 
 
-def _read_cache(name: str, path: Path) -> Dataset:
+def _checked(name: str, where: Path, read: Callable[[Path], Sequence[np.ndarray]]) -> Dataset:
+    """The data set that `read` finds, if it is the known one."""
     try:
-        arrays, _ = npz.load(path)
-    except npz.RecordError as error:
-        raise ValueError(f"{error} {_mend(name)}") from error
+        dataset = _dataset(name, 255.0, *read(where))
+        if dataset.fingerprint != _KNOWN[name]:
+            raise ValueError(
+                f"{where} can be read but does not hold {name}: its arrays have the fingerprint"
+                f" {dataset.fingerprint}, wanted is {_KNOWN[name]}."
+            )
+    except ValueError as error:
+        raise ValueError(f"{error} Delete it and run: igr data prepare {name}") from error
+    return dataset
+
+
+def _read_cache(path: Path) -> list[np.ndarray]:
+    arrays, _ = npz.load(path)
     if set(arrays) != set(_ARRAYS):
         found = ", ".join(sorted(arrays)) or "no array"
-        raise ValueError(f"{path} holds {found}; wanted are {', '.join(_ARRAYS)}. {_mend(name)}")
-    return _recognised(name, path, [arrays[key] for key in _ARRAYS])
-
-
-def _read_tfds(name: str, folder: Path) -> Dataset:
-    try:
-        arrays = _tfds.read(folder)
-    except ValueError as error:
-        raise ValueError(f"{error} {_mend(name)}") from error
-    return _recognised(name, folder, arrays)
-
-
-def _recognised(name: str, where: Path, arrays: list[np.ndarray]) -> Dataset:
-    dataset = _dataset(name, 255.0, *arrays)
-    if dataset.fingerprint != _KNOWN[name]:
-        raise ValueError(
-            f"{where} can be read but does not hold {name}: its arrays have the fingerprint"
-            f" {dataset.fingerprint}, wanted is {_KNOWN[name]}. {_mend(name)}"
-        )
-    return dataset
+        raise ValueError(f"{path} holds {found}; wanted are {', '.join(_ARRAYS)}.")
+    return [arrays[key] for key in _ARRAYS]
 
 
 def _write_cache(path: Path, dataset: Dataset) -> None:
@@ -190,7 +181,3 @@ def _write_cache(path: Path, dataset: Dataset) -> None:
     arrays = dict(zip(_ARRAYS, (*dataset.train, *dataset.test), strict=True))
     # Not compressed: five times as fast to read, and MNIST is 55 MB.
     npz.save(path, arrays, {"name": dataset.name, "fingerprint": dataset.fingerprint})
-
-
-def _mend(name: str) -> str:
-    return f"Delete it and run: igr data prepare {name}"

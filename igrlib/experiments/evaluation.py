@@ -1,10 +1,10 @@
 """What is measured of the models of an ensemble, on which split, and in which mode of batch norm.
 
 With batch norm a network computes two functions: in training mode each batch is normalised by its
-own mean and variance, in evaluation mode by the moving averages. `MODES` says which of them every
-measure is taken of. The loss E that descends, its gradient and so R_IG, its curvature and its noise
-are those of training mode, over consecutive blocks of the split that are as large as the batches of
-training; what is chosen and reported of other splits is of evaluation mode.
+own mean and variance, in evaluation mode by the moving averages. `MODES` says which of the two each
+measure takes. The loss E that descends, its gradient and so R_IG, its curvature and its noise are
+those of training mode, over consecutive parts of the split as large as the batches of training;
+accuracies of other splits, by which models are chosen, are those of evaluation mode.
 
 Source: Section 6 and Appendix A.5, Figure 3; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -23,15 +23,14 @@ from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 from igrlib.experiments.ensemble import Ensemble
 from igrlib.experiments.measures import (
-    BLOCK,
-    MEASURES,
-    SCORES,
+    AT_ONCE,
     Logits,
     OverSplit,
     largest_hessian_eigenvalue,
     mean_squared_batch_gradient,
     measures,
     perturbed,
+    scores,
 )
 from igrlib.experiments.networks.model import NormalizedClassifier, Variables
 from igrlib.experiments.schema import CURVATURE
@@ -53,7 +52,7 @@ MODES: dict[tuple[str, str], Mode] = {
     ("noise_slope", "train"): "training",
     ("noise_accuracy", "test"): "evaluation",
 }
-"""The mode of each measure of each split. Without batch norm there is one function only."""
+"""The mode of each measure of each split. Without batch norm both modes are one function."""
 
 
 class Splits(NamedTuple):
@@ -68,15 +67,13 @@ class Splits(NamedTuple):
 class Evaluation:
     """How models are measured.
 
-    batch_size: of the batches whose squared gradients are averaged; points: at which of the chosen
-    points λ_max and the effect of noise are measured; num_matvecs: Hessian products for λ_max;
-    noise_sigmas, noise_draws: standard deviations of the multiplicative noise and draws for the
-    test accuracy after it, each on one of `noise_parts` equal parts of the test split, which take
-    turns (images past the last whole part are left out); slope_sigmas, slope_draws: the same for
-    the slope, on the whole training split.
+    points: at which of the chosen points λ_max and the effect of noise are measured; num_matvecs:
+    Hessian products for λ_max; noise_sigmas, noise_draws: standard deviations of the multiplicative
+    noise and draws for the test accuracy after it, each on one of `noise_parts` equal parts of the
+    test split, which take turns (images past the last whole part are left out); slope_sigmas,
+    slope_draws: the same for the slope, on the whole training split.
     """
 
-    batch_size: int
     points: tuple[str, ...] = ("validation",)
     num_matvecs: int = 5
     noise_sigmas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -89,8 +86,7 @@ class Evaluation:
 class Evaluator:
     """An `Evaluation` of the models of one ensemble on its splits.
 
-    Each method takes the `Variables` of a block of models. Programs are compiled where they are
-    first used.
+    Each method takes the `Variables` of a round of models. A program is compiled at its first use.
     """
 
     evaluation: Evaluation
@@ -102,8 +98,8 @@ class Evaluator:
         self.evaluation, self.splits = evaluation, splits
         self._ensemble, self._model = ensemble, ensemble.classifier
         self.normalized = isinstance(self._model, NormalizedClassifier)
-        # In training mode batch norm makes a loss of every block: then they are of a batch's size.
-        self._block = ensemble.batch_size if self.normalized else BLOCK
+        # With batch norm in training mode E depends on the parts: they are as large as batches.
+        self._at_once = ensemble.batch_size if self.normalized else AT_ONCE
         self.norm = ensemble.each(lambda v: jnp.sqrt(squared_norm(v.params)))
         self._program = cache(self._compiled)
 
@@ -114,11 +110,11 @@ class Evaluator:
         return self._program(name, mode)(models, data)
 
     def curvature(self, models: PyTree) -> dict[str, np.ndarray]:
-        """λ_max and the mean of ‖∇E_B‖², for each model of a block."""
+        """λ_max and the mean of ‖∇E_B‖², for each model of a round."""
         return {name: np.asarray(self.measure(name, "train", models)) for name in CURVATURE}
 
     def look(self, models: PyTree, *, deep: bool) -> dict[str, np.ndarray]:
-        """All measures of a block of models; the costly ones where `deep`."""
+        """All measures of a round of models; the costly ones where `deep`."""
         found = {"norm": np.asarray(self.norm(models))}
         for name, split in MODES:
             absent = (split == "validation" and self.splits.validation is None) or (
@@ -136,20 +132,20 @@ class Evaluator:
 
     def _compiled(self, name: str, mode: Mode) -> Callable[[PyTree, tuple[Array, Array]], Any]:
         """`(models, split) -> measure`, of one mode."""
-        of, block = self._logits(mode), self._block
+        of, at_once = self._logits(mode), self._at_once
         if name in ("scores", "measures"):
-            return self._over_split(SCORES if name == "scores" else MEASURES, of)
+            return self._over_split(scores if name == "scores" else measures, of)
         if name == "lambda_max":
             num_matvecs = self.evaluation.num_matvecs
             return self._ensemble.each(
                 lambda v, split: largest_hessian_eigenvalue(
-                    of(v), v.params, *split, num_matvecs=num_matvecs, block=block
+                    of(v), v.params, *split, num_matvecs=num_matvecs, at_once=at_once
                 )
             )
         if name == "batch_squared_gradient":
             return self._ensemble.each(
                 lambda v, split: mean_squared_batch_gradient(
-                    of(v), v.params, *split, batch_size=self.evaluation.batch_size
+                    of(v), v.params, *split, batch_size=self._ensemble.batch_size
                 )
             )
         noisy, sigmas = {
@@ -163,24 +159,24 @@ class Evaluator:
     def _logits(self, mode: Mode) -> Callable[[Variables], Logits]:
         model = self._model
         if mode == "training":
-            return lambda v: lambda params, images: model.train(params, v.stats, images)[0]
-        return lambda v: lambda params, images: model.evaluate(params, v.stats, images)
+            return lambda v: lambda params, images: model.training(params, v.stats, images)[0]
+        return lambda v: lambda params, images: model.evaluation(params, v.stats, images)
 
     def _over_split(
-        self, measure: OverSplit, of: Callable[[Variables], Logits]
+        self, measure: OverSplit[Any], of: Callable[[Variables], Logits]
     ) -> Callable[[PyTree, tuple[Array, Array]], Any]:
-        """The loop over the split is in the program where the layout has its loops there."""
-        ensemble, block = self._ensemble, self._block
+        """`measure` of a split, its loop in the program where the layout has its loops there."""
+        ensemble, at_once = self._ensemble, self._at_once
         if ensemble.layout.loop:
-            return ensemble.each(lambda v, split: measure(of(v), v.params, *split, block=block))
+            return ensemble.each(lambda v, split: measure(of(v), v.params, *split, at_once=at_once))
         part = ensemble.each(lambda v, x, y: measure.part(of(v), v.params, x, y))
         finish = ensemble.each(lambda v, total, n: measure.finish(v.params, total, n), num_mapped=2)
         add = jax.jit(lambda one, other: jax.tree.map(jnp.add, one, other))
 
         def walk(models: PyTree, split: tuple[Array, Array]) -> Any:
             n, total = len(split[1]), None
-            for begin in range(0, n, block):
-                size = min(block, n - begin)
+            for begin in range(0, n, at_once):
+                size = min(at_once, n - begin)
                 x, y = (jax.lax.dynamic_slice_in_dim(a, begin, size) for a in split)
                 summand = part(models, x, y)
                 total = summand if total is None else add(total, summand)
@@ -193,7 +189,7 @@ class Evaluator:
     ) -> tuple[Array, Array]:
         def slope(sigma: Array, key: Array) -> Array:
             noisy = perturbed(params, key, sigma)
-            return jnp.sqrt(measures(logits, noisy, *train, block=self._block).squared_gradient)
+            return jnp.sqrt(measures(logits, noisy, *train, at_once=self._at_once).squared_gradient)
 
         return _over_draws(slope, sigmas, _draw_keys(2, self.evaluation.slope_draws))
 
@@ -213,7 +209,7 @@ class Evaluator:
 
 
 def _draw_keys(purpose: int, draws: int) -> Array:
-    """The same noise for every model: their differences are not the noise's."""
+    """Keys of the noise, the same for every model: noise makes no difference between models."""
     return jax.random.split(jax.random.fold_in(jax.random.key(0), purpose), draws)
 
 

@@ -1,19 +1,42 @@
-"""Where the record of an experiment lies, and what is there.
+"""Where the record of an experiment lies, which units are done, and the claim on a unit.
 
 Source: not in the paper; the appendix *How to reproduce*.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from igrlib.experiments import records
 from igrlib.experiments.records.record import load_unit
+from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
 
-__all__ = ["Folder"]
+__all__ = ["Claimed", "Folder", "claimed"]
+
+
+class Claimed(RuntimeError):
+    """Another process has the claim."""
+
+
+@contextmanager
+def claimed(path: Path, what: str) -> Iterator[None]:
+    """Hold the claim on `what`, a lock on the file `path`; makes the folder of that.
+
+    The claim dies with its process. Raises `Claimed` where another process holds the claim,
+    `OSError` naming the file where that cannot be written. Without file locks (some network file
+    systems) every process gets the claim.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(path, wait=False))
+        except TimeoutError:
+            raise Claimed(f"{what} is being run by another process") from None
+        yield
 
 
 @dataclass(frozen=True)
@@ -34,7 +57,7 @@ class Folder:
         return self.path / f"{unit.name}.npz"
 
     def checkpoint(self, unit: Unit) -> Path:
-        """Where a unit that was stopped waits."""
+        """The checkpoint of a unit that was stopped."""
         return self.path / "checkpoints" / f"{unit.name}.npz"
 
     def finished(self, unit: Unit) -> dict[str, Any] | None:
@@ -63,8 +86,8 @@ class Folder:
         """Write the manifest anew from the shards that lie here, wherever they were made.
 
         `expected` names all units of the profile; None keeps the names that the manifest has.
-        Removes what killed processes left half written, and checkpoints of units that are done.
-        Raises `RecordError` or `OSError`; does nothing where there is no shard.
+        Removes what killed processes left half written, and checkpoints of units that are done;
+        without a shard writes nothing. Raises `RecordError` or `OSError`.
         """
         shards = {path.name for path in self.path.glob("[!.]*.npz")}
         for path in (self.path, self.path / "checkpoints"):

@@ -19,7 +19,7 @@ from igrlib.experiments.units import Unit
 __all__ = ["LESS", "check_fits", "free_bytes", "layout_of"]
 
 CHUNK = 32
-"""Steps that a GPU is given at once."""
+"""Steps in a chunk on a GPU."""
 LESS = "train fewer seeds or learning rates together, or a smaller width or batch"
 """What takes less memory."""
 
@@ -31,9 +31,9 @@ def layout_of(
 
     A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers of
     all models together, in chunks of steps, and one network with convolutions at a time, which
-    fills it; several at once would be grouped convolutions, which are slow. With `group`, each
-    device takes as many models together. Raises `TypeError` or `ValueError` unless that is an
-    integer ≥ 1 and at most the models of a device.
+    fills the GPU; several would be grouped convolutions, which are slow. With `group`, each device
+    takes that many models together. Raises `TypeError` or `ValueError` unless `group` is an integer
+    ≥ 1 and at most the models of a device.
     """
     found = list(jax.devices() if devices is None else devices)[: unit.models]
     most = -(-unit.models // len(found))
@@ -51,7 +51,7 @@ def layout_of(
 
 
 def free_bytes(device: Any) -> int | None:
-    """Bytes that are free on a JAX device, for a CPU those of the machine; None if unknown."""
+    """The free bytes of a JAX device, for a CPU those of the machine; None if unknown."""
     if device.platform == "cpu":
         return needed("psutil").virtual_memory().available
     stats = device.memory_stats() or {}
@@ -62,8 +62,8 @@ def free_bytes(device: Any) -> int | None:
 def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     """Raise `MemoryError` where even the splits and the models of a unit exceed what is free.
 
-    Each model is there three times: as trained, and as chosen by validation and test accuracy.
-    What a step needs besides is known only when it is compiled.
+    Each model lies there three times: as trained, and as chosen by validation and test accuracy.
+    What a step needs besides is known only once it is compiled.
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
     variables = jax.eval_shape(unit.classifier(dataset).start, key)
@@ -71,7 +71,7 @@ def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     images = unit.arm.num_train + unit.arm.num_validation + len(dataset.test.labels)
     # Labels are kept in 4 bytes; a device fills up its last group.
     data = images * (dataset.train.images[0].nbytes + 4)
-    copies = 3 * model * layout.group * -(-unit.models // layout.block)
+    copies = 3 * model * layout.group * -(-unit.models // layout.per_round)
     devices = list(layout.mesh.devices.flat)
     if devices[0].platform == "cpu":  # One memory for all of them.
         data, copies = len(devices) * data, len(devices) * copies

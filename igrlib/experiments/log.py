@@ -1,9 +1,10 @@
-"""What has been measured of the models of a sweep so far, and its best models.
+"""When the models of a sweep are measured, what has been measured so far, and its best models.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -15,16 +16,41 @@ from igrlib._typing import PyTree
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Evaluator, Splits
 from igrlib.experiments.networks.model import Variables
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS, empty_arrays
 
-__all__ = ["Log"]
+__all__ = ["Log", "Schedule"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps at which accuracies, and gradients, are measured.
+
+    Sorted; `gradients` is among `scores`, because both are wanted of the same parameters.
+    `levels`: the training losses at whose first crossing a model is looked at closely, falling.
+
+    Source: Appendix A.5 shows curves and does not say how often it measured; chapter 7.
+    """
+
+    scores: tuple[int, ...]
+    gradients: tuple[int, ...]
+    levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
+
+    def __post_init__(self) -> None:
+        for name in ("scores", "gradients"):
+            steps = getattr(self, name)
+            if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0:
+                raise ValueError(f"{name} must be steps in rising order, got {steps}")
+        if not set(self.gradients) <= set(self.scores):
+            strays = sorted(set(self.gradients) - set(self.scores))
+            raise ValueError(f"gradients must be among scores, got {strays} besides")
+        if list(self.levels) != sorted(set(self.levels), reverse=True):
+            raise ValueError(f"levels must be in falling order, got {self.levels}")
 
 
 class Log:
     """Measures an ensemble into `arrays`, NaN where nothing was measured.
 
-    `chosen` holds a copy of each model where it was most accurate, by validation and by test
+    `chosen` holds a copy of each model at its best validation accuracy and at its best test
     accuracy; `models` are those at step 0.
     """
 
@@ -67,7 +93,7 @@ class Log:
         return bool(self.arrays["score_done"][self.schedule.scores.index(at)])
 
     def measure(self, state: State, at: int) -> None:
-        """Measure what the schedule has for step `at`, and choose the best models so far."""
+        """Measure what the schedule asks for at step `at`, and choose the best models so far."""
         alive, arrays = self._alive(state, at), self.arrays
         models, column = state.variables, self.schedule.scores.index(at)
         for split in ("validation", "test"):
@@ -84,7 +110,7 @@ class Log:
     def ended(self, state: State) -> State:
         """`state` after the last step, with the models marked that are not finite at their end.
 
-        A step looks at the loss that it starts from: nobody has looked at what the last one left.
+        A step looks at the loss it starts from: no step has looked at what the last one left.
         """
         diverged = self.host(state.diverged)
         sound = self.host(_finite(state.variables))
@@ -98,24 +124,24 @@ class Log:
         return state._replace(diverged=self._ensemble.lay(np.concatenate([diverged, padding])))
 
     def reached(self, state: State, point: str) -> list[np.ndarray]:
-        """The models that came to one of `POINTS`, in blocks."""
+        """The models that reached one of `POINTS`, in rounds."""
         if point == "final":
             alive = self.host(state.diverged) < 0
             steps = np.where(alive, self._ensemble.members.stops, -1)
             self.arrays["chosen_step"][:, POINTS.index("final")] = steps
         reached = np.flatnonzero(self.arrays["chosen_step"][:, POINTS.index(point)] >= 0)
-        return self._ensemble.blocks(reached.tolist())
+        return self._ensemble.rounds(reached.tolist())
 
-    def look_closely(self, state: State, point: str, block: np.ndarray) -> None:
-        """Measure all that there is of a block of models at one of `POINTS`."""
+    def look_closely(self, state: State, point: str, members: np.ndarray) -> None:
+        """Measure everything of a round of models at one of `POINTS`."""
         column = POINTS.index(point)
-        models = self._ensemble.take(self.chosen.get(point, state.variables), block)
+        models = self._ensemble.take(self.chosen.get(point, state.variables), members)
         found = self.evaluator.look(models, deep=point in self.evaluator.evaluation.points)
         for name, values in found.items():
-            self.arrays[f"chosen_{name}"][block, column] = values
+            self.arrays[f"chosen_{name}"][members, column] = values
 
     def host(self, array: Array) -> np.ndarray:
-        """Values of the models, those of the padding left out."""
+        """The values of the models on the host, without the padding."""
         return np.asarray(array)[: len(self._ensemble.members)].copy()
 
     def _alive(self, state: State, at: int) -> np.ndarray:
@@ -142,7 +168,7 @@ class Log:
             if not len(fresh):
                 continue
             arrays["crossing_step"][fresh, k] = at
-            # A model that falls through two levels at once is looked at once.
+            # A model that falls through two levels at once is measured once.
             if k + 1 < len(self.schedule.levels):
                 below = arrays["train_loss"][fresh, column] < self.schedule.levels[k + 1]
                 fresh = fresh[~below]
@@ -154,9 +180,9 @@ class Log:
     def _choose(
         self, name: str, models: Variables, alive: np.ndarray, accuracy: np.ndarray, at: int
     ) -> None:
-        """Keep a copy of every model that is more accurate than ever before."""
+        """Keep a copy of every model that is more accurate than before."""
         best = self.arrays[f"chosen_{name}_accuracy_then"]
-        # The first of all is better than NaN, which stands for none yet.
+        # NaN stands for none yet, and any accuracy is better.
         better = np.isfinite(accuracy) & ~(accuracy <= best[alive])
         who = alive[better]
         best[who], self.arrays["chosen_step"][who, POINTS.index(name)] = accuracy[better], at
@@ -169,11 +195,10 @@ class Log:
     def _over(
         self, models: Variables, members: np.ndarray, function: Callable[[PyTree], Any]
     ) -> Any:
-        """`function` of all `members`, block by block, joined on the host."""
+        """`function` of all `members`, round by round, joined on the host."""
         parts = []
-        for block in self._ensemble.blocks(members.tolist()):
-            some = self._ensemble.take(models, block)
-            parts.append(jax.tree.map(np.asarray, function(some)))
+        for some in self._ensemble.rounds(members.tolist()):
+            parts.append(jax.tree.map(np.asarray, function(self._ensemble.take(models, some))))
         joined = jax.tree.map(lambda *a: np.concatenate(a), *parts)
         return jax.tree.map(lambda a: a[: len(members)], joined)
 

@@ -1,7 +1,6 @@
 """Run a unit of a profile into a record.
 
-A unit that is done stays; one that was stopped goes on from its checkpoint. Signals, progress bars
-and exits belong to the command line.
+A unit that is done stays; a unit that was stopped goes on from its checkpoint.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -15,8 +14,7 @@ import numpy as np
 from igrlib.experiments import data, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.building import build
-from igrlib.experiments.claim import claimed
-from igrlib.experiments.folder import Folder
+from igrlib.experiments.folder import Folder, claimed
 from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.networks import num_params
 from igrlib.experiments.units import Unit, units_of
@@ -25,7 +23,7 @@ __all__ = ["run_unit", "units"]
 
 
 def units(arms: Iterable[Arm]) -> list[Unit]:
-    """The units of all arms in the order in which they are run: first seeds of every arm first."""
+    """The units of all arms in the order in which they run: the first seeds of every arm first."""
     found = [unit for arm in arms for unit in units_of(arm)]
     return sorted(found, key=lambda unit: unit.seeds[0])
 
@@ -40,17 +38,17 @@ def run_unit(
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Unit, int, int, str], None] = lambda unit, done, total, what: None,
 ) -> Path:
-    """Train and measure a unit, write its shard and say where; a unit that is done stays.
+    """Train and measure a unit, and return the path of its shard; a unit that is done stays.
 
-    `group` goes to `layout_of`. `every` is the number of seconds between two
-    checkpoints; `progress(unit, done, total, what)` hears of steps of single models. Raises
-    `igrlib.experiments.sweep.Stopped` when `asked_to_stop`, its checkpoint written, `RecordError`
-    for a checkpoint that cannot be gone on from, `igrlib.experiments.claim.Claimed` where another
-    process runs it, and `OSError` naming the file that cannot be written.
+    `group` goes to `layout_of`. `every`: seconds between two checkpoints; `progress(unit, done,
+    total, what)` takes steps of single models. Raises `igrlib.experiments.sweep.Stopped` when
+    `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint of something else,
+    `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError` naming
+    the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
     with claimed(waiting.with_name(f".{unit.name}.lock"), unit.name):
-        # Another process may have finished it since it was found to be missing.
+        # Another process may have finished the unit meanwhile.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
             layout = layout_of(unit, group=group)
@@ -72,7 +70,7 @@ def run_unit(
                 },
                 every=every,
                 asked_to_stop=asked_to_stop,
-                progress=lambda done, what: progress(unit, done, sweep.model_steps, what),
+                progress=lambda done, what: progress(unit, done, unit.model_steps, what),
             )
             network = unit.arm.network
             of_network = {
@@ -83,27 +81,26 @@ def run_unit(
                 "experiment": folder.experiment,
                 "profile": folder.profile,
                 "unit": unit.name,
-                "dataset": _told(dataset),
+                "dataset": {
+                    "name": dataset.name,
+                    "fingerprint": dataset.fingerprint,
+                    "sizes": {"train": len(dataset.train.labels), "test": len(dataset.test.labels)},
+                },
                 "config": {"model": network.label, "loss": "cross entropy"},
                 "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
                 "seconds": round(sweep.seconds, 1),
                 "provenance": provenance,
-                "diverged": _diverged(arrays["diverged"]),
+                "diverged": [
+                    {"member": k, "step": step}
+                    for k, step in enumerate(arrays["diverged"].tolist())
+                    if step >= 0
+                ],
                 "marks": _marks(arrays),
             }
             records.add_unit(folder.path, unit.name, arrays, meta)
         folder.merge(expected)
     return folder.shard(unit)
-
-
-def _told(dataset: data.Dataset) -> dict[str, Any]:
-    sizes = {"train": len(dataset.train.labels), "test": len(dataset.test.labels)}
-    return {"name": dataset.name, "fingerprint": dataset.fingerprint, "sizes": sizes}
-
-
-def _diverged(steps: np.ndarray) -> list[dict[str, int]]:
-    return [{"member": int(k), "step": int(steps[k])} for k in np.flatnonzero(steps >= 0)]
 
 
 def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A profile with some of its fields changed, read from texts, and a name of its own for it.
 
-What a changed profile leaves must never be merged with the record of the profile itself, so its
-name tells the changes: equal changes go on with the same record, others start another one.
+The record of a changed profile must never be merged with that of the profile itself, so its name
+holds the changes: equal changes go on with the same record, others start another one.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -18,7 +18,7 @@ from igrlib.experiments.networks import NETWORKS
 
 __all__ = ["changed"]
 
-_LONGEST = 80  # characters of a name that says all changes; it names a folder
+_LONGEST = 80  # characters of a name that holds all changes; it names a folder
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -28,7 +28,7 @@ _OF_NETWORKS: dict[str, Any] = {
     for name, hint in get_type_hints(network).items()
     if name in {f.name for f in fields(network)}
 }
-"""Fields of the architectures, with their types: one name, one type."""
+"""The fields of the architectures and their types: one name, one type."""
 
 
 def changed(
@@ -36,12 +36,12 @@ def changed(
 ) -> tuple[str, tuple[Arm, ...]]:
     """The name and arms of `profile` with `settings`, texts `field=value`, made in every arm.
 
-    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field that one network
-    alone has is changed in the arms of that network. Raises `ValueError` naming the field, the
-    value and what is wanted, also where no arm has such a network; with nothing changed the name
-    is that of the profile.
+    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one network
+    alone changes in the arms of that network. With nothing changed the name is that of the profile.
+    Raises `ValueError` naming the field, the value and what is wanted, also where no arm has such a
+    network.
     """
-    # Arms are told apart by their names, and thresholds are fixed before anything is run.
+    # Arms differ by their names, and thresholds are fixed before anything runs.
     own = {f.name for f in fields(Arm)} - {"name", "network", "thresholds"}
     hints = {name: hint for name, hint in get_type_hints(Arm).items() if name in own}
     hints |= _OF_NETWORKS | {"model": Literal[tuple(NETWORKS)]}

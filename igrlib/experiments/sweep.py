@@ -1,8 +1,7 @@
 """One unit of a sweep: an ensemble trained, measured on the way, and measured closely at the end.
 
-A `Sweep` moves in short strides between measurements, may be stopped after any of them, and goes on
-from a checkpoint to the same bits. It knows nothing of the command line; the model and the data are
-given to it. What it records: `igrlib.experiments.schema`.
+A `Sweep` moves in short strides between measurements, can stop after any of them, and goes on from
+a checkpoint to the same bits. `igrlib.experiments.schema` lists what it records.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -19,9 +18,8 @@ from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Splits
-from igrlib.experiments.log import Log
+from igrlib.experiments.log import Log, Schedule
 from igrlib.experiments.records import RecordError
-from igrlib.experiments.schedule import Schedule
 from igrlib.experiments.schema import POINTS
 
 __all__ = ["Stopped", "Sweep"]
@@ -64,10 +62,10 @@ class Sweep:
     ) -> dict[str, np.ndarray]:
         """The arrays of the finished sweep.
 
-        Goes on from `checkpoint` where that exists, writes it every `every` seconds and when
-        `asked_to_stop`, and then raises `Stopped`. `progress(done, what)` hears of steps of single
-        models. Raises `RecordError` for a checkpoint that is damaged or was written for another
-        `identity`.
+        Goes on from `checkpoint` where that exists, and writes it every `every` seconds. When
+        `asked_to_stop`, writes it and raises `Stopped`. `progress(done, what)` takes the steps of
+        single models that are done. Raises `RecordError` for a checkpoint that is damaged or was
+        written for another `identity`.
         """
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint, identity or {})
@@ -85,13 +83,8 @@ class Sweep:
         self.log.arrays["diverged"] = self.log.host(self.state.diverged)
         return self.log.arrays
 
-    @property
-    def model_steps(self) -> int:
-        """Steps of single models in the whole sweep."""
-        return sum(self.ensemble.members.stops)
-
     def _strides(self) -> Iterator[tuple[int, str]]:
-        """Do the work piece by piece; between two pieces everything is in `self`."""
+        """Do the work piece by piece; between two pieces `self` holds everything."""
         stops = self.ensemble.members.stops
         stride = 16
         for at in self.schedule.scores:
@@ -110,10 +103,10 @@ class Sweep:
                 self.log.measure(self.state, at)
                 yield sum(min(at, s) for s in stops), "measuring"
         self.state = self.log.ended(self.state)
-        tasks = [(p, b) for p in POINTS for b in self.log.reached(self.state, p)]
-        for number, (point, block) in enumerate(tasks):
+        tasks = [(p, members) for p in POINTS for members in self.log.reached(self.state, p)]
+        for number, (point, members) in enumerate(tasks):
             if number >= self.tasks_done:
-                self.log.look_closely(self.state, point, block)
+                self.log.look_closely(self.state, point, members)
                 self.tasks_done = number + 1
                 yield sum(stops), f"a close look, {number + 1} of {len(tasks)}"
 
@@ -146,6 +139,6 @@ class Sweep:
             and (tasks == 0 or done.all())
         ):
             raise RecordError(
-                f"the checkpoint {path.name} tells of {progress}, which does not go with what is "
-                "measured in it; move it away to start afresh"
+                f"the checkpoint {path.name} has the progress {progress}, which does not go with "
+                "what is measured in it; move it away to start afresh"
             )

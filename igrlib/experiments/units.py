@@ -1,13 +1,13 @@
-"""An arm cut into independent units, one for each width, batch size and block of seeds.
+"""An arm cut into independent units, one for each width, batch size and range of seeds.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from igrlib.experiments.arm import Arm, combinations, stops_of
+from igrlib.experiments.arm import Arm, combinations, seeds_of, stops_of
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.networks.model import Model
 
@@ -16,18 +16,18 @@ __all__ = ["Unit", "units_of"]
 
 @dataclass(frozen=True)
 class Unit:
-    """One piece of an arm that trains together: a width, a batch size and a block of seeds."""
+    """One piece of an arm that trains together: a width, a batch size and some seeds."""
 
     arm: Arm
     width: int
     batch_size: int
     seeds: tuple[int, ...]
-    name: str = field(init=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def name(self) -> str:
+        """What its files are called."""
         seeds = f"s{self.seeds[0]:02d}-{self.seeds[-1]:02d}"
-        batch = f"b{self.batch_size:05d}"
-        object.__setattr__(self, "name", f"{self.arm.name}-n{self.width:04d}-{batch}-{seeds}")
+        return f"{self.arm.name}-n{self.width:04d}-b{self.batch_size:05d}-{seeds}"
 
     @property
     def models(self) -> int:
@@ -59,11 +59,9 @@ class Unit:
 
 
 def units_of(arm: Arm) -> Iterator[Unit]:
-    """The units of an arm, first seeds first."""
-    for k, width in enumerate(arm.widths):
-        seeds = arm.num_seeds[k if len(arm.num_seeds) > 1 else 0]
-        block = arm.seeds_per_unit[k if len(arm.seeds_per_unit) > 1 else 0]
+    """The units of an arm."""
+    for width, (number, together) in zip(arm.widths, seeds_of(arm), strict=True):
         for batch_size in arm.batch_sizes:
-            for first in range(0, seeds, block):
-                members = tuple(range(first, min(first + block, seeds)))
-                yield Unit(arm, width, batch_size or arm.num_train, members)
+            for first in range(0, number, together):
+                seeds = tuple(range(first, min(first + together, number)))
+                yield Unit(arm, width, batch_size or arm.num_train, seeds)

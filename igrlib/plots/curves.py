@@ -24,7 +24,7 @@ __all__ = ["figure_a3", "figure_a4", "figure_a5", "figure_a7"]
 _R_IG, _RATIO, _WEIGHTED = "$R_{IG}$", "$R_{IG}\\,/\\,E$", "$\\lambda R_{IG}\\,/\\,E$"
 
 
-class Panel(NamedTuple):
+class _Panel(NamedTuple):
     """A quantity along the way: (block, treatment, steps), and what is dashed beside it."""
 
     title: str
@@ -49,12 +49,12 @@ def figure_a3(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     Differs from the paper: both R_IG/E of its text and λR_IG/E of its caption are drawn.
     """
 
-    def panels(table: xr.Dataset) -> list[Panel]:
+    def panels(table: xr.Dataset) -> list[_Panel]:
         norm, slope = table["norm"], table["train_squared_gradient"] ** 0.5
         growth = norm - norm.isel(gradient_step=0)
         allowed = slope.cumulative_integrate("gradient_step") * table["learning_rate"]
         label = r"$\Vert\theta_t\Vert - \Vert\theta_0\Vert$"
-        return [*_training(table), Panel("(d)", label, growth, "symlog", allowed)]
+        return [*_training(table), _Panel("(d)", label, growth, "symlog", allowed)]
 
     bound = r"(d) $\int h\,\Vert\nabla E\Vert\,dt$ by trapezoids"
     return _figure(record, arm, width, panels, dashed=bound)
@@ -69,15 +69,15 @@ def figure_a4(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     Source: Figure A.4; chapter 7, *MNIST*.
     """
 
-    def panels(table: xr.Dataset) -> list[Panel]:
+    def panels(table: xr.Dataset) -> list[_Panel]:
         loss, accuracy = table["test_loss"], 100 * table["test_accuracy"]
         regularizer = table["test_squared_gradient"] / table["num_params"]
         then = loss.rename(score_step="gradient_step").sel(gradient_step=table["gradient_step"])
         return [
-            Panel("(a)", "test loss $E$", loss),
-            Panel("(b)", f"test {_R_IG}", regularizer),
-            Panel("(c)", f"test {_RATIO}", regularizer / then),
-            Panel("(d)", "test accuracy (%)", accuracy, "linear"),
+            _Panel("(a)", "test loss $E$", loss),
+            _Panel("(b)", f"test {_R_IG}", regularizer),
+            _Panel("(c)", f"test {_RATIO}", regularizer / then),
+            _Panel("(d)", "test accuracy (%)", accuracy, "linear"),
         ]
 
     figure = _figure(record, arm, width, panels)
@@ -107,30 +107,30 @@ def figure_a7(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     Source: Figure A.7; chapter 8, *ResNet-18*.
     """
 
-    def panels(table: xr.Dataset) -> list[Panel]:
+    def panels(table: xr.Dataset) -> list[_Panel]:
         squared = table["train_squared_gradient"]
         return [
-            Panel("(a)", "test accuracy (%)", 100 * table["test_accuracy"], "linear"),
-            Panel("(b)", _R_IG, squared / table["num_params"]),
-            Panel("(c)", r"slope $\Vert\nabla E\Vert$", squared**0.5),
-            Panel("(d)", r"$\Vert\theta\Vert$", table["norm"], "linear"),
-            Panel("(e)", "training accuracy (%)", 100 * table["train_accuracy"], "linear"),
-            Panel("(f)", "training loss $E$", table["train_loss"]),
+            _Panel("(a)", "test accuracy (%)", 100 * table["test_accuracy"], "linear"),
+            _Panel("(b)", _R_IG, squared / table["num_params"]),
+            _Panel("(c)", r"slope $\Vert\nabla E\Vert$", squared**0.5),
+            _Panel("(d)", r"$\Vert\theta\Vert$", table["norm"], "linear"),
+            _Panel("(e)", "training accuracy (%)", 100 * table["train_accuracy"], "linear"),
+            _Panel("(f)", "training loss $E$", table["train_loss"]),
         ]
 
     return _figure(record, arm, width, panels, logarithmic=False)
 
 
-def _training(table: xr.Dataset) -> list[Panel]:
+def _training(table: xr.Dataset) -> list[_Panel]:
     """E, R_IG, R_IG/E and λR_IG/E on training data."""
     m, loss = table["num_params"], table["train_loss"]
     regularizer = table["train_squared_gradient"] / m
     ratio = regularizer / loss
     return [
-        Panel("(a)", "training loss $E$", loss),
-        Panel("(b)", _R_IG, regularizer),
-        Panel("(c)", _RATIO, ratio),
-        Panel("(c′)", _WEIGHTED, ratio * m * table["learning_rate"] / 4),
+        _Panel("(a)", "training loss $E$", loss),
+        _Panel("(b)", _R_IG, regularizer),
+        _Panel("(c)", _RATIO, ratio),
+        _Panel("(c′)", _WEIGHTED, ratio * m * table["learning_rate"] / 4),
     ]
 
 
@@ -138,7 +138,7 @@ def _figure(
     record: Record,
     arm: str,
     width: int | None,
-    panels: Callable[[xr.Dataset], Sequence[Panel]],
+    panels: Callable[[xr.Dataset], Sequence[_Panel]],
     *,
     physical: bool = False,
     logarithmic: bool = True,
@@ -148,7 +148,7 @@ def _figure(
     table, colors = one_width(record, arm, width), palette(record)
     drawn = panels(table)
     rows = -(-len(drawn) // 2)
-    figure, grid = plt.subplots(rows, 2, figsize=(7.2, 2.8 * rows + 0.4), layout="constrained")
+    figure, grid = plt.subplots(rows, 2, figsize=(7.2, 2.4 * rows + 0.4), layout="constrained")
     for ax, panel in zip(grid.flat, drawn, strict=False):
         _curves(ax, panel.values, colors, physical, logarithmic)
         if panel.dashed is not None:

@@ -68,7 +68,7 @@ def matched_loss(
         raise ValueError(f"levels must be positive training losses, got {wanted}")
     columns = min(len(wanted), 2)
     rows = -(-len(wanted) // columns)
-    size = (7.2, 3.0 * rows + 0.6)
+    size = (7.2, 2.6 * rows + 0.6)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     every = table["learning_rate"].values
     h = table["learning_rate"].broadcast_like(table["finished"])

@@ -11,7 +11,7 @@ from igrlib.experiments.networks.model import Classifier
 N, SIZES = 22, (12, 5, 4, 3)
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, N).astype(np.int32)
-# The same seed with two rates, the same rate with two seeds, and one that stops within an epoch.
+# One seed at two learning rates, one of these with two seeds, and one that stops within an epoch.
 MEMBERS = Members((0.5, 0.1, 0.1), (5, 5, 8), (50, 50, 13), (0.0,) * 3)
 
 

@@ -1,35 +1,67 @@
 """What the commands of `igr` do; the parser reads the arguments and turns errors into lines.
 
-Everything is imported where it is needed: most of it takes seconds.
+What trains or judges is imported where it is needed: that takes seconds.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from igrlib.experiments.cli.asked import Mistake, mistakes, units_named
-from igrlib.experiments.cli.console import Progress, StopSignals, say
+import jax
+from jax.errors import JaxRuntimeError
 
-__all__ = ["prepare", "run", "verdicts"]
+from igrlib._checks import one_of
+from igrlib.experiments import data, records
+from igrlib.experiments.cli.console import Progress, one_line, say, stop_signals
+from igrlib.experiments.records.origin import cores
+
+__all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts"]
 
 STOPPED = 75
+
+
+class Mistake(Exception):
+    """An error that the user can mend."""
+
+
+@contextmanager
+def mistakes() -> Iterator[None]:
+    """Make a `Mistake` of a ValueError or TypeError: what comes from the user is no bug."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise Mistake(str(error)) from error
+
+
+def units_named(
+    experiment: str, profile: str, settings: Sequence[str], out: Path
+) -> tuple[Any, list[Any]]:
+    """The folder of an experiment's profile with `settings` made in it, and its units."""
+    from igrlib.experiments import runner
+    from igrlib.experiments.folder import Folder
+    from igrlib.experiments.profiles import EXPERIMENTS
+    from igrlib.experiments.settings import changed
+
+    profiles = EXPERIMENTS[one_of("the experiment", experiment, EXPERIMENTS)]
+    arms = profiles[one_of("--profile", profile, profiles)]
+    label, arms = changed(profile, arms, settings)
+    return Folder(out, experiment, label), runner.units(arms)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run what is missing of a profile; 0 when it is done, 75 when it was stopped."""
     began = time.monotonic()
-    with mistakes():
-        _check_numbers(args)
-    with StopSignals() as signals:
+    with stop_signals() as signals:
+        progress = Progress()
         _one_device_a_core()
         from igrlib.experiments import runner
-        from igrlib.experiments.claim import Claimed
+        from igrlib.experiments.folder import Claimed
         from igrlib.experiments.sweep import Stopped
 
         with mistakes():
@@ -39,59 +71,46 @@ def run(args: argparse.Namespace) -> int:
             missing = folder.missing(wanted)
             _check_units(missing, args.group)
 
-        began_work = False
-        limit = math.inf if args.time_limit is None else args.time_limit
-
         def asked_to_stop() -> bool:
-            # With less time than it takes to start, a run must get on all the same.
-            late = time.monotonic() - began >= limit and (began_work or limit == 0)
-            return signals.told or late
+            # A limit shorter than the start must not keep a run from ever getting on.
+            late = time.monotonic() - began >= args.time_limit
+            return bool(signals) or (late and (progress.begun or args.time_limit == 0))
 
         def run_one(unit: Any) -> Path:
-            progress = Progress(f"{unit.name}, {unit.models} models")
+            if asked_to_stop():
+                raise Stopped
+            with _run_errors(unit), closing(progress):
+                return runner.run_unit(
+                    unit,
+                    folder,
+                    group=args.group,
+                    expected=expected,
+                    every=args.checkpoint_every,
+                    asked_to_stop=asked_to_stop,
+                    progress=progress,
+                )
 
-            def tell(*how_far: Any) -> None:
-                nonlocal began_work
-                began_work = True
-                progress(*how_far)
-
-            try:
-                if asked_to_stop():
-                    raise Stopped
-                with _run_errors(unit):
-                    return runner.run_unit(
-                        unit,
-                        folder,
-                        group=args.group,
-                        expected=expected,
-                        every=args.checkpoint_every,
-                        asked_to_stop=asked_to_stop,
-                        progress=tell,
-                    )
-            finally:
-                progress.close()
-
-        waiting, elsewhere = missing, []
+        waiting = missing
         while waiting:
-            elsewhere = []
+            taken: list[Any] = []
             for unit in waiting:
                 try:
                     shard = run_one(unit)
                 except Claimed:
-                    elsewhere.append(unit)
+                    taken.append(unit)
                 except Stopped:
                     left = sum(not folder.shard(unit).exists() for unit in missing)
                     say(f"igr: stopped, {left} of {len(missing)} units left; run again to go on")
                     return STOPPED
                 else:
                     say(f"{unit.name}: done, {shard}", sys.stdout)
-            all_taken = len(elsewhere) == len(waiting)
+            all_taken = len(taken) == len(waiting)
             # Meanwhile others may have finished them, or given them up.
-            elsewhere = waiting = folder.missing(elsewhere)
+            waiting = folder.missing(taken)
             if all_taken:
                 break
-    if elsewhere:
-        names = ", ".join(unit.name for unit in elsewhere)
+    if waiting:
+        names = ", ".join(unit.name for unit in waiting)
         raise Mistake(f"another process runs {names}: wait for it, or stop it")
     done = sum(folder.shard(unit).exists() for unit in units)
     say(f"{folder.profile}: {done} of {len(units)} units are done", sys.stdout)
@@ -100,8 +119,6 @@ def run(args: argparse.Namespace) -> int:
 
 def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
-    from igrlib._checks import one_of
-    from igrlib.experiments import records
     from igrlib.experiments.verdicts import describe, judge, judge_boost
 
     with mistakes():
@@ -129,12 +146,8 @@ def verdicts(args: argparse.Namespace) -> int:
 
 def _plain(folder: Any, network: str) -> tuple[Any, str] | None:
     """The record and arm of plain models of a network under the same profile, if there is one."""
-    from igrlib.experiments import records
-    from igrlib.experiments.folder import Folder
-
-    other = Folder(folder.out, "resnet-sweep", folder.profile)
     try:
-        record = records.open_record(other.path)
+        record = records.open_record(replace(folder, experiment="resnet-sweep").path)
     except records.RecordError:
         return None
     swept = [unit.meta["unit_config"].get("model") for unit in record.units.values()]
@@ -143,8 +156,6 @@ def _plain(folder: Any, network: str) -> tuple[Any, str] | None:
 
 def prepare(args: argparse.Namespace) -> int:
     """Fetch and cache a data set, or check the cached one."""
-    from igrlib.experiments import data
-
     with mistakes():
         print(data.prepare(args.name))
     return 0
@@ -152,25 +163,20 @@ def prepare(args: argparse.Namespace) -> int:
 
 def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
-    from igrlib._checks import one_of
-
-    if not asked:
-        return units
     names = [unit.name for unit in units]
+    by_number = {str(number): name for number, name in enumerate(names, 1)}
     found: set[str] = set()
-    for text in asked:
-        # Not all digits at once: Python reads no number of thousands of them.
-        number = int(text[:9]) if text.isdecimal() else None
-        if number is not None and not (1 <= number <= len(names) and len(text) < 10):
-            shown = text if len(text) < 10 else f"a number of {len(text)} digits"
-            raise ValueError(f"--unit must be between 1 and {len(names)} or a name, got {shown}")
-        found.add(one_of("--unit", text, names) if number is None else names[number - 1])
+    for text in asked or names:
+        number = text.lstrip("0")
+        if text.isdecimal() and number not in by_number:
+            wanted = f"between 1 and {len(names)} or a name"
+            raise ValueError(f"--unit must be {wanted}, got {text:.20}")
+        found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
 
 def _check_units(units: Sequence[Any], group: int | None) -> None:
-    """Everything that can be known to be wrong, before the first unit takes its hours."""
-    from igrlib.experiments import data
+    """Raise what is wrong with any unit before the first one takes hours."""
     from igrlib.experiments.building import check_splits
     from igrlib.experiments.layouts import check_fits, layout_of
 
@@ -182,21 +188,17 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
 
 @contextmanager
 def _run_errors(unit: Any) -> Iterator[None]:
-    """During a run only files and memory can be the user's to mend; any other error is a bug."""
-    from jax.errors import JaxRuntimeError
-
+    """Make a `Mistake` of an error with files or memory; any other during a run is a bug."""
     from igrlib.experiments.layouts import LESS
-    from igrlib.experiments.records import RecordError
 
     try:
         yield
-    except RecordError as error:
+    except records.RecordError as error:
         raise Mistake(str(error)) from error
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
         raise Mistake(
-            f"{where}{error.strerror or error}; what was saved before is kept: make room, or see to"
-            " the permissions, and run again to go on, or name another folder with --out"
+            f"{one_line(error)}; what was saved before is kept: make room, or see to the"
+            " permissions, and run again to go on, or name another folder with --out"
         ) from error
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -207,32 +209,12 @@ def _run_errors(unit: Any) -> Iterator[None]:
         ) from error
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    from igrlib._checks import check_integer
-
-    if args.group is not None:
-        check_integer("--group", args.group, low=1)
-    for name in ("time_limit", "checkpoint_every"):
-        seconds = getattr(args, name)
-        if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} must be 0 or more, and finite, got {seconds:g}")
-
-
 def _one_device_a_core() -> None:
     """Each core a device on one thread: an ensemble fills them better than one model does."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-    import jax
-
-    affinity: Callable[[int], Any] | None = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
-    except RuntimeError as error:  # Somebody has used JAX in this process before.
-        _say(f"the devices stay as they are: {error}")
-
-
-def _say(text: str) -> None:
-    say(f"igr: {text}")
+        jax.config.update("jax_num_cpu_devices", cores())
+    except RuntimeError as error:  # JAX has been used in this process before.
+        say(f"igr: the devices stay as they are: {error}")

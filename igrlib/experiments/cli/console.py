@@ -1,4 +1,4 @@
-"""What the command line hears and says: signals, lines, and how far a run is."""
+"""Signals that the command line gets, and lines and bars that it prints."""
 
 import errno
 import os
@@ -7,22 +7,20 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
-from types import FrameType
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from igrlib.experiments._extras import needed
 
-__all__ = ["Progress", "StopSignals", "say", "to_nowhere"]
+__all__ = ["Progress", "one_line", "say", "stop_signals", "to_nowhere"]
 
 LINES_EVERY = 60.0  # seconds between two lines, where the output is no terminal
-
-
-_GONE = (errno.EPIPE, errno.EIO)  # The reader of a pipe, or a terminal, is there no more.
+_GONE = (errno.EPIPE, errno.EIO)  # A pipe has lost its reader, or the terminal is closed.
 
 
 def say(text: str, stream: Any = None) -> None:
-    """Print a line at once, by default on standard error; where nobody reads it, go on without.
+    """Print a line at once, by default on standard error, whether anybody reads it or not.
 
     Raises `OSError` where standard output cannot be written for another reason.
     """
@@ -35,8 +33,16 @@ def say(text: str, stream: Any = None) -> None:
             raise
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, and of which file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {' '.join(error.strerror.split())}"
+    return text
+
+
 def to_nowhere(stream: Any) -> None:
-    """Let what is still written on a stream, at the end of the process too, go to the null device.
+    """Send what is still written on a stream to the null device, at the end of the process too.
 
     A stream without a descriptor of its own is left alone.
     """
@@ -46,88 +52,85 @@ def to_nowhere(stream: Any) -> None:
         os.close(nowhere)
 
 
-class StopSignals:
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
     """SIGTERM, SIGHUP and SIGINT as a wish to stop in good order; a second SIGINT ends at once.
 
-    A context manager; `told` says whether one has come. A thread listens, because Python's own
-    handlers wait until a compiled program returns, which may take a minute.
+    Gives the list of those that have come. A thread listens, because Python's own handlers wait
+    until a compiled program returns, which may take a minute.
     """
-
-    told: bool
-
-    def __init__(self) -> None:
-        self.told = False
-
-    def __enter__(self) -> "StopSignals":
-        self._listen, self._wake = socket.socketpair()
-        self._wake.setblocking(False)
-        self._old_fd = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        wanted = [signal.SIGTERM, signal.SIGINT]
-        hangup = getattr(signal, "SIGHUP", None)  # Windows has none.
-        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup igr run
-            wanted.append(hangup)
-        self._old = {number: signal.signal(number, self._handle) for number in wanted}
-        threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
+    came: list[int] = []
+    listen, wake = socket.socketpair()
+    wake.setblocking(False)
+    old_fd = signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    wanted = [signal.SIGTERM, signal.SIGINT]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none.
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # nohup igr run
+        wanted.append(hangup)
+    old = {number: signal.signal(number, lambda n, _: came.append(n)) for number in wanted}
+    threading.Thread(target=_watch, args=(listen,), daemon=True).start()
+    try:
+        yield came
+    finally:
+        for number, handler in old.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._old_fd)
-        self._wake.close()  # Ends the thread.
+        signal.set_wakeup_fd(old_fd)
+        wake.close()  # Ends the thread.
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.told = True
 
-    def _watch(self) -> None:
-        interrupts = 0
-        with self._listen:
-            while numbers := self._listen.recv(64):
-                self.told = True
-                interrupts += numbers.count(signal.SIGINT)
-                if interrupts > 1:
-                    os._exit(128 + signal.SIGINT)
-                say(
-                    "\nigr: stopping when what is being computed is done; another Ctrl-C stops at"
-                    " once and loses what came after the last checkpoint"
-                )
+def _watch(listen: socket.socket) -> None:
+    interrupts = 0
+    with listen:
+        while numbers := listen.recv(64):
+            interrupts += numbers.count(signal.SIGINT)
+            if interrupts > 1:
+                os._exit(128 + signal.SIGINT)
+            say(
+                "\nigr: stopping when what is being computed is done; another Ctrl-C stops at"
+                " once and loses what came after the last checkpoint"
+            )
 
 
 class Progress:
     """Models, model-steps a second and time left: a bar on a terminal, else a line now and then.
 
-    Called as `igrlib.experiments.runner.run_unit` calls its `progress`. What a run that goes on had
-    done before, and the time it takes to start, do not count for the speed.
+    Called as `igrlib.experiments.runner.run_unit` calls its `progress`; `begun` is true after the
+    first call. The speed leaves out what an earlier run of the unit has done, and the start.
     """
 
-    def __init__(self, what: str, stream: Any = None, every: float = LINES_EVERY) -> None:
-        self._what, self._every, self._bar = what, every, None
-        self._stream: Any = sys.stderr if stream is None else stream
-        self._tqdm: Any = needed("tqdm").tqdm
-        self._first: tuple[int, float] | None = None
-        self._told = 0.0
+    begun: bool
 
-    def __call__(self, unit: object, done: int, total: int, phase: str) -> None:
+    def __init__(self) -> None:
+        self._stream: Any = sys.stderr
+        self._tqdm: Any = needed("tqdm").tqdm
+        self._bar: Any = None
+        self._first: tuple[int, float] | None = None
+        self._last_line = 0.0
+        self.begun = False
+
+    def __call__(self, unit: Any, done: int, total: int, phase: str) -> None:
+        self.begun = True
         try:
-            self._tell(done, total, phase)
-        except OSError:  # Nobody sees it any more: that must not end the run.
+            self._show(f"{unit.name}, {unit.models} models", done, total, phase)
+        except OSError:  # Nobody reads the stream any more: the run goes on.
             to_nowhere(self._stream)
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Leave the terminal tidy; the next call begins another unit."""
         with suppress(OSError):
             if self._bar is not None:
                 self._bar.close()
+        self._bar = self._first = None
 
-    def _tell(self, done: int, total: int, phase: str) -> None:
+    def _show(self, what: str, done: int, total: int, phase: str) -> None:
         now = time.monotonic()
         if self._first is None:
-            self._first, self._told = (done, now), now
+            self._first, self._last_line = (done, now), now
             if self._stream.isatty():
                 self._bar = self._tqdm(
                     total=total,
                     initial=done,
-                    desc=self._what,
+                    desc=what,
                     unit="step",
                     unit_scale=True,
                     file=self._stream,
@@ -136,16 +139,15 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(phase, refresh=False)
             self._bar.update(done - self._bar.n)
-        elif now - self._told >= self._every:
-            self._told = now
-            print(self._line(done, total, phase, now), file=self._stream, flush=True)
-
-    def _line(self, done: int, total: int, phase: str, now: float) -> str:
-        before, began = self._first or (0, now)
-        speed = (done - before) / max(now - began, 1e-9)
-        size, span = self._tqdm.format_sizeof, self._tqdm.format_interval
-        left = f"{span((total - done) / speed)} left" if speed > 0 else "time left unknown"
-        return (
-            f"{self._what}: {100 * done // max(total, 1)} % of {size(total)} model-steps,"
-            f" {size(speed)} a second, {left}, {phase}"
-        )
+        elif now - self._last_line >= LINES_EVERY:
+            self._last_line = now
+            before, began = self._first
+            speed = (done - before) / (now - began)
+            size, span = self._tqdm.format_sizeof, self._tqdm.format_interval
+            left = f"{span((total - done) / speed)} left" if speed > 0 else "time left unknown"
+            print(
+                f"{what}: {100 * done // total} % of {size(total)} model-steps,"
+                f" {size(speed)} a second, {left}, {phase}",
+                file=self._stream,
+                flush=True,
+            )

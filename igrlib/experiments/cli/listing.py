@@ -1,26 +1,30 @@
 """What `igr list` prints: what there is to run, what it costs and what is missing."""
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from igrlib.experiments.cli.asked import Mistake, mistakes, units_named
+import jax
+
+from igrlib._checks import one_of
+from igrlib.experiments.cli.commands import Mistake, mistakes, units_named
+from igrlib.experiments.records import RecordError
 
 __all__ = ["list_units"]
 
 
 def list_units(args: argparse.Namespace) -> int:
     """Print experiments, profiles and units, what they cost and what is missing."""
-    from igrlib._checks import one_of
     from igrlib.experiments.profiles import ABOUT, EXPERIMENTS
 
     if args.set and args.profile is None:
         raise Mistake("--set needs a --profile to change")
     with mistakes():
+        experiments = list(EXPERIMENTS)
         if args.experiment is not None:
-            one_of("the experiment", args.experiment, EXPERIMENTS)
-        experiments = [args.experiment] if args.experiment else list(EXPERIMENTS)
+            experiments = [one_of("the experiment", args.experiment, experiments)]
         named = {
             experiment: [
                 units_named(experiment, profile, args.set, args.out)
@@ -28,18 +32,16 @@ def list_units(args: argparse.Namespace) -> int:
             ]
             for experiment in experiments
         }
-    for number, experiment in enumerate(experiments):
+    for number, (experiment, profiles) in enumerate(named.items()):
         print(f"{chr(10) if number else ''}{experiment}: {ABOUT[experiment]}")
-        for folder, units in named[experiment]:
+        for folder, units in profiles:
             _print_profile(folder, units)
     return 0
 
 
 def _print_profile(folder: Any, units: Sequence[Any]) -> None:
-    from igrlib.experiments.records import RecordError
-
     finished: dict[Any, dict[str, Any]] = {}
-    states: list[str] = []
+    states: dict[Any, str] = {}
     for unit in units:
         state = "missing"
         try:
@@ -49,25 +51,25 @@ def _print_profile(folder: Any, units: Sequence[Any]) -> None:
             state = f"cannot be used: {error}"
         if unit not in finished and folder.checkpoint(unit).exists():
             state = f"stopped, {state}"
-        states.append(state)
+        states[unit] = state
     paces = _paces(finished) if len(finished) < len(units) else {}
+    to_do = {
+        unit: paces.get(_alike(unit), math.nan) * unit.model_steps
+        for unit in units
+        if unit not in finished
+    }
     width = max(len(unit.name) for unit in units)
-    rows: list[str] = []
-    to_do: list[float | None] = []
-    for number, (unit, state) in enumerate(zip(units, states, strict=True), 1):
+    print(f"\n{folder.profile}: {_missing(len(units), list(to_do.values()))}")
+    print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
+    for number, unit in enumerate(units, 1):
         if unit in finished:
             about = _span(finished[unit]["seconds"])
         else:
-            pace = paces.get(_alike(unit))
-            to_do.append(None if pace is None else pace * unit.model_steps)
-            about = "?" if to_do[-1] is None else f"~{_span(to_do[-1])}"
-        rows.append(
+            about = "?" if math.isnan(to_do[unit]) else f"~{_span(to_do[unit])}"
+        print(
             f"  {number:>4}  {unit.name:<{width}}  {unit.models:>6}  "
-            f"{unit.model_steps:>12,}  {about:>8}  {state}"
+            f"{unit.model_steps:>12,}  {about:>8}  {states[unit]}"
         )
-    print(f"\n{folder.profile}: {_to_do(len(units), to_do)}")
-    print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
-    print("\n".join(rows))
 
 
 def _alike(unit: Any) -> tuple[Any, ...]:
@@ -79,8 +81,6 @@ def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], f
     """Seconds of a model-step on the kind of device that is here, by what is `_alike`."""
     if not finished:
         return {}
-    import jax
-
     try:
         here = jax.devices()[0].device_kind
     except RuntimeError:  # There is none, or another process has it alone.
@@ -93,17 +93,17 @@ def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], f
     return {alike: seconds[alike] / steps[alike] for alike in steps}
 
 
-def _to_do(total: int, seconds: Sequence[float | None]) -> str:
-    """How many units are missing, and about how long they take."""
+def _missing(total: int, seconds: Sequence[float]) -> str:
+    """How many units are missing, and about how long they take; NaN where nobody knows."""
     if not seconds:
         return f"all {total} units are done"
-    known = [s for s in seconds if s is not None]
-    if not known:
-        return f"{len(seconds)} of {total} units are missing"
-    more = (
-        f" and {len(seconds) - len(known)} of unknown length" if len(known) < len(seconds) else ""
-    )
-    return f"{len(seconds)} of {total} units are missing, ~{_span(sum(known))}{more}"
+    text = f"{len(seconds)} of {total} units are missing"
+    known = [s for s in seconds if not math.isnan(s)]
+    if known:
+        text += f", ~{_span(sum(known))}"
+        if len(known) < len(seconds):
+            text += f" and {len(seconds) - len(known)} of unknown length"
+    return text
 
 
 def _span(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import Any, NoReturn
 import igrlib
 from igrlib.experiments._extras import missing
 from igrlib.experiments.cli import commands, listing
-from igrlib.experiments.cli.asked import Mistake
-from igrlib.experiments.cli.console import say, to_nowhere
+from igrlib.experiments.cli.commands import Mistake
+from igrlib.experiments.cli.console import one_line, say, to_nowhere
 
 __all__ = ["main"]
 
@@ -35,7 +36,7 @@ SIGTERM, SIGHUP, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come w
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line in the place of the whole usage."""
+        """One line instead of the whole usage."""
         self.exit(USER_ERROR, f"igr: {message}; see {self.prog} --help\n")
 
 
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv`, by default that of the process, and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # Not all of them can write λ.
+            stream.reconfigure(errors="backslashreplace")  # An ASCII stream has no λ.
     status = _status(argv)
     try:
         if sys.stdout is not None:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         to_nowhere(sys.stdout)
         if not isinstance(error, BrokenPipeError) and status == 0:
-            say(f"igr: standard output: {_one_line(error)}")
+            say(f"igr: standard output: {one_line(error)}")
             return USER_ERROR
     return status
 
@@ -71,9 +72,9 @@ def _status(argv: Sequence[str] | None) -> int:
         own = isinstance(error, ImportError) and (error.name or "").startswith("igrlib")
         if own or os.environ.get("IGR_TRACEBACK") == "1":
             raise
-        if isinstance(error, ModuleNotFoundError):  # Nobody has said yet what brings it.
+        if isinstance(error, ModuleNotFoundError):  # The text does not say yet what to install.
             error = missing(error)
-        say(f"igr: {_one_line(error)}")
+        say(f"igr: {one_line(error)}")
         return USER_ERROR
 
 
@@ -102,16 +103,14 @@ def _parser() -> argparse.ArgumentParser:
         help="change a field of the profile, 1,2,3 for several values (repeatable)",
     )
 
-    def command(name: str, about: str, run: Any, parents: Sequence[Any] = (record,)) -> Any:
-        made = subparsers.add_parser(name, help=about, description=about, parents=[*parents])
+    def command(name: str, about: str, run: Any) -> Any:
+        made = subparsers.add_parser(name, help=about, description=about, parents=[record])
         made.set_defaults(run=run)
         return made
 
     profile: dict[str, Any] = {"metavar": "NAME", "help": "as igr list has it (default: digits)"}
     found = command(
-        "list",
-        "experiments, profiles, units, what they cost, what is missing",
-        listing.list_units,
+        "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
     )
     found.add_argument("experiment", nargs="?", help="only this one (default: all)")
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
@@ -131,13 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument(
         "--time-limit",
-        type=float,
+        type=seconds,
+        default=math.inf,
         metavar="S",
         help="stop in good order after S seconds, but not before something is done",
     )
     run.add_argument(
         "--checkpoint-every",
-        type=float,
+        type=seconds,
         default=300.0,
         metavar="S",
         help="seconds between two checkpoints (default: %(default)g)",
@@ -157,8 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {' '.join(error.strerror.split())}"
-    return text
+def seconds(text: str) -> float:
+    """argparse names this function where `text` is no number."""
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, and finite, got {text}")
+    return value

@@ -1,4 +1,4 @@
-"""Which examples make the batch at step t: a pure function of (seed, t), reshuffled each epoch.
+"""The examples of the batch at step t: a pure function of (seed, t), reshuffled each epoch.
 
 Source: Section 6 says only the batch size; chapter 7, *MNIST*.
 """
@@ -13,7 +13,7 @@ __all__ = ["batch_indices", "epoch_order", "steps_per_epoch"]
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the examples past the last of them wait for the next shuffle.
+    """Whole batches in an epoch; the examples past the last batch wait for the next shuffle.
 
     Raises `ValueError` for a batch larger than the split.
     """

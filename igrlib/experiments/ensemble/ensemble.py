@@ -1,13 +1,13 @@
 """One compiled program that trains many models at once.
 
-The ensemble axis is laid over the devices of a mesh; a device goes through its models in groups of
-`Layout.group`, batched together, and takes every step of a call inside the program. Nothing here
-knows of files, schedules or measurements.
+The axis of models lies over the devices of a mesh; a device goes through its models in groups of
+`Layout.group`, batched together, and takes every step of a call inside the program.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -29,13 +29,12 @@ __all__ = ["Ensemble"]
 class Ensemble:
     """Models of one architecture trained together by (stochastic) gradient descent.
 
-    `images` and `labels` are the training split, kept on the devices as they come (bytes);
+    `images` and `labels` are the training split, which the devices keep as bytes (`data`); a
     `batch_size` equal to their number is full-batch gradient descent, with no shuffling. Every
     model starts as `classifier` does with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
     the same with E_B + μ‖∇E_B‖² where any μ is above 0; with batch norm E_B is the loss in training
-    mode, and the statistics are those of its first pass at θ. `data` is the split as it lies on
-    every device. Raises `ValueError` for images and labels of different number or a batch larger
-    than the split.
+    mode, and the statistics are those of its first pass at θ. Raises `ValueError` for images and
+    labels of different number or a batch larger than the split.
     """
 
     classifier: Model
@@ -59,26 +58,26 @@ class Ensemble:
     ) -> None:
         if len(images) != len(labels):
             raise ValueError(
-                f"images and labels must be as many, got {len(images)} and {len(labels)}"
+                f"images and labels must be equally many, got {len(images)} and {len(labels)}"
             )
         self.classifier, self.members, self.layout = classifier, members, layout
         self.batch_size, self.num_examples = batch_size, len(labels)
         self.steps_per_epoch = steps_per_epoch(self.num_examples, batch_size)
-        self.padded = -(-len(members) // layout.block) * layout.block
+        self.padded = -(-len(members) // layout.per_round) * layout.per_round
         self._each = NamedSharding(layout.mesh, P(layout.mesh.axis_names[0]))
         self._same = NamedSharding(layout.mesh, P())
         self.data = (self.replicate(images), self.replicate(labels))
         extra = self.padded - len(members)
-        # Padding takes no step. It repeats a real model, so that nothing special can happen to it.
+        # Padding takes no step. It repeats a real model, so that it cannot diverge on its own.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
         different = jnp.unique(seeds)
-        rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
+        learning_rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
         stops, mus = (*members.stops, *(0,) * extra), (*members.mus, *(0.0,) * extra)
         self._given = self.lay(
             Given(
                 seeds=seeds,
                 order=jnp.searchsorted(different, seeds).astype(jnp.int32),
-                rates=jnp.asarray(rates, jnp.float32),
+                learning_rates=jnp.asarray(learning_rates, jnp.float32),
                 mus=jnp.asarray(mus, jnp.float32),
                 stops=jnp.asarray(stops, jnp.int32),
             )
@@ -91,8 +90,8 @@ class Ensemble:
             keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(different)
             return jax.lax.map(lambda key: epoch_order(key, epoch, self.num_examples), keys)
 
-        self._make_orders = jax.jit(orders, out_shardings=self._same)
-        self._epoch, self._orders = 0, self._make_orders(0)
+        # The order of the examples in an epoch for each different seed, made once.
+        self._orders_of = lru_cache(maxsize=1)(jax.jit(orders, out_shardings=self._same))
         self._start = jax.jit(jax.vmap(start), out_shardings=self._each)
         self._advance = compiled_steps(
             classifier,
@@ -108,7 +107,7 @@ class Ensemble:
         return jax.device_put(jnp.asarray(array), self._same)
 
     def lay(self, tree: PyTree) -> PyTree:
-        """A pytree with the ensemble (or block) axis first, laid over the devices."""
+        """A pytree with the axis of models first, laid over the devices."""
         return jax.device_put(tree, self._each)
 
     def init(self) -> State:
@@ -118,13 +117,13 @@ class Ensemble:
         return State(start.params, start.stats, diverged)
 
     def advance(self, state: State, first: int, last: int) -> State:
-        """The state after the steps first … last − 1; `state` is given up to it (donated).
+        """The state after the steps first … last − 1; `state` is donated.
 
         Each model stops at its own `stops`, or where it diverged.
         """
         full = self.batch_size == self.num_examples
         while first < last:
-            # To the end of the epoch, whose orders are known; a full batch has no order.
+            # To the end of the epoch, whose orders are at hand; a full batch has no order.
             epoch = 0 if full else first // self.steps_per_epoch
             end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
             if not self.layout.loop:
@@ -134,52 +133,43 @@ class Ensemble:
             first = end
         return state
 
-    def _orders_of(self, epoch: int) -> Array:
-        """The order of the examples in an epoch for each different seed, made once."""
-        if self._epoch != epoch:
-            self._epoch, self._orders = epoch, self._make_orders(epoch)
-        return self._orders
-
     def each(self, function: Callable[..., PyTree], num_mapped: int = 1) -> Callable[..., PyTree]:
-        """`function` of one model, compiled for a block of models laid over the devices.
+        """`function` of one model, compiled for a round of models laid over the devices.
 
-        The first `num_mapped` arguments have the block axis first, the others are the same for
-        every model.
+        The first `num_mapped` arguments have the axis of models first, the others are the same
+        for every model.
         """
-        axis = self.layout.mesh.axis_names[0]
-
-        def on_device(*args: Any) -> PyTree:
-            mapped, same = args[:num_mapped], args[num_mapped:]
-            if self.layout.group == 1:
-                one = function(*jax.tree.map(lambda a: a[0], mapped), *same)
-                return jax.tree.map(lambda a: a[None], one)
-            return jax.vmap(function, in_axes=(0,) * num_mapped + (None,) * len(same))(*args)
+        each, same = self._each.spec, self._same.spec
 
         def laid(*args: Any) -> PyTree:
-            specs = (P(axis),) * num_mapped + (P(),) * (len(args) - num_mapped)
+            num_same = len(args) - num_mapped
             return jax.shard_map(
-                on_device, mesh=self.layout.mesh, in_specs=specs, out_specs=P(axis), check_vma=False
+                self.layout.batched(function, (0,) * num_mapped + (None,) * num_same),
+                mesh=self.layout.mesh,
+                in_specs=(each,) * num_mapped + (same,) * num_same,
+                out_specs=each,
+                check_vma=False,
             )(*args)
 
         return jax.jit(laid)
 
-    def blocks(self, members: Sequence[int]) -> list[np.ndarray]:
-        """`members` cut into blocks of `layout.block`, the last one filled up by repetition."""
-        size = self.layout.block
+    def rounds(self, members: Sequence[int]) -> list[np.ndarray]:
+        """`members` in rounds of `layout.per_round`, the last filled up by repetition."""
+        size = self.layout.per_round
         padded = [*members, *[members[-1]] * (-len(members) % size)] if len(members) else []
         return [np.asarray(padded[k : k + size]) for k in range(0, len(padded), size)]
 
-    def take(self, models: PyTree, block: np.ndarray) -> PyTree:
-        """The models of a block, laid over the devices."""
-        if np.array_equal(block, np.arange(self.padded)):
+    def take(self, models: PyTree, members: np.ndarray) -> PyTree:
+        """The models of a round, laid over the devices."""
+        if np.array_equal(members, np.arange(self.padded)):
             return models
         if self.layout.mesh.size == 1:
-            return _take(models, block)
+            return _take(models, members)
         # By way of the host: a gather across devices is a collective operation, and those of
         # several programs can wait for each other for ever on a CPU with few threads.
-        return self.lay(jax.tree.map(lambda a: np.asarray(a)[block], models))
+        return self.lay(jax.tree.map(lambda a: np.asarray(a)[members], models))
 
 
 @jax.jit
-def _take(models: PyTree, block: Array) -> PyTree:
-    return jax.tree.map(lambda a: a[block], models)
+def _take(models: PyTree, members: Array) -> PyTree:
+    return jax.tree.map(lambda a: a[members], models)

@@ -1,11 +1,13 @@
-"""What an ensemble is made of beside its network: members, layout over devices, state.
+"""What makes an ensemble beside its network: members, layout over devices, state.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array
@@ -22,8 +24,8 @@ class Members:
     """What varies inside an ensemble; every field has one entry for each model.
 
     learning_rates h > 0; seeds ≥ 0, of the initial parameters and of the order of the examples;
-    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Rates are used in
-    float32. Raises `ValueError` naming the field, the value and the model.
+    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Learning rates and
+    mus are used in float32. Raises `ValueError` naming the field, the value and the model.
     """
 
     learning_rates: tuple[float, ...]
@@ -52,8 +54,8 @@ class Layout:
     """How an ensemble is laid over devices.
 
     mesh: one-dimensional; group: how many models a device batches together (`jax.vmap`), 1 where
-    one model fills the device; loop: whether the steps of a call sit inside the program, which the
-    CPU does badly with convolutions; chunk: steps in an inner loop whose length the compiler knows,
+    one model fills the device; loop: whether the program loops over the steps of a call, where a
+    CPU is slow at convolutions; chunk: steps in an inner loop whose length the compiler knows,
     which a GPU can launch as a whole. Past the last step of a call a chunk goes on without effect.
     """
 
@@ -68,14 +70,31 @@ class Layout:
         check_integer("group", self.group, low=1)
         check_integer("chunk", self.chunk, low=1)
 
+    def batched(
+        self, function: Callable[..., PyTree], axes: Sequence[int | None]
+    ) -> Callable[..., PyTree]:
+        """`function` of one model, for the models of a group; `axes` as `jax.vmap` takes them."""
+        if self.group > 1:
+            return jax.vmap(function, in_axes=tuple(axes))
+
+        def alone(*args: Any) -> PyTree:
+            # Without `vmap`, whose batched products are slower.
+            one = [
+                a if axis is None else jax.tree.map(lambda b: b[0], a)
+                for a, axis in zip(args, axes, strict=True)
+            ]
+            return jax.tree.map(lambda a: a[None], function(*one))
+
+        return alone
+
     @property
-    def block(self) -> int:
-        """How many models are in work at once, on all devices together."""
+    def per_round(self) -> int:
+        """How many models are in work at once, a group on each device."""
         return self.mesh.size * self.group
 
 
 class State(NamedTuple):
-    """The ensemble at one time; every leaf has the (padded) ensemble axis first.
+    """The ensemble at one time; every leaf has the axis of models first, with the padding.
 
     `params` and `stats`: the models, see `Variables`; `diverged`: the step at which a batch loss
     was not finite, or −1.

@@ -24,14 +24,14 @@ __all__ = ["Epoch", "Given", "compiled_steps"]
 
 
 class Given(NamedTuple):
-    """What stays the same in each model, with the ensemble axis first.
+    """What stays the same in each model, with the axis of models first.
 
-    `order`: which of the orders of the examples it follows, one for each different seed.
+    `order`: the model's row in `Epoch.orders`, which has one for each different seed.
     """
 
     seeds: Array
     order: Array
-    rates: Array
+    learning_rates: Array
     mus: Array
     stops: Array
 
@@ -55,17 +55,16 @@ def compiled_steps(
 ) -> Callable[[State, Given, Epoch, int, int], State]:
     """`(state, given, epoch, first, last) -> state`, the steps first … last − 1 of an epoch done.
 
-    Full batches look at no order. The state is donated. `stops` and `mus` are those of `Given`, on
-    the host. Without `layout.loop` only the step `first` is done, and a program is one step of one
-    group: groups that have come to their end take none, and those without a μ pay for none.
+    Full batches use no order. The state is donated. `stops` and `mus` are those of `Given`, on the
+    host. Without `layout.loop` only the step `first` is done, and a program is one step of one
+    group: groups at their end take none, and groups without a μ > 0 do not compute its penalty.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
-    # Devices, groups on each of them, models of a group.
-    blocks = (-1, len(stops) // layout.block, layout.group)
-    num_groups = blocks[1]
-    ends: list[int] = np.reshape(stops, blocks).max(axis=(0, 2)).tolist()
-    penalised: list[bool] = np.greater(np.reshape(mus, blocks).max(axis=(0, 2)), 0).tolist()
+    num_groups = len(stops) // layout.per_round
+    by_group = (-1, num_groups, layout.group)  # Devices, groups on each of them, models of a group.
+    ends: list[int] = np.reshape(stops, by_group).max(axis=(0, 2)).tolist()
+    penalised: list[bool] = np.greater(np.reshape(mus, by_group).max(axis=(0, 2)), 0).tolist()
 
     def step(
         one: Callable[..., Any],
@@ -84,7 +83,9 @@ def compiled_steps(
         active = (t < given.stops) & (state.diverged < 0)
         if end is not None:
             active &= t < end
-        params, stats, finite = one(state.params, state.stats, active, given.rates, given.mus, x, y)
+        params, stats, finite = one(
+            state.params, state.stats, active, given.learning_rates, given.mus, x, y
+        )
         return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
 
     def every_group(
@@ -124,12 +125,11 @@ def compiled_steps(
 
     @cache
     def compiled(regularized: bool) -> Callable[..., State]:
-        """The program for models of which some have μ > 0, or none has."""
+        """The program for models with μ > 0 among them, or without."""
         one = partial(_step, model, regularized)
-        batched = _one_model(one, axes) if layout.group == 1 else jax.vmap(one, in_axes=axes)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
-            partial(every_group if layout.loop else one_group, batched),
+            partial(every_group if layout.loop else one_group, layout.batched(one, axes)),
             mesh=layout.mesh,
             in_specs=(each, each, same, same, same),
             out_specs=each,
@@ -155,15 +155,15 @@ def _step(
     params: PyTree,
     stats: PyTree,
     active: Array,
-    rate: Array,
+    learning_rate: Array,
     mu: Array,
     x: Array,
     y: Array,
 ) -> tuple[PyTree, PyTree, Array]:
-    """One step of one model, its statistics after it, and whether its batch loss was finite."""
+    """One step of one model: its parameters and statistics, and whether its loss was finite."""
 
     def loss(params: PyTree) -> tuple[Array, PyTree]:
-        outputs, after = model.train(params, stats, x)
+        outputs, after = model.training(params, stats, x)
         return mean_cross_entropy(outputs, y), after
 
     if regularized:
@@ -176,21 +176,8 @@ def _step(
 
     def moved(p: Array, g: Array) -> Array:
         # A choice and not a product: 0 times a gradient that is not finite is not 0.
-        return p - jnp.where(move, rate.astype(p.dtype) * g, 0)
+        return p - jnp.where(move, learning_rate.astype(p.dtype) * g, 0)
 
-    # Statistics keep their type, whatever that of the images they are computed from.
+    # Statistics keep their type, whatever the type of the images.
     kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
     return jax.tree.map(moved, params, gradient), kept, finite
-
-
-def _one_model(step: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
-    """`step` for a group of one, without `vmap`, whose batched products are slower."""
-
-    def stepped(*args: Any) -> Any:
-        one = [
-            a if axis is None else jax.tree.map(lambda b: b[0], a)
-            for a, axis in zip(args, axes, strict=True)
-        ]
-        return jax.tree.map(lambda a: a[None], step(*one))
-
-    return stepped

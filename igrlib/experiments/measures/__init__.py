@@ -1,8 +1,8 @@
 """What is measured of a classifier, on whole splits and never on a batch.
 
-Every function takes `logits(params, images)`, images that it can be applied to and integer labels,
-and walks through the split in blocks, so that memory does not grow with the split. Gradients are
-computed at full matrix precision.
+Every function takes `logits(params, images)`, images for it and integer labels, and goes through
+the split in parts, so that memory does not grow with the split. Gradients are computed at full
+matrix precision.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -10,9 +10,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
 from igrlib.experiments.measures.noise import perturbed
 from igrlib.experiments.measures.splits import (
-    BLOCK,
-    MEASURES,
-    SCORES,
+    AT_ONCE,
     Logits,
     Measures,
     OverSplit,
@@ -25,9 +23,7 @@ from igrlib.experiments.measures.splits import (
 )
 
 __all__ = [
-    "BLOCK",
-    "MEASURES",
-    "SCORES",
+    "AT_ONCE",
     "Logits",
     "Measures",
     "OverSplit",

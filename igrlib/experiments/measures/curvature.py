@@ -3,7 +3,6 @@
 Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7, *MNIST*.
 """
 
-import math
 from functools import partial
 
 import jax
@@ -12,14 +11,9 @@ from jaxtyping import Array, Float, Integer, Num
 
 from igrlib._checks import check_integer
 from igrlib._typing import PyTree
-from igrlib.experiments._extras import missing
-from igrlib.experiments.measures.splits import BLOCK, Logits, check_split, sum_over_blocks, totals
+from igrlib.curvature import lanczos
+from igrlib.experiments.measures.splits import AT_ONCE, Logits, check_split, sum_over_parts, totals
 from igrlib.regularizer import num_params
-
-try:
-    from matfree import decomp
-except ImportError as _error:
-    raise missing(_error) from _error
 
 __all__ = ["largest_hessian_eigenvalue"]
 
@@ -31,16 +25,16 @@ def largest_hessian_eigenvalue(
     labels: Integer[Array, " n"],
     *,
     num_matvecs: int = 10,
-    block: int = BLOCK,
+    at_once: int = AT_ONCE,
 ) -> Float[Array, ""]:
     """λ_max of ∇²E over a whole split, the largest algebraic eigenvalue, by Lanczos' method.
 
     `num_matvecs` products of the Hessian with a vector, each about three gradients, start from the
     gradient, which lies mostly along the largest eigenvectors (`matfree`). The estimate is from
     below, up to rounding, and can be negative where ∇²E has no positive eigenvalue; it is 0 for
-    ∇²E = 0. Vectors that are no longer orthogonal, where the Krylov space is exhausted, do not
-    count. Raises `TypeError` or `ValueError` unless `num_matvecs` and `block` are integers ≥ 1, and
-    for images and labels as `scores` does.
+    ∇²E = 0. Vectors past the end of the Krylov space, which are not orthogonal, do not count.
+    Raises `TypeError` or `ValueError` unless `num_matvecs` and `at_once` are integers ≥ 1, and for
+    images and labels as `scores` does.
 
     Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
     """
@@ -54,29 +48,12 @@ def largest_hessian_eigenvalue(
         def part(x: Array, y: Array) -> PyTree:
             return jax.jvp(lambda p: gradient(p, x, y), (params,), (v,))[1]
 
-        return jax.tree.map(lambda s: s / len(labels), sum_over_blocks(part, images, labels, block))
+        total = sum_over_parts(part, images, labels, at_once)
+        return jax.tree.map(lambda s: s / len(labels), total)
 
     with jax.default_matmul_precision("highest"):
-        start = sum_over_blocks(partial(gradient, params), images, labels, block)
+        start = sum_over_parts(partial(gradient, params), images, labels, at_once)
         # Lanczos' method divides by the length of its start, which is 0 at a flat point.
         start = jax.tree.map(lambda g: g + jnp.finfo(g.dtype).tiny ** 0.5, start)
-        lanczos = decomp.tridiag_sym(num_matvecs, custom_vjp=False)(product, start)
-        matrix = _orthonormal_part(lanczos.Q_tall, jnp.asarray(lanczos.J_small))
+        matrix, _, _ = lanczos(product, start, num_matvecs)
         return jnp.max(jnp.linalg.eigvalsh(matrix))
-
-
-def _orthonormal_part(vectors: PyTree, matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
-    """Lanczos' matrix for the leading vectors that are orthonormal; its first entry in the rest.
-
-    An exhausted Krylov space leaves rounding errors, or 0/0, for the next vector.
-    """
-    flat = [
-        leaf.astype(matrix.dtype).reshape(len(leaf), math.prod(leaf.shape[1:]))
-        for leaf in jax.tree.leaves(vectors)
-    ]
-    products = sum((v @ v.T for v in flat), start=jnp.zeros_like(matrix))
-    apart = jnp.abs(products - jnp.eye(len(matrix), dtype=matrix.dtype))
-    close = apart < jnp.finfo(matrix.dtype).eps ** 0.5
-    kept = jnp.cumprod(jnp.all(close | ~jnp.tri(len(matrix), dtype=bool), axis=1))
-    both = (kept[:, None] * kept[None, :]).astype(bool)
-    return jnp.where(both, matrix, matrix[0, 0] * jnp.eye(len(matrix), dtype=matrix.dtype))

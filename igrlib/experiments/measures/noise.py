@@ -1,4 +1,4 @@
-"""What multiplicative noise makes of parameters.
+"""Multiplicative noise on parameters.
 
 Source: Section 6, Figure 3; chapter 7, *MNIST*.
 """

@@ -1,11 +1,12 @@
-"""Loss, accuracy and gradient of a whole split, block by block.
+"""Loss, accuracy and gradient of a whole split, part by part.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +18,7 @@ from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
 
 __all__ = [
-    "BLOCK",
-    "MEASURES",
-    "SCORES",
+    "AT_ONCE",
     "Logits",
     "Measures",
     "OverSplit",
@@ -30,14 +29,15 @@ __all__ = [
     "mean_squared_batch_gradient",
     "measures",
     "scores",
-    "sum_over_blocks",
+    "sum_over_parts",
     "totals",
 ]
 
-BLOCK = 500
-"""Examples of a split that are taken at once: the fastest of those tried at width 50 on a CPU."""
+AT_ONCE = 500
+"""Examples in a part of a split: the fastest number of those tried at width 50 on a CPU."""
 
 Logits: TypeAlias = Callable[[PyTree, Array], Array]
+M = TypeVar("M")
 
 
 class Scores(NamedTuple):
@@ -51,8 +51,8 @@ class Measures(NamedTuple):
     """The loss E, the accuracy, and ‖∇E‖², the square of the slope, of a whole split.
 
     R_IG is `squared_gradient` over the number of parameters, λR_IG is h/4 times it. `scale_free` is
-    Σ_l ‖θ_l‖²‖∂E/∂θ_l‖² over the arrays θ_l of parameters: where batch norm makes the scale of one
-    irrelevant, its gradient is as much smaller as it is longer, and the product is left as it is.
+    Σ_l ‖θ_l‖²‖∂E/∂θ_l‖² over the arrays θ_l of parameters: where batch norm makes the scale of an
+    array irrelevant, c times the array has 1/c of the gradient, and the product stays.
     Source: eqs. (3), (4), Proposition 3.3; `scale_free` is not in the paper; chapters 7 and 8.
     """
 
@@ -62,21 +62,31 @@ class Measures(NamedTuple):
     scale_free: Float[Array, ""]
 
 
-class OverSplit(NamedTuple):
-    """A measure of a whole split: a sum over its blocks, and what is made of that sum.
+@dataclass(frozen=True)
+class OverSplit(Generic[M]):
+    """A measure of a whole split, computed from a sum over its parts.
 
-    `part(logits, params, images, labels)` of each block; `finish(params, total, n)` for n examples.
+    `part(logits, params, images, labels)` of each part; `finish(params, total, n)` for n examples.
+    Called with `(logits, params, images, labels)` it computes all in one program, `at_once`
+    examples at a time. Raises `TypeError` for labels that are not integers, and `ValueError` unless
+    there is one label for each image, one or more, each from 0 to the number of classes − 1. Inside
+    `jax.jit` it does not see the values of labels that are arguments.
     """
 
     part: Callable[[Logits, PyTree, Array, Array], Any]
-    finish: Callable[[PyTree, Any, Any], Any]
+    finish: Callable[[PyTree, Any, Any], M]
 
     def __call__(
-        self, logits: Logits, params: PyTree, images: Array, labels: Array, *, block: int = BLOCK
-    ) -> Any:
-        """The measure of a whole split, `block` examples at a time, in one program."""
+        self,
+        logits: Logits,
+        params: PyTree,
+        images: Num[Array, "n ..."],
+        labels: Integer[Array, " n"],
+        *,
+        at_once: int = AT_ONCE,
+    ) -> M:
         check_split(logits, params, images, labels)
-        total = sum_over_blocks(partial(self.part, logits, params), images, labels, block)
+        total = sum_over_parts(partial(self.part, logits, params), images, labels, at_once)
         return self.finish(params, total, len(labels))
 
 
@@ -106,46 +116,12 @@ def _cross_entropies(
     """The cross entropy of each example, NaN for a label that is no class.
 
     Labels are compared with all classes, not looked up: the gradient of a look-up is a scatter,
-    which a GPU does one element after the other where it has to be deterministic.
+    which a deterministic GPU does one element after the other.
     """
     classes = jnp.arange(outputs.shape[-1])[None]
     own = jnp.sum(jnp.where(labels[:, None] == classes, outputs, 0), axis=-1)
     known = (labels >= 0) & (labels < classes.size)
     return jnp.where(known, jax.nn.logsumexp(outputs, axis=-1) - own, jnp.nan)
-
-
-def scores(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    block: int = BLOCK,
-) -> Scores:
-    """Loss and accuracy of a whole split, `block` examples at a time.
-
-    Raises `TypeError` for labels that are not integers, and `ValueError` unless there is one label
-    for each image, one or more, each from 0 to the number of classes − 1. Inside `jax.jit` the
-    values of labels that are arguments are not looked at.
-    """
-    return SCORES(logits, params, images, labels, block=block)
-
-
-def measures(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    block: int = BLOCK,
-) -> Measures:
-    """Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split, `block` examples at a time.
-
-    Where `logits` are those of batch norm in training mode they depend on the block as a whole: E
-    is then the mean over these fixed consecutive blocks of the loss that each of them gives. Raises
-    as `scores` does.
-    """
-    return MEASURES(logits, params, images, labels, block=block)
 
 
 def mean_squared_batch_gradient(
@@ -158,8 +134,8 @@ def mean_squared_batch_gradient(
 ) -> Float[Array, ""]:
     """The mean of ‖∇E_B‖² over the split cut into consecutive batches of `batch_size`.
 
-    What stochastic gradient descent penalises in the place of ‖∇E‖² (Smith et al., 2021); the
-    examples past the last whole batch are left out. The order of the split is the caller's. Raises
+    Stochastic gradient descent penalises this mean in the place of ‖∇E‖² (Smith et al., 2021). The
+    examples past the last whole batch are left out; the order of the split is the caller's. Raises
     `ValueError` for a batch larger than the split, and as `scores` does.
 
     Source: not in the paper; chapter 7.
@@ -168,14 +144,14 @@ def mean_squared_batch_gradient(
     loss = cross_entropy(logits)
     size = check_integer("batch_size", batch_size, low=1, high=len(labels))
     num_batches = len(labels) // size
-    x, y = (_blocks(a, num_batches, batch_size) for a in (images, labels))
+    x, y = (_cut(a, num_batches, batch_size) for a in (images, labels))
     with jax.default_matmul_precision("highest"):
         squares = jax.lax.map(lambda b: squared_norm(jax.grad(loss)(params, *b)), (x, y))
     return jnp.mean(squares)
 
 
 def check_split(logits: Logits, params: PyTree, images: Array, labels: Array) -> None:
-    """Refuses images and labels that do not belong together, and labels that are no classes."""
+    """Refuse images and labels that do not belong together, and labels that are no classes."""
     n, shape, dtype = len(images), jnp.shape(labels), jnp.result_type(labels)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"labels must be integers, the numbers of classes, got dtype {dtype}")
@@ -201,7 +177,7 @@ def totals(logits: Logits, params: PyTree, x: Array, y: Array) -> tuple[Array, A
     outputs = logits(params, x)
     losses = _cross_entropies(outputs, y)
     right = (jnp.argmax(outputs, -1) == y).astype(losses.dtype)
-    # The largest of NaN, or of infinities, is the first class: that is no answer.
+    # argmax of NaN, or of infinities, is the first class: that is no answer.
     return jnp.sum(losses), jnp.sum(jnp.where(jnp.isnan(losses), jnp.nan, right))
 
 
@@ -223,34 +199,38 @@ def _measured(params: PyTree, total: Any, n: Any) -> Measures:
     return Measures(loss / n, correct / n, squared_norm(gradient), scale_free)
 
 
-SCORES = OverSplit(totals, _scored)
-"""`scores`, in parts."""
+scores: OverSplit[Scores] = OverSplit(totals, _scored)
+"""Loss and accuracy of a whole split."""
 
-MEASURES = OverSplit(_with_gradient, _measured)
-"""`measures`, in parts."""
+measures: OverSplit[Measures] = OverSplit(_with_gradient, _measured)
+"""Loss, accuracy, ‖∇E‖² and its scale-free form of a whole split.
+
+With batch norm in training mode the logits depend on the part as a whole: E is then the mean of the
+losses of these fixed consecutive parts.
+"""
 
 
-def _blocks(a: Array, number: int, size: int) -> Array:
+def _cut(a: Array, number: int, size: int) -> Array:
     return a[: number * size].reshape(number, size, *a.shape[1:])
 
 
-def sum_over_blocks(
-    part: Callable[[Array, Array], Any], images: Array, labels: Array, block: int
+def sum_over_parts(
+    function: Callable[[Array, Array], Any], images: Array, labels: Array, at_once: int
 ) -> Any:
-    """The sum of `part` over consecutive blocks, the last one as short as it comes."""
-    n, block = len(labels), check_integer("block", block, low=1)
-    if n <= block:
-        return part(images, labels)
-    whole = n // block
-    parts = _blocks(images, whole, block), _blocks(labels, whole, block)
-    shape = jax.eval_shape(part, *(a[0] for a in parts))
+    """The sum of `function` over consecutive parts, of which the last may be shorter."""
+    n, at_once = len(labels), check_integer("at_once", at_once, low=1)
+    if n <= at_once:
+        return function(images, labels)
+    whole = n // at_once
+    parts = _cut(images, whole, at_once), _cut(labels, whole, at_once)
+    shape = jax.eval_shape(function, *(a[0] for a in parts))
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shape)
 
     def add(total: Any, b: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(*b)), None
+        return jax.tree.map(jnp.add, total, function(*b)), None
 
     total, _ = jax.lax.scan(add, zero, parts)
-    if n % block:
-        rest = part(images[whole * block :], labels[whole * block :])
+    if n % at_once:
+        rest = function(images[whole * at_once :], labels[whole * at_once :])
         total = jax.tree.map(jnp.add, total, rest)
     return total

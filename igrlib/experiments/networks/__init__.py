@@ -1,4 +1,4 @@
-"""The architectures that can be trained: one frozen dataclass each, and what they are called.
+"""The architectures that can be trained: one frozen dataclass each, and their names.
 
 A new one needs what `Network` has, and its place in `NETWORKS`. Its fields are settings of an arm;
 its width is the arm's.
@@ -52,7 +52,7 @@ NETWORKS: dict[str, type[Any]] = {network.kind: network for network in (MLP, Res
 
 
 def network_of(config: Mapping[str, Any]) -> Network:
-    """The architecture of a unit's configuration; an MLP where it says none, as older ones do.
+    """The architecture of a unit's configuration; an MLP where that names none, as older ones do.
 
     Raises `ValueError` for an unknown one.
     """
@@ -72,8 +72,8 @@ def num_params(network: Network, width: int, dataset: str) -> int:
 
 
 def recorded_params(config: Mapping[str, Any]) -> int:
-    """The number m of parameters of a recorded unit, from its configuration.
+    """The number m of parameters of a recorded unit, counted from its configuration.
 
-    For units older than its place there: it is counted. Raises `ValueError` for an unknown network.
+    For older units, which do not hold m. Raises `ValueError` for an unknown network.
     """
     return num_params(network_of(config), config["width"], config["dataset"])

@@ -1,21 +1,24 @@
-"""What the trainer asks of a network: how it starts, and its logits in training and evaluation.
+"""What the trainer asks of a network: its start, and its logits in training and evaluation.
 
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import jax.numpy as jnp
+from jax.nn.initializers import truncated_normal
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
 
-__all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables"]
+__all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables", "haiku_normal"]
 
 
 class Variables(NamedTuple):
-    """What a model is made of.
+    """The variables of a model.
 
     `params` are trained; `stats` are the moving averages of batch norm, {} where there is none.
     """
@@ -28,8 +31,8 @@ class Variables(NamedTuple):
 class Classifier:
     """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
 
-    `logits` takes the images as they are stored, bytes, and scales them itself. It is the same in
-    training and evaluation; a model with batch norm is a `NormalizedClassifier`.
+    `logits` takes the images as stored, bytes, and scales them itself. It is the same in training
+    and evaluation; a model with batch norm is a `NormalizedClassifier`.
     """
 
     init: Callable[[Array], PyTree]
@@ -39,11 +42,11 @@ class Classifier:
         """The variables before the first step."""
         return Variables(self.init(key), {})
 
-    def train(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+    def training(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
         """Logits in training mode, and the statistics after these images."""
         return self.logits(params, images), stats
 
-    def evaluate(self, params: PyTree, stats: PyTree, images: Array) -> Array:
+    def evaluation(self, params: PyTree, stats: PyTree, images: Array) -> Array:
         """Logits in evaluation mode."""
         del stats
         return self.logits(params, images)
@@ -53,15 +56,23 @@ class Classifier:
 class NormalizedClassifier:
     """A model with batch norm to train: the three functions that a `Classifier` has as methods.
 
-    `train` normalises by the images that it is given, so that each logit depends on all of them;
-    `evaluate` by the statistics. Both take the images as they are stored.
+    `training` normalises by its images, so that each logit depends on all of them; `evaluation` by
+    the statistics. Both take the images as stored.
 
     Source: Appendix A.5; chapter 8, *ResNet-18*.
     """
 
     start: Callable[[Array], Variables]
-    train: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
-    evaluate: Callable[[PyTree, PyTree, Array], Array]
+    training: Callable[[PyTree, PyTree, Array], tuple[Array, PyTree]]
+    evaluation: Callable[[PyTree, PyTree, Array], Array]
 
 
 Model: TypeAlias = Classifier | NormalizedClassifier
+
+
+def haiku_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Weights from a normal distribution of deviation 1/√fan-in, cut off at two, as in Haiku.
+
+    `shape` ends in the numbers of inputs and outputs.
+    """
+    return truncated_normal(stddev=math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)

@@ -2,7 +2,7 @@
 
 Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
 Differs from the paper: it names only "ResNet-18" and Haiku. That the network is `hk.nets.ResNet18`
-with its stem for ImageNet is our reading of it, suggested by accuracies near 75 %.
+with its stem for ImageNet is our reading, suggested by accuracies near 75 %.
 """
 
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
-from jax.nn.initializers import truncated_normal, zeros
+from jax.nn.initializers import zeros
 from jaxtyping import Array
 
 from igrlib._checks import check_integer, one_of
 from igrlib._typing import PyTree
 from igrlib.experiments._extras import missing
-from igrlib.experiments.networks.model import NormalizedClassifier, Variables
+from igrlib.experiments.networks.model import NormalizedClassifier, Variables, haiku_normal
 
 try:
     import flax.linen as nn
 except ImportError as _error:
     raise missing(_error) from _error
 
-__all__ = ["ResNet18", "ResNet18Module", "resnet18"]
+__all__ = ["ResNet18", "ResNet18Module"]
 
 GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 """Channels, in units of the width, and stride of each of the four groups of two blocks."""
@@ -32,25 +32,24 @@ GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 class ResNet18Module(nn.Module):
     """17 convolutions with batch norm and a linear layer, in four groups of two residual blocks.
 
-    Takes images of shape (n, height, width, channels) and whether to `train`, and returns logits of
-    shape (n, num_classes). In training mode the mean and variance of each batch normalise it, and
-    the collection "batch_stats" holds their moving averages; else these are used.
+    Takes images of shape (n, height, width, channels) and whether the mode is `training`, and
+    returns logits of shape (n, num_classes). In training mode the mean and variance of each batch
+    normalise it, and the collection "batch_stats" holds their moving averages; else these are used.
 
     Source: He et al., "Deep residual learning", CVPR 2016; Appendix A.5; chapter 8.
     """
 
-    width: int = 64
-    num_classes: int = 10
-    stem: Literal["imagenet", "cifar"] = "imagenet"
+    width: int
+    num_classes: int
+    stem: Literal["imagenet", "cifar"]
 
     @nn.compact
-    def __call__(self, images: Array, train: bool) -> Array:
-        norm = partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5)
+    def __call__(self, images: Array, training: bool) -> Array:
+        norm = partial(nn.BatchNorm, use_running_average=not training, momentum=0.9, epsilon=1e-5)
+        size, stride = (7, 2) if self.stem == "imagenet" else (3, 1)
+        x = nn.relu(norm(name="stem_norm")(_conv(self.width, size, stride, "stem")(images)))
         if self.stem == "imagenet":
-            x = nn.relu(norm(name="stem_norm")(_conv(self.width, 7, 2, "stem")(images)))
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
-        else:
-            x = nn.relu(norm(name="stem_norm")(_conv(self.width, 3, 1, "stem")(images)))
         for number, (channels, stride) in enumerate(GROUPS):
             for place in range(2):
                 block = _Block(channels * self.width, 1 if place else stride, norm)
@@ -77,38 +76,19 @@ class _Block(nn.Module):
         return nn.relu(x + shortcut)
 
 
-def resnet18(
-    width: int = 64,
-    *,
-    num_classes: int = 10,
-    stem: Literal["imagenet", "cifar"] = "imagenet",
-) -> ResNet18Module:
-    """ResNet-18 with its arguments checked.
+@dataclass(frozen=True)
+class ResNet18:
+    """ResNet-18 without its width and the shape of its images.
 
-    `width` channels after the stem, 64 in the paper's network, 2, 4 and 8 times as many further on.
     `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
     are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
     CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as those of
-    the MLP, scales start at 1, offsets and the last layer at 0. Raises `TypeError` or `ValueError`
-    for sizes that are no positive integers or another `stem`.
+    the MLP, scales start at 1, offsets and the last layer at 0. Raises `ValueError` for another
+    `stem`.
 
     Source: Appendix A.5; chapter 8.
     Differs from Haiku: moving averages start at mean 0 and variance 1 and are not corrected for
     it; after 100 steps at decay 0.9 that is less than 10⁻⁴ of either.
-    """
-    one_of("stem", stem, ("imagenet", "cifar"))
-    return ResNet18Module(
-        check_integer("width", width, low=1), check_integer("num_classes", num_classes, low=2), stem
-    )
-
-
-@dataclass(frozen=True)
-class ResNet18:
-    """The architecture of `resnet18`, without its width and the images that it is given.
-
-    Raises `ValueError` for another `stem`.
-
-    Source: Appendix A.5; chapter 8.
     """
 
     kind: ClassVar[str] = "resnet18"
@@ -129,29 +109,38 @@ class ResNet18:
         """What records call it."""
         return f"ResNet-18, stem for {'ImageNet' if self.stem == 'imagenet' else 'CIFAR'}"
 
+    def module(self, width: int = 64, *, num_classes: int = 10) -> ResNet18Module:
+        """The Flax module with `width` channels after the stem, 64 in the paper's network.
+
+        The later groups have 2, 4 and 8 times as many. Raises `TypeError` or `ValueError` unless
+        there are 1 or more channels and 2 or more classes.
+        """
+        check_integer("width", width, low=1)
+        return ResNet18Module(width, check_integer("num_classes", num_classes, low=2), self.stem)
+
     def build(self, width: int, shape: tuple[int, ...], scale: float) -> NormalizedClassifier:
         """The network with `width` channels after the stem, for images of `shape`.
 
         It divides images by `scale`, and does nothing else to them.
         """
-        net = resnet18(width, stem=self.stem)
+        net = self.module(width)
 
         def start(key: Array) -> Variables:
             made = net.init(key, jnp.zeros((1, *shape)), True)
             return Variables(made["params"], made["batch_stats"])
 
-        def train(params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
+        def training(params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
             made: dict[str, Any] = {"params": params, "batch_stats": stats}
             x = images.astype(jnp.float32) / scale
             logits, changed = net.apply(made, x, True, mutable=["batch_stats"])
             return logits, changed["batch_stats"]
 
-        def evaluate(params: PyTree, stats: PyTree, images: Array) -> Array:
+        def evaluation(params: PyTree, stats: PyTree, images: Array) -> Array:
             made: dict[str, Any] = {"params": params, "batch_stats": stats}
             outputs: Any = net.apply(made, images.astype(jnp.float32) / scale, False)
             return outputs
 
-        return NormalizedClassifier(start, train, evaluate)
+        return NormalizedClassifier(start, training, evaluation)
 
 
 def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
@@ -160,15 +149,6 @@ def _conv(features: int, size: int, stride: int, name: str) -> nn.Conv:
         (size, size),
         strides=(stride, stride),
         use_bias=False,
-        kernel_init=_by_fan_in,
+        kernel_init=haiku_normal,
         name=name,
     )
-
-
-def _by_fan_in(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal with deviation 1/√fan-in, cut off at two deviations, as Haiku draws."""
-    *kernel, inputs, _ = shape
-    fan_in = inputs
-    for size in kernel:
-        fan_in *= size
-    return truncated_normal(stddev=fan_in**-0.5)(key, shape, dtype)

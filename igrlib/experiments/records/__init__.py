@@ -1,4 +1,4 @@
-"""Recorded runs: a shard for each finished unit, and one manifest that tells what is there.
+"""Recorded runs: a shard for each finished unit, and one manifest of them all.
 
 Source: Section 6 and A.5; chapter 7, *MNIST*.
 """

@@ -6,10 +6,11 @@ import os
 import platform
 import re
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["commit", "provenance"]
+__all__ = ["commit", "cores", "provenance"]
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 _HASH = re.compile("[0-9a-f]{40}")
@@ -21,11 +22,11 @@ def provenance() -> dict[str, Any]:
     `versions` maps python, igrlib, jax, jaxlib, flax, optax and numpy to strings, None for one
     that is not installed; `device` holds `kind`, `platform` and `count` as JAX sees them; `cpus`
     is the number of cores this process may use; `commit` holds `hash` and `dirty` (whether
-    igrlib's own files differ from that commit), or is None outside a repository of igrlib where
-    the variable `IGR_COMMIT` does not hold that object. `precision` is JAX's for matrix products
-    ("default" where none is set), `xla_flags` lists the flags that the compiler was given, those
-    with a path left out. There is no host name, user name or path in it. Raises `ValueError` for
-    an `IGR_COMMIT` that is something else.
+    igrlib's own files differ from that commit): those of the repository of igrlib, else those of
+    the variable `IGR_COMMIT`, else it is None. `precision` is JAX's for matrix products
+    ("default" where none is set), `xla_flags` lists the flags of the compiler without those that
+    hold a path. No host name, user name or path is in the object. Raises `ValueError` for an
+    `IGR_COMMIT` that is not {"hash": …, "dirty": …}.
     """
     import jax
 
@@ -40,14 +41,17 @@ def provenance() -> dict[str, Any]:
             "platform": devices[0].platform,
             "count": len(devices),
         },
-        "cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "commit": commit(Path(__file__).parents[2]) or _told_commit(),
+        "cpus": cores(),
+        "commit": commit(Path(__file__).parents[2]) or _commit_of_variable(),
         "precision": jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
         or "default",
         "xla_flags": [f for f in sorted(os.environ.get("XLA_FLAGS", "").split()) if "/" not in f],
     }
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit(package: Path) -> dict[str, Any] | None:
@@ -62,18 +66,15 @@ def commit(package: Path) -> dict[str, Any] | None:
     return {"hash": revision, "dirty": changes != ""}
 
 
-def _told_commit() -> dict[str, Any] | None:
-    """What the variable IGR_COMMIT says, for a copy of igrlib without its repository."""
-    text = os.environ.get("IGR_COMMIT", "")
+def _commit_of_variable() -> dict[str, Any] | None:
+    """For a copy of igrlib without its repository."""
+    text = os.environ.get("IGR_COMMIT")
     if not text:
         return None
-    try:
-        told = json.loads(text)
-    except ValueError:
-        told = None
-    match told:
-        case {"hash": str(revision), "dirty": bool(dirty)} if _HASH.fullmatch(revision):
-            return {"hash": revision, "dirty": dirty}
+    with suppress(ValueError):
+        match json.loads(text):
+            case {"hash": str(revision), "dirty": bool(dirty)} if _HASH.fullmatch(revision):
+                return {"hash": revision, "dirty": dirty}
     raise ValueError(
         'IGR_COMMIT must be {"hash": "40 hexadecimal digits", "dirty": true or false}, '
         f"got {text!r}"
@@ -91,15 +92,10 @@ def _git(directory: Path, *arguments: str) -> str | None:
     # Inside a git hook these would point at another repository.
     elsewhere = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
     environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *arguments],
-            cwd=directory,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        return subprocess.check_output(
+            command, env=environment, stderr=subprocess.DEVNULL, text=True, timeout=30
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None

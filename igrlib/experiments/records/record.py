@@ -1,4 +1,4 @@
-"""Recorded runs: a shard for each finished unit, and one manifest that tells what is there.
+"""Recorded runs: a shard for each finished unit, and one manifest of them all.
 
 A record is a folder `<experiment>-<profile>/` with one `<unit>.npz` for each finished unit and a
 `manifest.json`, which is only a projection of the shards beside it: shards from another machine
@@ -10,23 +10,17 @@ Source: Section 6 and A.5; chapter 7, *MNIST*.
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from igrlib.experiments.records.manifest import check_alike, projection
-from igrlib.experiments.records.unit_meta import check_no_path, checked_meta, checked_unit
+from igrlib.experiments.records import metadata
+from igrlib.experiments.storage import npz
 from igrlib.experiments.storage.files import atomic_write, locked
-from igrlib.experiments.storage.npz import (
-    UNPACKED,
-    RecordError,
-    checked_arrays,
-    digest,
-    encode,
-    load,
-)
+from igrlib.experiments.storage.npz import RecordError
 
 __all__ = [
     "SHARD_LIMIT",
@@ -57,8 +51,8 @@ class Shard:
 class Record:
     """A recorded run: its folder, experiment, profile, and finished units by name.
 
-    expected: the names of all units that it is to have, as its manifest told when it was opened;
-    None where nobody has said.
+    expected: the names of all units of the profile, as the manifest had them when the record was
+    opened; None where the manifest has none.
     """
 
     directory: Path
@@ -91,37 +85,38 @@ def add_unit(
     cannot be written. Nothing that was there is lost.
     """
     folder = Path(directory)
-    arrays, meta = checked_arrays(arrays), checked_meta(unit, meta)
-    for name, array in arrays.items():
-        for text in array.flat if array.dtype.kind == "U" else ():
-            check_no_path(f"arrays[{name!r}]", text)
-    content = encode(arrays, meta)
-    if len(content) > SHARD_LIMIT:
-        raise ValueError(
-            f"the shard of unit {unit!r} must be at most {SHARD_LIMIT} bytes, got {len(content)};"
-            " record less often or split the unit"
-        )
+    arrays, meta = npz.checked_arrays(arrays), metadata.checked_meta(unit, meta)
+    texts = {name: a.ravel().tolist() for name, a in arrays.items() if a.dtype.kind == "U"}
+    metadata.check_no_path("arrays", texts)
+    content = npz.encode(arrays, meta)
     unpacked = sum(array.nbytes for array in arrays.values())
-    if unpacked > UNPACKED * SHARD_LIMIT // 2:  # Names and metadata come on top.
-        raise ValueError(
-            f"the arrays of unit {unit!r} must be at most {UNPACKED * SHARD_LIMIT // 2} bytes, got "
-            f"{unpacked}; record less often or split the unit"
-        )
+    for what, size, limit in (
+        ("shard", len(content), SHARD_LIMIT),
+        # Names and metadata come on top.
+        ("arrays", unpacked, npz.UNPACKED * SHARD_LIMIT // 2),
+    ):
+        if size > limit:
+            raise ValueError(
+                f"the {what} of unit {unit!r} must be at most {limit} bytes, got {size};"
+                " record less often or split the unit"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{unit}.npz"
     with locked(folder):
         if path.exists() and not replace:
-            there = digest(*load(path, limit=SHARD_LIMIT))
-            if there != digest(arrays, meta):
+            if npz.digest(*npz.load(path, limit=SHARD_LIMIT)) != npz.digest(arrays, meta):
                 raise RecordError(
                     f"{path} is finished already, with other contents. Pass replace=True to"
                     " overwrite it, or delete it first."
                 )
         else:
-            others = _readable(other for other in _shards(folder) if other != path)
-            check_alike({**others, path: meta})
+            metas: dict[Path, dict[str, Any]] = {}
+            for other in _shards(folder):
+                with suppress(RecordError):  # A broken shard must not cost a finished unit.
+                    metas[other] = load_unit(other)[1]
+            metadata.check_alike({**metas, path: meta})
             atomic_write(path, lambda file: file.write(content))
-        _rebuild(folder, _expected(folder))
+        _rebuild(folder)
     return path
 
 
@@ -130,27 +125,24 @@ def rebuild_manifest(
 ) -> dict[str, Any]:
     """Write `manifest.json` anew from the shards beside it, and return what it says.
 
-    `expected_units` names all units of the profile, so that those missing can be told; None
-    keeps the names that the manifest has already. The same shards give the same bytes.
+    `expected_units` names all units of the profile, so that the manifest lists the missing ones;
+    None keeps the names that the manifest has already. The same shards give the same bytes.
 
     Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
     in experiment or profile, or two of an arm in data set or config; the old manifest then stays.
     """
     folder = Path(directory)
-    if not _shards(folder):
-        raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
     if expected_units is not None:
-        expected_units = sorted({checked_unit(name) for name in expected_units})
+        expected_units = sorted({metadata.checked_unit(name) for name in expected_units})
     try:
         with locked(folder):
-            return _rebuild(folder, _expected(folder) if expected_units is None else expected_units)
+            return _rebuild(folder, expected_units)
     except OSError:
-        # Where nobody may write nobody has to, if all is said already.
-        wanted = _expected(folder) if expected_units is None else expected_units
-        _, manifest = _project(folder, wanted)
-        if _is_written(folder, manifest):
-            return manifest
-        raise
+        # A folder where nobody may write is no error if its manifest is right already.
+        _, manifest = _project(folder, expected_units)
+        if not _is_written(folder, manifest):
+            raise
+        return manifest
 
 
 def open_record(directory: str | os.PathLike[str]) -> Record:
@@ -163,33 +155,23 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
     mend = f"Call igrlib.experiments.records.rebuild_manifest({str(folder)!r})."
     try:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
-        listed = {name: entry["sha256"] for name, entry in manifest["units"].items()}
-        expected = _names(manifest["expected"])
+        listed, expected = manifest["units"], _names(manifest["expected"])
     except FileNotFoundError:
         raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
     except OSError as error:
         raise RecordError(f"{folder / _MANIFEST} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"{folder / _MANIFEST} is cut short or altered. {mend}") from error
     units, current = _project(folder, expected)
-    found = {name: entry["sha256"] for name, entry in current["units"].items()}
-    for name in sorted({*listed, *found}):
-        if listed.get(name) != found.get(name):
+    # The units come first: a shard too many or too few shows elsewhere in the manifest too.
+    for where, said, wanted in (("['units']", listed, current["units"]), ("", manifest, current)):
+        if said != wanted:
+            where, one, other = npz.difference(where, said, wanted)
             raise RecordError(
-                f"{folder / _MANIFEST} has {listed.get(name, 'no entry')} for {name}.npz, which is"
-                f" {found.get(name, 'not there')}. {mend}"
+                f"{folder / _MANIFEST}{where} says {one!r:.80}, its shards say {other!r:.80}."
+                f" {mend}"
             )
-    if manifest != current:
-        differ = sorted(
-            field
-            for field in {*manifest, *current}
-            if manifest.get(field, "absent") != current.get(field, "absent")
-        )
-        raise RecordError(
-            f"{folder / _MANIFEST} and its shards differ in {', '.join(differ)}. {mend}"
-        )
-    told = None if expected is None else tuple(expected)
-    return Record(folder, manifest["experiment"], manifest["profile"], units, told)
+    return Record(folder, manifest["experiment"], manifest["profile"], units, expected)
 
 
 def open_records(
@@ -203,7 +185,7 @@ def open_records(
     return {profile: open_record(folder) for profile, folder in folders.items() if _shards(folder)}
 
 
-def _rebuild(folder: Path, expected: Sequence[str] | None) -> dict[str, Any]:
+def _rebuild(folder: Path, expected: Sequence[str] | None = None) -> dict[str, Any]:
     _, manifest = _project(folder, expected)
     if not _is_written(folder, manifest):
         atomic_write(folder / _MANIFEST, lambda file: file.write(_content(manifest)))
@@ -222,13 +204,13 @@ def _content(manifest: dict[str, Any]) -> bytes:
 def _project(
     folder: Path, expected: Sequence[str] | None
 ) -> tuple[dict[str, Shard], dict[str, Any]]:
-    """The units of a record, and what its manifest has to say."""
-    units = {path: Shard(path.stem, *load_unit(path)) for path in _shards(folder)}
-    if not units:
+    """The units of a record and its manifest; None keeps the expected units of the old one."""
+    expected = _expected(folder) if expected is None else expected
+    loaded = {path: load_unit(path) for path in _shards(folder)}
+    if not loaded:
         raise RecordError(f"{folder} holds no shard: run a unit, or copy shards there.")
-    metas = {path: unit.meta for path, unit in units.items()}
-    hashes = {unit.name: digest(unit.arrays, unit.meta) for unit in units.values()}
-    return {unit.name: unit for unit in units.values()}, projection(metas, hashes, expected)
+    units = {path.stem: Shard(path.stem, *parts) for path, parts in loaded.items()}
+    return units, metadata.projection(loaded, expected)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -240,33 +222,22 @@ def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Raises `RecordError` for a file that is no shard of a unit, or too large for one.
     """
-    arrays, meta = load(path, limit=SHARD_LIMIT)
+    arrays, meta = npz.load(path, limit=SHARD_LIMIT)
     try:
-        return arrays, checked_meta(path.stem, meta)
+        return arrays, metadata.checked_meta(path.stem, meta)
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
             f"{path} is no shard of a unit: {error}. Move it away, or give it back its name."
         ) from error
 
 
-def _readable(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
-    """The metadata of the shards that can be read: a broken one must not cost a finished unit."""
-    metas: dict[Path, dict[str, Any]] = {}
-    for path in paths:
-        try:
-            metas[path] = load_unit(path)[1]
-        except RecordError:
-            continue
-    return metas
-
-
-def _expected(folder: Path) -> list[str] | None:
-    """The expected units as the manifest has them: the one thing that no shard can tell."""
+def _expected(folder: Path) -> tuple[str, ...] | None:
+    """The expected units in the manifest: no shard knows them."""
     try:
         return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # A broken manifest is mended by rebuilding.
+        return None  # Rebuilding mends a broken manifest.
 
 
-def _names(expected: Any) -> list[str] | None:
-    return None if expected is None else [checked_unit(name) for name in expected]
+def _names(expected: Any) -> tuple[str, ...] | None:
+    return None if expected is None else tuple(metadata.checked_unit(name) for name in expected)

@@ -13,44 +13,44 @@ from igrlib.experiments._extras import needed
 
 __all__ = ["atomic_write", "held", "locked", "sweep"]
 
-_LOCK = ".manifest.lock"
-# What a killed process leaves: a file half written with its lock, the lock on a folder, on a unit.
+# What a killed process leaves: a file half written with its lock, the lock of a folder or a unit.
 _LEFT = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.(tmp|lock)|\.manifest\.lock|\..+-s\d+-\d+\.lock")
-# What a file system says that has no locks, as some on a network.
+# The answers of file systems without locks, as some on a network.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Put what `write` writes at `path` in one step: others see the old file or the new one.
 
-    Raises `OSError` naming `path` where that fails; the old file is then as it was and no
-    temporary file is left.
+    The new one lasts through a power cut. Raises `OSError` naming `path` where that fails; the
+    old file is then as it was and no temporary file is left.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
-    try:
-        # The lock tells `sweep` that the writer lives.
-        with held(temporary.with_suffix(".lock")):
-            try:
-                with open(temporary, "xb") as file:
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
-    except OSError as error:
-        raise _told(error, path) from error
-    _sync_folder(path.parent)
+    # The lock tells `sweep` that the writer lives.
+    with _naming(path), held(temporary.with_suffix(".lock")):
+        try:
+            with open(temporary, "xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+    with suppress(OSError):  # Not every system can sync a folder.
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sweep(directory: str | os.PathLike[str]) -> list[Path]:
     """Remove what killed processes left in a folder, half written or as locks, and say which files.
 
-    Files that a process is still writing stay, whichever process and thread that is: the writer
-    holds a lock beside its temporary file, which the system takes back when the process ends. A
-    file that may not be removed stays too. A folder that is not there gives an empty list.
+    Files that any process or thread is still writing stay: the writer holds a lock beside its
+    temporary file, which the system takes back when the process ends. A file that may not be
+    removed stays too. A missing folder gives an empty list.
     """
     swept: list[Path] = []
     for path in sorted(Path(directory).glob(".*")):
@@ -67,16 +67,14 @@ def sweep(directory: str | os.PathLike[str]) -> list[Path]:
 def locked(directory: Path) -> Iterator[None]:
     """One process and thread at a time in this folder."""
     with ExitStack() as stack:
-        try:
-            stack.enter_context(held(directory / _LOCK))
-        except OSError as error:
-            raise _told(error, directory) from error
+        with _naming(directory):
+            stack.enter_context(held(directory / ".manifest.lock"))
         yield
 
 
 @contextmanager
 def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file `path`, made here and removed in the end, alone of all processes.
+    """Hold the lock file `path`, alone of all processes; it is made here and removed in the end.
 
     Gives false where the file system has no locks: then anybody gets it. Raises `TimeoutError`
     where another process or thread holds it and `wait` is false, `OSError` where the file cannot
@@ -92,23 +90,18 @@ def held(path: Path, *, wait: bool = True) -> Iterator[bool]:
     try:
         yield lock.is_locked
     finally:
-        # Removed while still held: who waits for it sees that it is gone and makes a new one.
+        # Removed while still held: a waiting process sees that it is gone and makes a new one.
         with suppress(OSError):
             path.unlink()
         lock.release()
 
 
-def _sync_folder(directory: Path) -> None:
-    """Make the new name last through a power cut, where a folder can be synced at all."""
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _told(error: OSError, path: Path) -> OSError:
-    """The same error, naming the file that was wanted and not the temporary one."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return OSError(error.errno, f"could not write, nothing was changed: {reason}", str(path))
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors name the file that was to be written, in place of a temporary one or a lock."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        text = f"could not write, nothing was changed: {reason}"
+        raise OSError(error.errno, text, str(path)) from error

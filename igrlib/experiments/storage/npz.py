@@ -29,7 +29,7 @@ __all__ = [
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 UNPACKED = 100
-"""How many times as long as its limit a file may be unpacked."""
+"""A file may be this many times as long unpacked as its limit."""
 
 _FORMAT = "igrlib record 1"
 _META = "__meta__"
@@ -58,29 +58,41 @@ def save(path: str | os.PathLike[str], arrays: Arrays, meta: Mapping[str, Any]) 
 
 
 def load(
-    path: str | os.PathLike[str], *, limit: int | None = None
+    path: str | os.PathLike[str], *, limit: int | float = math.inf
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and metadata that `save` wrote, checked against the hash stored with them.
 
-    With a `limit` files of more bytes are refused, and those that unpack to over 100 times as many.
+    Files of more than `limit` bytes are refused, and those that unpack to over 100 times as many.
 
     Raises `RecordError` for a file that is missing, cut short, altered, too large or not from
     `save`; nothing in it is ever unpickled.
     """
     try:
+        arrays: dict[str, np.ndarray] = {}
         with zipfile.ZipFile(path) as archive:
-            _check_length(path, archive, limit)
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            if _META not in members:
+            packed = os.path.getsize(path)
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if packed > limit or unpacked > UNPACKED * limit:
+                raise RecordError(
+                    f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
+                    f"{UNPACKED * limit} are read. {_MEND}"
+                )
+            if f"{_META}.npy" not in archive.namelist():
                 raise RecordError(f"{path} was not written by igrlib: it has no {_META}. {_MEND}")
-            arrays = {name: _read(archive, member) for name, member in members.items()}
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    array = np.lib.format.read_array(file, allow_pickle=False)
+                    if file.read(1):
+                        raise ValueError(f"{name} is longer than its header says")
+                arrays[name.removesuffix(".npy")] = array
         head = json.loads(arrays.pop(_META).tobytes())
         form, stored, meta = head["format"], head["sha256"], head["meta"]
         found = digest(arrays, meta)
     except RecordError:
         raise
     except MemoryError as error:
-        raise RecordError(f"{path} does not fit into memory: {error}.") from error
+        text = "does not fit into memory, or claims more numbers than it has"
+        raise RecordError(f"{path} {text}: {error}.") from error
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist. Run what writes it, or copy it here.") from None
     except OSError as error:
@@ -127,10 +139,7 @@ def checked_arrays(arrays: Arrays) -> dict[str, np.ndarray]:
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise TypeError(f"arrays[{name!r}] must be a NumPy array, got {type(array).__name__}")
         if array.dtype.kind not in "biufcU" or array.dtype.itemsize == 0:
-            raise TypeError(
-                f"arrays[{name!r}] must be numeric, bool or fixed-width text, got dtype"
-                f" {array.dtype}"
-            )
+            raise TypeError(f"arrays[{name!r}] must be numeric, bool or str, got {array.dtype}")
     return dict(arrays)
 
 
@@ -174,40 +183,6 @@ def _write(
             info.compress_type = compression
             with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, members[name], allow_pickle=False)
-
-
-def _check_length(path: object, archive: zipfile.ZipFile, limit: int | None) -> None:
-    """Before anything is unpacked."""
-    if limit is None:
-        return
-    packed = os.path.getsize(archive.filename or "")
-    unpacked = sum(member.file_size for member in archive.infolist())
-    if packed > limit or unpacked > UNPACKED * limit:
-        raise RecordError(
-            f"{path} has {packed} bytes, and {unpacked} unpacked; at most {limit} and "
-            f"{UNPACKED * limit} are read. {_MEND}"
-        )
-
-
-def _read(archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    with archive.open(member) as file:
-        _check_header(file, member, archive.getinfo(member).file_size)
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        # Reading past the last number makes zipfile compare its checksum.
-        if file.read(1):
-            raise ValueError(f"{member} is longer than its header says")
-    return array
-
-
-def _check_header(file: Any, member: str, length: int) -> None:
-    """Refuse an array that claims more numbers than there are, before room is made for them."""
-    version = np.lib.format.read_magic(file)
-    reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
-    shape, _, dtype = getattr(np.lib.format, reader)(file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed > length - file.tell():
-        raise ValueError(f"{member} claims {claimed} bytes and has {length - file.tell()}")
-    file.seek(0)
 
 
 def _canonical(value: Any) -> bytes:

@@ -54,7 +54,8 @@ def log_at(table: xr.Dataset, name: str, level: float) -> xr.DataArray:
     """The logarithm of a quantity as training loss first falls below `level`, linear in log E.
 
     `name`: of a quantity recorded along the way, one of `igrlib.experiments.schema.ALONG`. Returns
-    (block, treatment), NaN as in `squared_gradient_at`.
+    (block, treatment), NaN as in `squared_gradient_at`, and where nothing was measured between the
+    start and the crossing: over the first steps nothing is linear.
 
     Raises `ValueError` for another name, and for a level that is not positive and finite.
 
@@ -81,16 +82,15 @@ def accuracy_at(table: xr.Dataset, level: float, *, split: str = "test") -> xr.D
 def time_at(table: xr.Dataset, level: float) -> xr.DataArray:
     """Physical time t = nh at which training loss first falls below `level`, log n linear in log E.
 
-    NaN where it never does, or does so before the first measurement after the start. If runs of all
-    h followed one flow up to terms of order h, it would be nearly the same for all of them.
+    NaN as in `log_at`. If runs of all h followed one flow up to terms of order h, it would be
+    nearly the same for all of them.
 
     Raises `ValueError` for a level that is not positive and finite.
 
     Source: Section 2; chapter 7, *MNIST*.
     """
     loss, _ = _along(table, "train_loss", level)
-    with np.errstate(divide="ignore"):  # Step 0 has no logarithm.
-        steps = np.log(table["gradient_step"].values.astype(float))
+    steps = np.log(np.maximum(table["gradient_step"].values, 1))
     number = np.exp(_at_crossing(loss, np.broadcast_to(steps, loss.shape), level))
     return _of_models(table, number) * table["learning_rate"]
 
@@ -243,7 +243,8 @@ def _along(table: xr.Dataset, name: str, level: float) -> tuple[np.ndarray, np.n
     if "score_step" in values.dims:
         values = values.rename(score_step="gradient_step")
         values = values.reindex(gradient_step=table["gradient_step"])
-    return table["train_loss"].values, values.values
+    loss = table["train_loss"].where(table["gradient_step"] > 0)
+    return loss.values, values.values
 
 
 def _at_crossing(

@@ -1,0 +1,222 @@
+"""The curvature of any loss: the largest eigenvalues of its Hessian, and the sharpness of batches.
+
+Nothing of the size of the Hessian is formed: a product with a vector costs about three gradients.
+
+Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapters 6, *Higher orders
+and the edge*, and 7, *MNIST*.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from matfree import decomp
+
+from igrlib._checks import check_integer, check_params, checked_loss
+from igrlib._trees import inner, squared_norm
+from igrlib._typing import PyTree
+
+__all__ = [
+    "BatchSharpness",
+    "Eigenvalue",
+    "batch_sharpness",
+    "hessian_eigenvalues",
+    "lanczos",
+    "largest_hessian_eigenvalue",
+]
+
+
+class Eigenvalue(NamedTuple):
+    """An eigenvalue λ, or several in falling order, and the residual ‖Hv − λv‖ of its vector.
+
+    There is an eigenvalue of H within the residual of `value`.
+    """
+
+    value: Float[Array, "..."]
+    residual: Float[Array, "..."]
+
+
+class BatchSharpness(NamedTuple):
+    """gᵀHg/‖g‖² along the gradients of batches: the ratio of the means, and the mean of the ratios.
+
+    With g_B and H_B of a batch they are E[g_BᵀH_B g_B]/E‖g_B‖² and E[g_BᵀH_B g_B/‖g_B‖²].
+    """
+
+    ratio_of_means: Float[Array, ""]
+    mean_of_ratios: Float[Array, ""]
+
+
+def largest_hessian_eigenvalue(
+    loss: Callable[..., Any], *, num_matvecs: int = 20, has_aux: bool = False
+) -> Callable[..., Eigenvalue]:
+    """λ_max of ∇²E, the largest *algebraic* eigenvalue, with its residual, by Lanczos' method.
+
+    `loss` is as in `igrlib.implicit_gradient_regularizer`, and the returned function takes the same
+    arguments; inside `jax.jit` too. `num_matvecs` products with the Hessian, and one for the
+    residual, start from the gradient and a fixed random vector. The estimate is from below, up to
+    rounding. An eigenvalue of larger size but negative is not the one.
+
+    Raises `TypeError` or `ValueError` unless `num_matvecs` is an integer ≥ 1, and as
+    `implicit_gradient_regularizer` does.
+
+    Source: not in the paper; chapter 7, *MNIST*.
+
+    Example:
+        >>> loss = lambda theta: 3 * theta[0] ** 2 - 5 * theta[1] ** 2
+        >>> found = ig.curvature.largest_hessian_eigenvalue(loss)(jnp.array([1.0, 2.0]))
+        >>> round(float(found.value), 4)
+        6.0
+    """
+    several = hessian_eigenvalues(loss, 1, num_matvecs=num_matvecs, has_aux=has_aux)
+
+    def largest(params: PyTree, *args: Any, **kwargs: Any) -> Eigenvalue:
+        return Eigenvalue(*(part[0] for part in several(params, *args, **kwargs)))
+
+    return largest
+
+
+def hessian_eigenvalues(
+    loss: Callable[..., Any], k: int, *, num_matvecs: int = 20, has_aux: bool = False
+) -> Callable[..., Eigenvalue]:
+    """The k largest algebraic eigenvalues of ∇²E, in falling order, with their residuals, (k,).
+
+    An eigenvalue that is there several times is found once or more. Where fewer than k are found,
+    the last entries are NaN. The rest is as in `largest_hessian_eigenvalue`; `num_matvecs` must be
+    at least k.
+
+    Source: not in the paper; chapter 6.
+
+    Example:
+        >>> loss = lambda theta: theta @ jnp.diag(jnp.array([3.0, 2.0, 1.0])) @ theta / 2
+        >>> found = ig.curvature.hessian_eigenvalues(loss, 2)(jnp.ones(3))
+        >>> [round(float(value), 4) for value in found.value]
+        [3.0, 2.0]
+    """
+    k = check_integer("k", k, low=1)
+    num_matvecs = check_integer("num_matvecs", num_matvecs, low=k)
+    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+
+    def largest(params: PyTree, *args: Any, **kwargs: Any) -> Eigenvalue:
+        params = check_params(params)
+        wide = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
+        _, unravel = ravel_pytree(params)
+
+        def gradient_at(p: PyTree) -> PyTree:
+            found = gradient(p, *args, **kwargs)
+            return found[0] if has_aux else found
+
+        g, push = jax.linearize(gradient_at, params)
+
+        def product(v: Array) -> Array:
+            narrow = jax.tree.map(lambda a, p: a.astype(p.dtype), unravel(v), params)
+            return ravel_pytree(push(narrow))[0].astype(wide)
+
+        start = ravel_pytree(g)[0].astype(wide)
+        noise = jax.random.normal(jax.random.key(0), start.shape, wide)
+        length = jnp.linalg.norm(start)
+        start = start / jnp.where(length > 0, length, 1) + noise / jnp.linalg.norm(noise)
+        matrix, vectors, count = lanczos(product, start, min(num_matvecs, start.size))
+        values, small = jnp.linalg.eigh(matrix)
+        top = values[::-1], small[:, ::-1].T
+        kept = min(k, len(matrix))
+
+        def residual(pair: tuple[Array, Array]) -> Array:
+            value, weights = pair
+            v = weights @ vectors
+            return jnp.linalg.norm(product(v) - value * v) / jnp.linalg.norm(v)
+
+        found = Eigenvalue(top[0][:kept], jax.lax.map(residual, (top[0][:kept], top[1][:kept])))
+        real = jnp.arange(kept) < count
+        padding = (0, k - kept)
+        return Eigenvalue(
+            *(
+                jnp.pad(jnp.where(real, part, jnp.nan), padding, constant_values=jnp.nan)
+                for part in found
+            )
+        )
+
+    return largest
+
+
+def batch_sharpness(
+    loss: Callable[..., Any], *, has_aux: bool = False
+) -> Callable[..., BatchSharpness]:
+    """The curvature of batch losses along their own gradients.
+
+    The returned function takes `params` and `batches`, a tuple of the arguments of `loss` after
+    `params`, each with a leading axis over the batches. SGD settles where the ratio of the means is
+    about 2/h, whatever λ_max of the whole loss is. Raises `ValueError` for batches of different
+    number, and as `igrlib.implicit_gradient_regularizer` does.
+
+    Source: Andreyev & Beneventano, "Edge of stochastic stability", 2024; not in the paper.
+
+    Example:
+        >>> loss = lambda theta, x: x * theta**2 / 2
+        >>> found = ig.curvature.batch_sharpness(loss)(1.0, (jnp.array([1.0, 3.0]),))
+        >>> float(found.ratio_of_means), float(found.mean_of_ratios)  # 28/10 and (1 + 3)/2
+        (2.8, 2.0)
+    """
+    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+
+    def sharpness(params: PyTree, batches: tuple[PyTree, ...]) -> BatchSharpness:
+        params = check_params(params)
+        check_leading("batches", batches)
+
+        def both(batch: tuple[PyTree, ...]) -> tuple[Array, Array]:
+            def at(p: PyTree) -> PyTree:
+                found = gradient(p, *batch)
+                return found[0] if has_aux else found
+
+            g, push = jax.linearize(at, params)
+            return inner(g, push(g)), squared_norm(g)
+
+        curved, squared = jax.lax.map(both, batches)
+        ratios = curved / jnp.where(squared > 0, squared, 1)
+        return BatchSharpness(jnp.mean(curved) / jnp.mean(squared), jnp.mean(ratios))
+
+    return sharpness
+
+
+def check_leading(name: str, batches: PyTree) -> None:
+    """Refuse batches that have not one leading axis in all leaves."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+    if len(lengths) != 1 or lengths == {()}:
+        raise ValueError(
+            f"{name} must have one leading axis, that of the batches, in every leaf, got leading "
+            f"axes {sorted(lengths)}"
+        )
+
+
+def lanczos(
+    product: Callable[[PyTree], PyTree], start: PyTree, num_matvecs: int
+) -> tuple[Float[Array, "k k"], PyTree, Array]:
+    """Lanczos' matrix of a symmetric `product`, its vectors, and how many of them count.
+
+    Vectors that are no longer orthonormal, where the Krylov space is exhausted, do not count: they
+    are 0, and the matrix has a number below all eigenvalues of the others in their place. `start`
+    is a pytree of one dtype that is not 0; the vectors have a leading axis of `num_matvecs`.
+
+    Source: not in the paper; chapter 7, *MNIST*.
+    """
+    found = decomp.tridiag_sym(num_matvecs, custom_vjp=False)(product, start)
+    matrix, vectors = jnp.asarray(found.J_small), found.Q_tall
+    flat = [
+        leaf.astype(matrix.dtype).reshape(len(leaf), math.prod(leaf.shape[1:]))
+        for leaf in jax.tree.leaves(vectors)
+    ]
+    products = sum((v @ v.T for v in flat), start=jnp.zeros_like(matrix))
+    apart = jnp.abs(products - jnp.eye(len(matrix), dtype=matrix.dtype))
+    close = apart < jnp.finfo(matrix.dtype).eps ** 0.5
+    kept = jnp.cumprod(jnp.all(close | ~jnp.tri(len(matrix), dtype=bool), axis=1))
+    both = (kept[:, None] * kept[None, :]).astype(bool)
+    matrix = jnp.where(both, matrix, 0)
+    # Without a first vector there is no eigenvalue at all.
+    below = jnp.where(kept[0] > 0, -1 - 2 * jnp.linalg.norm(matrix), jnp.nan)
+    vectors = jax.tree.map(
+        lambda v: jnp.where(kept.reshape(-1, *[1] * (v.ndim - 1)) > 0, v, 0), vectors
+    )
+    return matrix + jnp.diag(jnp.where(kept == 0, below, 0)), vectors, jnp.sum(kept)
