@@ -227,8 +227,8 @@ WITHOUT_EXTRA = """
 import importlib, pkgutil, sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"filelock", "flax", "matfree", "optax", "psutil",
-                                      "sklearn", "tqdm", "tensorflow_datasets"}:
+        if name.partition(".")[0] in {"filelock", "flax", "matfree", "optax", "pandas", "psutil",
+                                      "sklearn", "tqdm", "tensorflow_datasets", "xarray"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 messages = {}

@@ -10,9 +10,8 @@ Source: Section 6; chapter 7, *MNIST*.
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
 
+from igrlib.experiments._xarray import pd, xr
 from igrlib.experiments.records import Record, Shard
 from igrlib.experiments.schema import ALONG, DIMENSIONS, MARKS, POINTS
 

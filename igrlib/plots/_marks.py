@@ -3,12 +3,12 @@
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
+from igrlib.experiments._xarray import xr
 from igrlib.plots._tables import Palette
 
 __all__ = [

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-import xarray as xr
-
 from igrlib.experiments import table as tables
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.schema import POINTS
 from igrlib.plots.style import learning_rate_colors

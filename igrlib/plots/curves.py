@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.plots._marks import legend_above, legend_handles, seed_lines
 from igrlib.plots._tables import Palette, one_width, palette

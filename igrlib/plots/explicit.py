@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from igrlib.experiments import table as tables
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import lambda_max_at, log_at
 from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above, seed_lines

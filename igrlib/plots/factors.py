@@ -8,11 +8,11 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullLocator
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms
 from igrlib.plots._marks import (

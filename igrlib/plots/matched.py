@@ -8,13 +8,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.equal_loss import (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import log_at
 from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines

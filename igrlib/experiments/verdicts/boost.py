@@ -10,8 +10,8 @@ Source: Section 6, Figure 3c; chapters 9, *Explicit regularization*, and 10, *Wh
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.table import plain as without_penalty

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
 from igrlib._checks import check_integer
+from igrlib.experiments._xarray import xr
 
 __all__ = ["Correlation", "rate_with_regularizer"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.schema import ALONG
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.trends import Trend, trend

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
-import xarray as xr
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.table import explicit as with_penalty

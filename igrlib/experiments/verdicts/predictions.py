@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
+from igrlib.experiments._xarray import xr
 from igrlib.experiments.table import area_under_noise
 from igrlib.experiments.verdicts.equal_loss import lambda_max_at, lambda_max_loss, log_at, time_at
 
