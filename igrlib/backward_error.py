@@ -333,9 +333,10 @@ def _at(coefficients: PyTree, t: Array) -> PyTree:
 def _taylor(curve: Callable[[Array], PyTree], like: PyTree, order: int) -> PyTree:
     """Taylor coefficients 0, …, order of a curve at t = 0, stacked, in the dtypes of `like`."""
 
-    def derivatives(t: Array) -> tuple[PyTree, ...]:
+    def value(t: Array) -> tuple[PyTree, ...]:
         return (curve(t),)
 
+    derivatives: Callable[[Array], tuple[PyTree, ...]] = value
     for _ in range(order):
         derivatives = _append_derivative(derivatives)
     values = derivatives(jnp.zeros(()))

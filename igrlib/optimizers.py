@@ -172,7 +172,7 @@ def start_displacement(
         >>> import optax
         >>> heavy_ball = lambda h: optax.sgd(h, momentum=0.5)
         >>> start = ig.optimizers.start_displacement(heavy_ball, lambda theta: theta**2 / 2)
-        >>> float(start(1.0))
+        >>> round(float(start(1.0)), 4)  # 0.5/0.5² · g
         2.0
     """
     gradient = _gradient_of(loss, has_aux)
@@ -229,8 +229,8 @@ def heavy_ball_modified_loss(
 
     Example:
         >>> loss = lambda theta: theta**2 / 2
-        >>> float(ig.optimizers.heavy_ball_modified_loss(loss, 0.1, 0.5)(1.0))  # 0.5 + 0.2/4 · 3
-        0.65
+        >>> float(ig.optimizers.heavy_ball_modified_loss(loss, 0.5, 0.5)(1.0))  # 0.5 + 1/4 · 3
+        1.25
     """
     check_finite("learning_rate", learning_rate)
     check_finite("momentum", momentum)
@@ -257,8 +257,8 @@ def shuffled_modified_loss(
     Example:
         >>> loss = lambda theta, x: (theta - x) ** 2 / 2
         >>> batches = (jnp.array([0.0, 2.0]),)
-        >>> float(ig.optimizers.shuffled_modified_loss(loss, 0.4)(1.0, batches))  # 0.5 + 0.4/4
-        0.6
+        >>> float(ig.optimizers.shuffled_modified_loss(loss, 0.5)(1.0, batches))  # 0.5 + 0.5/4
+        0.625
     """
     check_finite("learning_rate", learning_rate)
     penalized = gradient_regularized_loss(loss, learning_rate / 4)

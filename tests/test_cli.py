@@ -753,7 +753,7 @@ def test_the_module_is_the_command_and_help_loads_nothing_that_only_experiments_
     *usage, last = done.stdout.splitlines()
     assert usage[0].startswith("usage: igr")
     assert last.startswith("0 ")
-    for module in ("flax", "optax", "matfree", "sklearn", "tqdm", "igrlib.experiments.runner"):
+    for module in ("flax", "optax", "sklearn", "tqdm", "igrlib.experiments.runner"):
         assert f"'{module}'" not in last
 
 

@@ -20,6 +20,8 @@ from igrlib.experiments.networks import NETWORKS
 THEORY = (
     "igrlib.regularizer",
     "igrlib.backward_error",
+    "igrlib.optimizers",
+    "igrlib.curvature",
     "igrlib.flows",
     "igrlib.geometry",
     "igrlib.ntk",
@@ -227,7 +229,7 @@ WITHOUT_EXTRA = """
 import importlib, pkgutil, sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"filelock", "flax", "matfree", "optax", "pandas", "psutil",
+        if name.partition(".")[0] in {"filelock", "flax", "optax", "pandas", "psutil",
                                       "sklearn", "tqdm", "tensorflow_datasets", "xarray"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
@@ -256,7 +258,7 @@ def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, 
     messages, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
     wanted = 'Install with: pip install "igrlib[experiments]"'
     assert {name: text for name, text in messages.items() if wanted not in text} == {}
-    some = ("data.load", "networks", "measures", "ensemble", "runner")
+    some = ("data.load", "networks", "table", "runner")
     assert {f"igrlib.experiments.{name}" for name in some} <= set(messages)
     assert status == {"list": 2, "run": 2, "verdicts": 2}
 
@@ -276,6 +278,6 @@ def test_every_package_of_the_lock_has_its_hashes():
 def test_reading_a_record_imports_nothing_that_trains(module):
     """Verdicts look up the thresholds of older records in the profiles, which name networks."""
     modules = fresh(f"import igrlib.experiments.{module}\nprint(json.dumps(sorted(sys.modules)))")
-    trains = {"optax", "matfree", "igrlib.experiments.ensemble", "igrlib.experiments.measures"}
+    trains = {"optax", "igrlib.experiments.ensemble", "igrlib.experiments.measures"}
     unwanted = trains if module == "verdicts" else trains | {"flax"}
     assert unwanted & set(modules) == set()
