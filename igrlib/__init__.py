@@ -16,6 +16,7 @@ from igrlib import (
     geometry,
     ntk,
     optimizers,
+    probing,
     regularizer,
     two_parameter,
 )
@@ -28,10 +29,12 @@ from igrlib.backward_error import (
     step_field,
 )
 from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
+from igrlib.probing import Probe, probe
 from igrlib.regularizer import (
     gradient_regularized_loss,
     gradient_regularized_value_and_grad,
     implicit_gradient_regularizer,
+    matching_mu,
     modified_loss,
     num_params,
     regularization_rate,
@@ -40,6 +43,7 @@ from igrlib.regularizer import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Probe",
     "Trajectory",
     "backward_error",
     "convergence_order",
@@ -54,11 +58,14 @@ __all__ = [
     "gradient_regularized_loss",
     "gradient_regularized_value_and_grad",
     "implicit_gradient_regularizer",
+    "matching_mu",
     "modified_field",
     "modified_loss",
     "ntk",
     "num_params",
     "optimizers",
+    "probe",
+    "probing",
     "regularization_rate",
     "regularizer",
     "step_corrections",

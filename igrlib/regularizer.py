@@ -4,7 +4,7 @@ Source: Sections 2 and 4, eqs. (2)-(4) and (8); chapter 2, *The theorem*.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,11 @@ from igrlib._trees import add_scaled, squared_norm, transform_of_gradient
 from igrlib._typing import PyTree, Scalar
 
 __all__ = [
+    "Terms",
     "gradient_regularized_loss",
     "gradient_regularized_value_and_grad",
     "implicit_gradient_regularizer",
+    "matching_mu",
     "modified_loss",
     "num_params",
     "regularization_rate",
@@ -33,6 +35,14 @@ __all__ = [
 
 Method: TypeAlias = Literal["forward_over_reverse", "reverse_over_reverse", "finite_difference"]
 """Ways to the product of the Hessian with the gradient."""
+
+
+class Terms(NamedTuple):
+    """The regularized loss E + μ‖∇E‖² as `total`, and what it is made of, E and ‖∇E‖²."""
+
+    total: Float[Array, ""]
+    loss: Float[Array, ""]
+    squared_gradient: Float[Array, ""]
 
 
 def num_params(params: PyTree) -> int:
@@ -158,6 +168,7 @@ def gradient_regularized_value_and_grad(
     method: Method = "forward_over_reverse",
     distance: Scalar | None = None,
     has_aux: bool = False,
+    terms: bool = False,
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, in the place of `jax.value_and_grad(loss)`.
 
@@ -174,8 +185,9 @@ def gradient_regularized_value_and_grad(
 
     `mu` is a finite scalar, traced or concrete; `loss` is as in `implicit_gradient_regularizer`,
     with its errors, and must be differentiable twice. The returned function takes the arguments of
-    `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`. `aux` is that of the first
-    pass through the loss at θ: batch statistics that the loss updates are updated once.
+    `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`; with `terms` a `Terms` stands
+    in the place of E_μ, with E and ‖∇E‖² beside it. `aux` is that of the first pass through the
+    loss at θ: batch statistics that the loss updates are updated once.
 
     Raises `ValueError` for another `method`, for a `distance` that is not positive, is too small
     or comes with a method that takes none, and for a finite difference in half precision without
@@ -197,6 +209,12 @@ def gradient_regularized_value_and_grad(
         if method != "finite_difference":
             raise ValueError(f'distance is for "finite_difference", got {distance} for {method!r}')
     value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
+
+    def penalised(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Any, Array]]:
+        out, gradient = value_and_grad(params, *args, **kwargs)
+        squared = squared_norm(gradient)
+        total = (out[0] if has_aux else out) + jnp.asarray(mu, squared.dtype) * squared
+        return total, (out, squared)
 
     def along_itself(
         params: PyTree, *args: Any, **kwargs: Any
@@ -238,18 +256,37 @@ def gradient_regularized_value_and_grad(
     def computed(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Any, PyTree]:
         params = check_params(params)
         if method == "reverse_over_reverse":
-            regularized = gradient_regularized_loss(loss, mu, has_aux=has_aux)
-            return jax.value_and_grad(regularized, has_aux=has_aux)(params, *args, **kwargs)
-        out, gradient, scale, product = along_itself(params, *args, **kwargs)
-        penalty = squared_norm(gradient)
-        penalty = jnp.asarray(mu, penalty.dtype) * penalty
-        full = add_scaled(gradient, 2 * mu * scale, product)
-        if has_aux:
-            value, aux = out
-            return (value + penalty, aux), full
-        return out + penalty, full
+            (_, (out, squared)), full = jax.value_and_grad(penalised, has_aux=True)(
+                params, *args, **kwargs
+            )
+        else:
+            out, gradient, scale, product = along_itself(params, *args, **kwargs)
+            squared = squared_norm(gradient)
+            full = add_scaled(gradient, 2 * mu * scale, product)
+        value, aux = out if has_aux else (out, None)
+        total = value + jnp.asarray(mu, squared.dtype) * squared
+        found = Terms(total, value, squared) if terms else total
+        return ((found, aux) if has_aux else found), full
 
     return computed
+
+
+def matching_mu(small: Scalar, large: Scalar) -> Any:
+    """μ = (h_L − h_s)/4, with which steps of `small` are regularized as steps of `large` are.
+
+    To first order descent with step h on E + μ‖∇E‖² follows the flow of E + (h/4 + μ)‖∇E‖². Both
+    are finite scalars. Raises `ValueError` where `small` is above `large`.
+
+    Source: eqs. (2) and (8); chapter 9, *Explicit regularization*.
+
+    Example:
+        >>> ig.matching_mu(0.1, 0.5)
+        0.1
+    """
+    small, large = wide_number("small", small), wide_number("large", large)
+    if not is_traced(small, large) and small > large:
+        raise ValueError(f"small must be at most large, got {small} and {large}")
+    return (large - small) / 4
 
 
 def _half(params: PyTree) -> Any:

@@ -22,6 +22,7 @@ THEORY = (
     "igrlib.backward_error",
     "igrlib.optimizers",
     "igrlib.curvature",
+    "igrlib.probing",
     "igrlib.flows",
     "igrlib.geometry",
     "igrlib.ntk",

@@ -42,6 +42,46 @@ def test_value_and_gradient_are_their_formulas(method, mu):
     np.testing.assert_allclose(flat(found), as_tree(gradient + 2 * mu * product), rtol=rtol)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_terms_stand_beside_the_total(method):
+    gradient = cubic_gradient_numpy(VECTOR, 0.4)
+    plain = ig.gradient_regularized_value_and_grad(cubic_loss, 0.05, method=method)
+    with_terms = ig.gradient_regularized_value_and_grad(cubic_loss, 0.05, method=method, terms=True)
+    value, expected = plain(TREE, 0.4)
+    found, same = with_terms(TREE, 0.4)
+    np.testing.assert_allclose(found.loss, cubic_loss_numpy(VECTOR, 0.4), rtol=1e-13)
+    np.testing.assert_allclose(found.squared_gradient, gradient @ gradient, rtol=1e-13)
+    np.testing.assert_array_equal(found.total, value)
+    np.testing.assert_array_equal(flat(same), flat(expected))
+
+    def with_aux(theta, a):
+        return cubic_loss(theta, a), {"a": a}
+
+    (terms, aux), _ = ig.gradient_regularized_value_and_grad(
+        with_aux, 0.05, method=method, terms=True, has_aux=True
+    )(TREE, 0.4)
+    np.testing.assert_array_equal(terms.total, value)
+    assert float(aux["a"]) == 0.4
+
+
+def test_a_small_step_is_matched_to_a_large_one():
+    """To first order: h_s/4 + μ = h_L/4, and so the corrections of both are one."""
+    small, large = 0.02, 0.1
+    mu = ig.matching_mu(small, large)
+    assert small / 4 + mu == pytest.approx(large / 4)
+
+    def regularized(theta):
+        return ig.gradient_regularized_loss(cubic_loss, mu)(theta, 0.4)
+
+    one = ig.modified_field(ig.gradient_field(regularized), small, 1)(TREE)
+    other = ig.modified_field(ig.gradient_field(lambda p: cubic_loss(p, 0.4)), large, 1)(TREE)
+    plain = ig.gradient_field(lambda p: cubic_loss(p, 0.4))(TREE)
+    apart = np.linalg.norm(flat(one) - flat(other))
+    assert apart < 0.5 * np.linalg.norm(flat(one) - flat(plain))
+    with pytest.raises(ValueError, match=r"small must be at most large, got 0\.1 and 0\.02"):
+        ig.matching_mu(large, small)
+
+
 def network(params, inputs, targets):
     hidden = jnp.tanh(inputs @ params["a"] + params["c"][None])
     return jnp.mean((hidden @ params["b"] - targets) ** 2)

@@ -16,6 +16,7 @@ from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
 from igrlib.experiments.schema import POINTS
 from igrlib.experiments.thresholds import Thresholds
+from igrlib.regularizer import matching_mu
 
 __all__ = ["Arm", "combinations", "seeds_of", "stops_of"]
 
@@ -116,7 +117,7 @@ def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     pairs = [(h, mu) for h in arm.learning_rates for mu in arm.mus]
     if arm.matched:
         small = min(arm.learning_rates)
-        pairs += [(small, (h - small) / 4) for h in arm.learning_rates]
+        pairs += [(small, matching_mu(small, h)) for h in arm.learning_rates]
     return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
 
 
