@@ -31,6 +31,7 @@ from igrlib.backward_error import (
 from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
 from igrlib.probing import Probe, probe
 from igrlib.regularizer import (
+    Terms,
     gradient_regularized_loss,
     gradient_regularized_value_and_grad,
     implicit_gradient_regularizer,
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Probe",
+    "Terms",
     "Trajectory",
     "backward_error",
     "convergence_order",

@@ -122,6 +122,16 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     return wrapped
 
 
+def check_leading(name: str, batches: PyTree) -> None:
+    """Refuse batches that have not one leading axis in all leaves."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+    if len(lengths) != 1 or lengths == {()}:
+        raise ValueError(
+            f"{name} must have one leading axis, that of the batches, in every leaf, got leading "
+            f"axes {sorted(lengths)}"
+        )
+
+
 def checked_field(field: Callable[..., PyTree], name: str = "field") -> Callable[..., PyTree]:
     """`field` with values in the dtypes of its argument; an error where they are unlike it."""
     check_callable(name, field)

@@ -6,7 +6,6 @@ Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapt
 and the edge*, and 7, *MNIST*.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
-from matfree import decomp
 
-from igrlib._checks import check_integer, check_params, checked_loss
+from igrlib._checks import check_integer, check_leading, check_params, checked_loss
+from igrlib._lanczos import lanczos, start_vector
 from igrlib._trees import inner, squared_norm
 from igrlib._typing import PyTree
 
@@ -25,7 +24,6 @@ __all__ = [
     "Eigenvalue",
     "batch_sharpness",
     "hessian_eigenvalues",
-    "lanczos",
     "largest_hessian_eigenvalue",
 ]
 
@@ -34,6 +32,8 @@ class Eigenvalue(NamedTuple):
     """An eigenvalue λ, or several in falling order, and the residual ‖Hv − λv‖ of its vector.
 
     There is an eigenvalue of H within the residual of `value`.
+
+    Source: not in the paper; chapter 7, *MNIST*.
     """
 
     value: Float[Array, "..."]
@@ -44,6 +44,8 @@ class BatchSharpness(NamedTuple):
     """gᵀHg/‖g‖² along the gradients of batches: the ratio of the means, and the mean of the ratios.
 
     With g_B and H_B of a batch they are E[g_BᵀH_B g_B]/E‖g_B‖² and E[g_BᵀH_B g_B/‖g_B‖²].
+
+    Source: Andreyev & Beneventano (2024); not in the paper.
     """
 
     ratio_of_means: Float[Array, ""]
@@ -115,10 +117,7 @@ def hessian_eigenvalues(
             narrow = jax.tree.map(lambda a, p: a.astype(p.dtype), unravel(v), params)
             return ravel_pytree(push(narrow))[0].astype(wide)
 
-        start = ravel_pytree(g)[0].astype(wide)
-        noise = jax.random.normal(jax.random.key(0), start.shape, wide)
-        length = jnp.linalg.norm(start)
-        start = start / jnp.where(length > 0, length, 1) + noise / jnp.linalg.norm(noise)
+        start = start_vector(ravel_pytree(g)[0].astype(wide))
         matrix, vectors, count = lanczos(product, start, min(num_matvecs, start.size))
         values, small = jnp.linalg.eigh(matrix)
         top = values[::-1], small[:, ::-1].T
@@ -157,8 +156,8 @@ def batch_sharpness(
     Example:
         >>> loss = lambda theta, x: x * theta**2 / 2
         >>> found = ig.curvature.batch_sharpness(loss)(1.0, (jnp.array([1.0, 3.0]),))
-        >>> float(found.ratio_of_means), float(found.mean_of_ratios)  # 28/10 and (1 + 3)/2
-        (2.8, 2.0)
+        >>> [round(float(each), 4) for each in found]  # 28/10 and (1 + 3)/2
+        [2.8, 2.0]
     """
     gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
 
@@ -179,44 +178,3 @@ def batch_sharpness(
         return BatchSharpness(jnp.mean(curved) / jnp.mean(squared), jnp.mean(ratios))
 
     return sharpness
-
-
-def check_leading(name: str, batches: PyTree) -> None:
-    """Refuse batches that have not one leading axis in all leaves."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
-    if len(lengths) != 1 or lengths == {()}:
-        raise ValueError(
-            f"{name} must have one leading axis, that of the batches, in every leaf, got leading "
-            f"axes {sorted(lengths)}"
-        )
-
-
-def lanczos(
-    product: Callable[[PyTree], PyTree], start: PyTree, num_matvecs: int
-) -> tuple[Float[Array, "k k"], PyTree, Array]:
-    """Lanczos' matrix of a symmetric `product`, its vectors, and how many of them count.
-
-    Vectors that are no longer orthonormal, where the Krylov space is exhausted, do not count: they
-    are 0, and the matrix has a number below all eigenvalues of the others in their place. `start`
-    is a pytree of one dtype that is not 0; the vectors have a leading axis of `num_matvecs`.
-
-    Source: not in the paper; chapter 7, *MNIST*.
-    """
-    found = decomp.tridiag_sym(num_matvecs, custom_vjp=False)(product, start)
-    matrix, vectors = jnp.asarray(found.J_small), found.Q_tall
-    flat = [
-        leaf.astype(matrix.dtype).reshape(len(leaf), math.prod(leaf.shape[1:]))
-        for leaf in jax.tree.leaves(vectors)
-    ]
-    products = sum((v @ v.T for v in flat), start=jnp.zeros_like(matrix))
-    apart = jnp.abs(products - jnp.eye(len(matrix), dtype=matrix.dtype))
-    close = apart < jnp.finfo(matrix.dtype).eps ** 0.5
-    kept = jnp.cumprod(jnp.all(close | ~jnp.tri(len(matrix), dtype=bool), axis=1))
-    both = (kept[:, None] * kept[None, :]).astype(bool)
-    matrix = jnp.where(both, matrix, 0)
-    # Without a first vector there is no eigenvalue at all.
-    below = jnp.where(kept[0] > 0, -1 - 2 * jnp.linalg.norm(matrix), jnp.nan)
-    vectors = jax.tree.map(
-        lambda v: jnp.where(kept.reshape(-1, *[1] * (v.ndim - 1)) > 0, v, 0), vectors
-    )
-    return matrix + jnp.diag(jnp.where(kept == 0, below, 0)), vectors, jnp.sum(kept)

@@ -29,6 +29,7 @@ from igrlib._checks import (
     check_callable,
     check_finite,
     check_integer,
+    check_leading,
     check_params,
     checked_loss,
     is_traced,
@@ -36,7 +37,6 @@ from igrlib._checks import (
 from igrlib._programs import run, traced
 from igrlib._trees import add_scaled, squared_norm
 from igrlib._typing import PyTree, Scalar
-from igrlib.curvature import check_leading
 from igrlib.regularizer import gradient_regularized_loss
 
 __all__ = [

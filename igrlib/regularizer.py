@@ -38,7 +38,10 @@ Method: TypeAlias = Literal["forward_over_reverse", "reverse_over_reverse", "fin
 
 
 class Terms(NamedTuple):
-    """The regularized loss E + μ‖∇E‖² as `total`, and what it is made of, E and ‖∇E‖²."""
+    """The regularized loss E + μ‖∇E‖² as `total`, and what it is made of, E and ‖∇E‖².
+
+    Source: eq. (8); chapter 9, *Explicit regularization*.
+    """
 
     total: Float[Array, ""]
     loss: Float[Array, ""]

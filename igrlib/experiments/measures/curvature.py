@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, Num
 
 from igrlib._checks import check_integer
+from igrlib._lanczos import lanczos
 from igrlib._typing import PyTree
-from igrlib.curvature import lanczos
 from igrlib.experiments.measures.splits import AT_ONCE, Logits, check_split, sum_over_parts, totals
 from igrlib.regularizer import num_params
 
