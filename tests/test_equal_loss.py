@@ -192,6 +192,16 @@ def test_the_band_is_students_and_needs_the_seeds_of_the_thresholds():
     assert np.isfinite(curve.band).all()
 
 
+def test_the_order_of_the_dimensions_does_not_matter():
+    """h·x has treatments first, x·h has blocks first."""
+    one = table(by_rate=np.log(0.6), widths=(50,), seeds=(0, 1, 2, 3))
+    quantity = squared(one, 0.5)
+    assert quantity.shape == (4, 4)
+    found, turned = (el.trend_of(q, relative=True) for q in (quantity, quantity.transpose()))
+    np.testing.assert_allclose(found.effects, -40.0, rtol=1e-10)
+    np.testing.assert_array_equal(turned.effects, found.effects)
+
+
 def test_models_with_mu_go_by_the_effective_rate():
     mu = np.array([0.0, 0.01, 0.02, 0.03])
     one = table(by_rate=np.log(0.6), mu=mu)
