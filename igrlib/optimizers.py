@@ -266,7 +266,7 @@ def gradient_penalty(mu: Any, *, mask: PyTree = None) -> Any:
         if mask is not None:
             along = jax.tree.map(lambda g, on: g if on else jnp.zeros_like(g), updates, mask)
         _, product = jax.jvp(grad_fn, (params,), (along,))
-        strength = mu(state) if callable(mu) else mu
+        strength: Any = mu(state) if callable(mu) else mu
         return add_scaled(updates, 2 * strength, product), state + 1
 
     return optax.GradientTransformationExtraArgs(init, update)
