@@ -286,6 +286,48 @@ def test_a_derivative_that_does_not_exist_is_refused():
         opt.optimizer_corrections(optax.sgd(0.1), loss)
 
 
+def test_the_penalty_is_that_of_explicit_regularization():
+    """In a chain, under a schedule, with jit; against the gradient that this book takes."""
+    grad_fn = jax.grad(loss)
+    optimizer = optax.chain(opt.gradient_penalty(lambda n: 0.1 * (n + 1)), optax.sgd(0.01, 0.9))
+    reference, params = optax.sgd(0.01, 0.9), START
+    state, plain = optimizer.init(START), reference.init(START)
+
+    @jax.jit
+    def step(params, state):
+        return optimizer.update(grad_fn(params), state, params, grad_fn=grad_fn)
+
+    for n in range(3):
+        found, state = step(params, state)
+        whole = ig.gradient_regularized_value_and_grad(loss, 0.1 * (n + 1))(params)[1]
+        expected, plain = reference.update(whole, plain, params)
+        np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-12)
+        params = optax.apply_updates(params, found)
+
+
+def test_a_masked_penalty_is_of_some_gradients_and_acts_on_all_parameters():
+    optimizer = opt.gradient_penalty(0.2, mask={"a": True, "b": False})
+    grad_fn = jax.grad(loss)
+    found, _ = optimizer.update(grad_fn(START), optimizer.init(START), START, grad_fn=grad_fn)
+
+    def penalised(p):
+        return loss(p) + 0.2 * (jax.grad(loss)(p)["a"] ** 2).sum()
+
+    np.testing.assert_allclose(flat(found), flat(jax.grad(penalised)(START)), rtol=1e-12)
+
+
+def test_a_penalty_without_what_it_needs_says_so():
+    optimizer = opt.gradient_penalty(0.2)
+    state, grads = optimizer.init(START), jax.grad(loss)(START)
+    with pytest.raises(ValueError, match="must be given params and grad_fn"):
+        optimizer.update(grads, state, START)
+    masked = optax.masked(optimizer, {"a": True, "b": False})
+    with pytest.raises(ValueError, match=r"inside optax\.masked.*pass mask"):
+        masked.update(grads, masked.init(START), START, grad_fn=jax.grad(loss))
+    with pytest.raises(ValueError, match="mu must be finite"):
+        opt.gradient_penalty(math.inf)
+
+
 # One epoch in every order of four batches, on losses that are quartics of their own.
 CENTRES = jnp.array([[0.3, -0.8], [1.1, 0.4], [-0.6, 0.9], [0.2, 0.1]])
 
