@@ -109,6 +109,8 @@ def test_settings_and_records_can_tell_the_fields_of_networks():
     hints = [get_type_hints(network) for network in networks.NETWORKS.values()]
     own = [{f.name for f in fields(network)} for network in networks.NETWORKS.values()]
     taken = {f.name for f in fields(SMALL)} | {"model", "width", "batch_size", "seeds", "steps"}
+    # Of a layout, beside which they stand in a shard.
+    taken |= {"devices", "group", "loop", "chunk"}
     types = {}
     for names, hint in zip(own, hints, strict=True):
         assert not names & (taken | {"num_params", "smooth"})

@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     run = command(
         "run", "run the units of a profile that are missing, and merge them", commands.run
     )
-    run.add_argument("experiment", help="as igr list has it: mlp-sweep, resnet-sweep or egr-sweep")
+    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep")
     run.add_argument("--profile", default="digits", **profile)
     run.add_argument(
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
