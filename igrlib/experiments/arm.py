@@ -45,7 +45,7 @@ class Arm:
     dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
     network: Network = field(default_factory=MLP)
     widths: tuple[int, ...] = (50, 100, 200, 400)
-    """What a network's `build` takes: units of each hidden layer of an MLP, channels of a ResNet."""
+    """What a network's `build` takes: units of each layer of an MLP, channels of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
     """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
     batch_sizes: tuple[int | None, ...] = (32,)
