@@ -21,6 +21,13 @@ def without_type_hook():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_a_module_end_with_it():
+    """Else a worker would hold five gigabytes of compiled programs by the end."""
+    yield
+    jax.clear_caches()
+
+
 @contextmanager
 def compiling_quickly():
     before = jax.config.read("jax_disable_most_optimizations")
