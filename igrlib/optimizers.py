@@ -68,8 +68,8 @@ def optimizer_corrections(
     `optax.adam` or `lambda h: optax.sgd(h, momentum=0.9)`; `loss` is as in `modified_loss`, and the
     returned function takes `params` and what else `loss` takes. At a fixed time the steps differ
     from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it starts from the displaced
-    point, see `start_displacement`. Of gradients it takes one and a Hessian product; solving for the
-    state takes more than these where the network is small, and memory for some tens of states.
+    point, see `start_displacement`. Of gradients it takes one and a Hessian product; solving for
+    the state takes more than these where batches are small, and memory for some tens of states.
 
     Raises `TypeError` for an `optimizer` that returns no transformation, and `ValueError` where
     updates do not scale with the learning rate, the state does not settle while the gradient
