@@ -33,6 +33,12 @@ def add_scaled(x: PyTree, scale: Scalar, y: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: (a + scale * b).astype(a.dtype), x, y)
 
 
+def gradient_of(loss: Callable[..., Any], has_aux: bool) -> Callable[..., PyTree]:
+    """∇E alone, whatever else the loss returns."""
+    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+    return (lambda *args, **kwargs: gradient(*args, **kwargs)[0]) if has_aux else gradient
+
+
 def transform_of_gradient(
     loss: Callable[..., Any], has_aux: bool, quantity: Callable[[Array, PyTree], Any]
 ) -> Callable[..., Any]:

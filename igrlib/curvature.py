@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from igrlib._checks import check_integer, check_leading, check_params, checked_loss
+from igrlib._checks import check_integer, check_leading, check_params
 from igrlib._lanczos import lanczos, start_vector
-from igrlib._trees import inner, squared_norm
+from igrlib._trees import gradient_of, inner, squared_norm
 from igrlib._typing import PyTree
 
 __all__ = [
@@ -100,18 +100,14 @@ def hessian_eigenvalues(
     """
     k = check_integer("k", k, low=1)
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=k)
-    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+    gradient = gradient_of(loss, has_aux)
 
     def largest(params: PyTree, *args: Any, **kwargs: Any) -> Eigenvalue:
         params = check_params(params)
         wide = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
         _, unravel = ravel_pytree(params)
 
-        def gradient_at(p: PyTree) -> PyTree:
-            found = gradient(p, *args, **kwargs)
-            return found[0] if has_aux else found
-
-        g, push = jax.linearize(gradient_at, params)
+        g, push = jax.linearize(lambda p: gradient(p, *args, **kwargs), params)
 
         def product(v: Array) -> Array:
             narrow = jax.tree.map(lambda a, p: a.astype(p.dtype), unravel(v), params)
@@ -147,9 +143,9 @@ def batch_sharpness(
     """The curvature of batch losses along their own gradients.
 
     The returned function takes `params` and `batches`, a tuple of the arguments of `loss` after
-    `params`, each with a leading axis over the batches. SGD settles where the ratio of the means is
-    about 2/h, whatever λ_max of the whole loss is. Raises `ValueError` for batches of different
-    number, and as `igrlib.implicit_gradient_regularizer` does.
+    `params`, each with a leading axis over the batches. The source reports that SGD settles where
+    the ratio of the means is about 2/h, whatever λ_max of the whole loss is. Raises `ValueError`
+    for batches of different number, and as `igrlib.implicit_gradient_regularizer` does.
 
     Source: Andreyev & Beneventano, "Edge of stochastic stability", 2024; not in the paper.
 
@@ -159,18 +155,14 @@ def batch_sharpness(
         >>> [round(float(each), 4) for each in found]  # 28/10 and (1 + 3)/2
         [2.8, 2.0]
     """
-    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
+    gradient = gradient_of(loss, has_aux)
 
     def sharpness(params: PyTree, batches: tuple[PyTree, ...]) -> BatchSharpness:
         params = check_params(params)
         check_leading("batches", batches)
 
         def both(batch: tuple[PyTree, ...]) -> tuple[Array, Array]:
-            def at(p: PyTree) -> PyTree:
-                found = gradient(p, *batch)
-                return found[0] if has_aux else found
-
-            g, push = jax.linearize(at, params)
+            g, push = jax.linearize(lambda p: gradient(p, *batch), params)
             return inner(g, push(g)), squared_norm(g)
 
         curved, squared = jax.lax.map(both, batches)

@@ -31,11 +31,10 @@ from igrlib._checks import (
     check_integer,
     check_leading,
     check_params,
-    checked_loss,
     is_traced,
 )
 from igrlib._programs import run, traced
-from igrlib._trees import add_scaled, squared_norm
+from igrlib._trees import add_scaled, gradient_of, squared_norm, transform_of_gradient
 from igrlib._typing import PyTree, Scalar
 from igrlib.regularizer import gradient_regularized_loss
 
@@ -87,7 +86,7 @@ def optimizer_corrections(
         >>> float(f0), float(f1)  # −g/(1 − β), −½·(1 + β)/(1 − β)³·Hg
         (-2.0, -6.0)
     """
-    gradient = _gradient_of(loss, has_aux)
+    gradient = gradient_of(loss, has_aux)
     check_callable("optimizer", optimizer)
 
     def expand(params: PyTree, args: Any, kwargs: Any) -> tuple[Any, "_Doubts"]:
@@ -177,10 +176,10 @@ def start_displacement(
         >>> round(float(start(1.0)), 4)  # 0.5/0.5² · g
         2.0
     """
-    gradient = _gradient_of(loss, has_aux)
+    gradient = gradient_of(loss, has_aux)
     check_callable("optimizer", optimizer)
 
-    def summed(params: PyTree, args: Any, kwargs: Any) -> tuple[PyTree, Array, Array]:
+    def summed(params: PyTree, args: Any, kwargs: Any) -> tuple[PyTree, Array]:
         transformation = optimizer(1.0)
         memory = _Memory.of(transformation, params)
         g = gradient(params, *args, **kwargs)
@@ -200,12 +199,12 @@ def start_displacement(
 
         zero = jax.tree.map(jnp.zeros_like, params)
         carry = (transformation.init(params), zero, jnp.ones(()), 0)
-        _, total, _, steps = jax.lax.while_loop(goes_on, step, carry)
-        return total, unsettled, steps
+        _, total, _, _ = jax.lax.while_loop(goes_on, step, carry)
+        return total, unsettled
 
     def displacement(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
         params = check_params(params)
-        total, unsettled, _ = run(traced(lambda p: summed(p, args, kwargs), params), params)
+        total, unsettled = run(traced(lambda p: summed(p, args, kwargs), params), params)
         zero = jnp.zeros_like(unsettled)
         _Doubts(unsettled=unsettled, unscaled=zero, remembered=zero).check(total)
         return total
@@ -351,15 +350,12 @@ def perturbed_one_norm(
     check_finite("epsilon", epsilon)
     if not is_traced(epsilon) and not epsilon > 0:
         raise ValueError(f"epsilon must be positive, got {epsilon}")
-    value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
 
-    def norm(params: PyTree, *args: Any, **kwargs: Any) -> Any:
-        out, gradient = value_and_grad(check_params(params), *args, **kwargs)
+    def norm(_: Array, gradient: PyTree) -> Float[Array, ""]:
         roots = jax.tree.map(lambda g: jnp.sum(jnp.sqrt(g**2 + epsilon)), gradient)
-        total = jax.tree.reduce(jnp.add, roots)
-        return (total, out[1]) if has_aux else total
+        return jax.tree.reduce(jnp.add, roots)
 
-    return norm
+    return transform_of_gradient(loss, has_aux, norm)
 
 
 class _Memory(eqx.Module):
@@ -502,8 +498,3 @@ def _distance(x: PyTree, size: PyTree) -> Float[Array, ""]:
         for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(size), strict=True)
     ]
     return jnp.max(jnp.stack(largest)) if largest else jnp.zeros(())
-
-
-def _gradient_of(loss: Callable[..., Any], has_aux: bool) -> Callable[..., PyTree]:
-    gradient = jax.grad(checked_loss(loss, has_aux), has_aux=has_aux)
-    return (lambda *a, **k: gradient(*a, **k)[0]) if has_aux else gradient

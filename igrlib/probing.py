@@ -60,9 +60,9 @@ def probe(
     Each of `batches` is a tuple of the arguments of `loss` after `params`; the loss is the mean
     over the examples of the batch, whose number is the length of the first array in it. Means over
     all examples, and over batches weighted by their size, take one pass. λ_max takes a pass for
-    each of `num_matvecs` products with the Hessian, and so `batches` that
-    can be gone through again, a list or a loader and no generator; with 0, the default, it is NaN.
-    `learning_rate` is h.
+    each of `num_matvecs` products with the Hessian, and so `batches` that can be gone through
+    again, a list or a loader and no generator; with 0, the default, it is NaN. `learning_rate` is
+    h.
 
     Raises `ValueError` without a batch, or for a generator where several passes are asked for, and
     as `igrlib.implicit_gradient_regularizer` does.
@@ -104,8 +104,7 @@ def probe(
 
     def measure(params: PyTree, batches: Iterable[Any]) -> Probe:
         params = check_params(params)
-        again = not isinstance(batches, Iterator)
-        if num_matvecs and not again:
+        if num_matvecs and isinstance(batches, Iterator):
             raise ValueError(
                 "batches must be something that can be gone through again where num_matvecs is "
                 f"above 0, such as a list; got {type(batches).__name__}"

@@ -39,6 +39,20 @@ _ALL_RATES = (0.5, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001, 0.0005)
 _STRONG_NOISE = (0.0, 0.5, 1.0, 2.0, 3.0)
 """To 300 %, as in Figure 3a."""
 
+_MILLION = Arm(
+    "sgd",
+    learning_rates=_ALL_RATES,
+    num_seeds=(3,),
+    min_steps=1_000_000,
+    max_steps=1_000_000,
+    score_every=2_000,
+    gradient_every=20_000,
+    num_matvecs=12,
+    slope_sigmas=_STRONG_NOISE,
+    thresholds=_FEW_SEEDS,
+)
+"""The paper's 10⁶ steps at every learning rate of its figures."""
+
 MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
     # Small enough to run in the chapter: full batch, the theorem's only literal case.
     # Then batches, which live in the record only.
@@ -110,20 +124,7 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
     # The paper's 10⁶ steps and all eight learning rates on two cores: a quarter of an hour to an
     # hour a seed up to width 200.
     "long": (
-        Arm(
-            "sgd",
-            widths=(50, 100, 200, 400),
-            learning_rates=_ALL_RATES,
-            num_seeds=(3, 3, 3, 1),
-            seeds_per_unit=(1,),
-            min_steps=1_000_000,
-            max_steps=1_000_000,
-            score_every=2_000,
-            gradient_every=20_000,
-            num_matvecs=12,
-            slope_sigmas=_STRONG_NOISE,
-            thresholds=_FEW_SEEDS,
-        ),
+        replace(_MILLION, widths=(50, 100, 200, 400), num_seeds=(3, 3, 3, 1), seeds_per_unit=(1,)),
     ),
     # The paper's own size: the whole grid of Figure 2, with the 0.025 of Figures A.3 to A.5, for
     # 10⁶ steps, fewer only at the largest width. A unit is meant for eight minutes of one GPU or
@@ -131,19 +132,12 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
     # goes into starting small products.
     "paper": (
         *(
-            Arm(
-                "sgd",
+            replace(
+                _MILLION,
                 widths=(width,),
-                learning_rates=_ALL_RATES,
-                num_seeds=(3,),
                 seeds_per_unit=(3 if width <= 200 else 1,),
                 min_steps=steps,
                 max_steps=steps,
-                score_every=2_000,
-                gradient_every=20_000,
-                num_matvecs=12,
-                slope_sigmas=_STRONG_NOISE,
-                thresholds=_FEW_SEEDS,
             )
             for width, steps in (
                 (50, 1_000_000),
