@@ -29,12 +29,15 @@ def way(problem: Problem, group: int, loop: bool) -> Job:
     from jax.sharding import Mesh
 
     from igrlib.experiments.ensemble import Ensemble, Layout, Members
+    from igrlib.experiments.measures import training_loss
 
     mesh = Mesh(np.array(jax.devices()[:1]), ("models",))
+    model = model_of(problem)
     trained = Ensemble(
-        model_of(problem),
-        Members((RATE,) * MODELS, tuple(range(MODELS)), (2**31 - 1,) * MODELS, (0.0,) * MODELS),
-        *images_of(problem, BATCHES * problem.batch_size),
+        training_loss(model),
+        model.start,
+        Members.grid((RATE,), seeds=range(MODELS), stop=2**31 - 1),
+        images_of(problem, BATCHES * problem.batch_size),
         batch_size=problem.batch_size,
         layout=Layout(mesh, group=group, loop=loop),
     )

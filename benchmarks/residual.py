@@ -20,11 +20,14 @@ def sweep(problem: Problem, num_images: int) -> Job:
     """An epoch of one model, laid out as a sweep does; a unit of work is a step."""
     from igrlib.experiments.ensemble import Ensemble, Members
     from igrlib.experiments.layouts import layout_of
+    from igrlib.experiments.measures import training_loss
 
+    model = model_of(problem)
     trained = Ensemble(
-        model_of(problem),
-        Members((RATE,), (0,), (2**31 - 1,), (0.0,)),
-        *images_of(problem, num_images),
+        training_loss(model),
+        model.start,
+        Members.grid((RATE,), seeds=(0,), stop=2**31 - 1),
+        images_of(problem, num_images),
         batch_size=problem.batch_size,
         layout=layout_of(unit_of(problem)),
     )

@@ -51,18 +51,17 @@ def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
     from jax.sharding import Mesh
 
     from igrlib.experiments.ensemble import Ensemble, Layout, Members
-    from igrlib.experiments.networks.model import Classifier
+    from igrlib.experiments.measures import cross_entropy
 
     mesh = Mesh(np.array(devices), ("models",))
     count = sizes.models
     # A CPU takes one model after another on each core, a GPU all of its models at once.
     layout = Layout(mesh, group=-(-count // mesh.size) if sizes.gpu else 1)
-    members = Members((RATE,) * count, tuple(range(count)), (2**31 - 1,) * count, (0.0,) * count)
-    images, labels = synthetic(sizes.num_images, sizes.side)
-    classifier = Classifier(*peers.network(width, sizes.side))
-    return epochs(
-        Ensemble(classifier, members, images, labels, batch_size=sizes.batch_size, layout=layout)
-    )
+    members = Members.grid((RATE,), seeds=range(count), stop=2**31 - 1)
+    data = synthetic(sizes.num_images, sizes.side)
+    start, logits = peers.network(width, sizes.side)
+    loss = cross_entropy(logits)
+    return epochs(Ensemble(loss, start, members, data, batch_size=sizes.batch_size, layout=layout))
 
 
 def epochs(trainer: Any) -> Job:

@@ -122,14 +122,15 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     return wrapped
 
 
-def check_leading(name: str, batches: PyTree) -> None:
-    """Refuse batches that have not one leading axis in all leaves."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batches)}
+def check_leading(name: str, tree: PyTree, of: str = "batches") -> int:
+    """The length of the leading axis; an error unless all leaves have the same."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
     if len(lengths) != 1 or lengths == {()}:
         raise ValueError(
-            f"{name} must have one leading axis, that of the batches, in every leaf, got leading "
+            f"{name} must have one leading axis, that of the {of}, in every leaf, got leading "
             f"axes {sorted(lengths)}"
         )
+    return lengths.pop()[0]
 
 
 def checked_field(field: Callable[..., PyTree], name: str = "field") -> Callable[..., PyTree]:

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.arms import SMALL, changed
+from helpers.ensembles import trained_together
 from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
 
 from igrlib.experiments import data
 from igrlib.experiments.arm import stops_of
 from igrlib.experiments.building import build, schedule_of
-from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.networks.model import Classifier
@@ -125,7 +126,7 @@ def test_images_are_divided_by_the_scale_of_their_data(sweep, start, digits):
     assert digits.train.images.max() == 16
     params = jax.tree.map(lambda a: a[2], start.params)
     images = digits.train.images[:9]
-    found = jax.jit(sweep.ensemble.classifier.logits)(params, jnp.asarray(images))
+    found = jax.jit(sweep.log.evaluator.model.logits)(params, jnp.asarray(images))
     _, expected = forward_numpy(layers_of(params), images / 16)
     assert len(layers_of(params)) == 2
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -162,9 +163,7 @@ def test_mnist_is_learned_and_the_same_twice():
     classifier = Classifier(lambda key: net.init(key, jnp.zeros((1, 28, 28, 1))), logits)
     members = Members((0.1,), (0,), (500,), (0.0,))
     labels = mnist.train.labels.astype(np.int32)
-    ensemble = Ensemble(
-        classifier, members, mnist.train.images, labels, batch_size=32, layout=LAYOUT
-    )
+    ensemble = trained_together(classifier, members, (mnist.train.images, labels), 32)
     start = jax.tree.map(np.array, ensemble.init())
     whole = ensemble.advance(ensemble.lay(start), 0, 500)
     parts = ensemble.advance(ensemble.advance(ensemble.lay(start), 0, 123), 123, 500)

@@ -11,7 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import flat
-from helpers.ensembles import IMAGES, LABELS, MEMBERS, MLP, N, host, init, model, same_bits
+from helpers.ensembles import (
+    IMAGES,
+    LABELS,
+    MEMBERS,
+    MLP,
+    N,
+    host,
+    init,
+    model,
+    same_bits,
+    trained_together,
+)
 from helpers.mlp import (
     add_numpy,
     layers_of,
@@ -21,7 +32,7 @@ from helpers.mlp import (
 )
 from jax.sharding import Mesh
 
-from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.ensemble.steps import Epoch
 from igrlib.experiments.networks.model import Classifier
@@ -34,7 +45,7 @@ def ensemble(
 ):
     images, labels = data or (IMAGES, LABELS)
     layout = Layout(MESH, group, loop, chunk)
-    return Ensemble(classifier, members, images, labels, batch_size=batch_size, layout=layout)
+    return trained_together(classifier, members, (images, labels), batch_size, layout)
 
 
 def only(members, *which):
@@ -165,7 +176,7 @@ def test_chunks_of_steps_end_where_single_steps_end(group, chunk):
 
 def test_a_chunk_is_a_loop_whose_length_the_compiler_knows():
     built = ensemble(chunk=7)
-    examples = Epoch(built._orders_of(0), *built.data)
+    examples = Epoch(built._orders_of(0), built.data)
     text = built._advance.lower(built.init(), built._given, examples, 0, 9).compile().as_text()
     assert '"known_trip_count":{"n":"7"}' in text
 
@@ -415,14 +426,14 @@ from helpers import ensembles as t
 from helpers.mlp import logits
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.networks.model import Classifier
-from igrlib.experiments.ensemble import Ensemble, Layout
+from igrlib.experiments.ensemble import Layout
 
 assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
 single = Classifier(lambda key: t.init(key, jnp.float32), logits)
 
 def run(devices, group, batch_size):
     layout = Layout(Mesh(np.array(jax.devices()[:devices]), ("models",)), group)
-    e = Ensemble(single, t.MEMBERS, t.IMAGES, t.LABELS, batch_size=batch_size, layout=layout)
+    e = t.trained_together(single, t.MEMBERS, (t.IMAGES, t.LABELS), batch_size, layout)
     state = e.advance(e.advance(e.init(), 0, 7), 7, 50)
     laid = {s.device.id for s in jax.tree.leaves(state.params)[0].addressable_shards}
     assert len(laid) == devices and e.padded == (3 if devices * group == 1 else 4)

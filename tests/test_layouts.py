@@ -103,8 +103,18 @@ def test_how_six_models_lie(arm, platform, devices, asked, group, loop, chunk):
     ("devices", "asked", "error", "message"),
     [
         (1, 0, ValueError, "group must be at least 1, got 0"),
-        (1, 7, ValueError, "group must be at most 6, the models of unit gd-n.* 1 devices, got 7"),
-        (4, 3, ValueError, "group must be at most 2, the models of unit gd-n.* 4 devices, got 3"),
+        (
+            1,
+            7,
+            ValueError,
+            "unit gd-n.*most 6, the models on each of 1 devices, got 7",
+        ),
+        (
+            4,
+            3,
+            ValueError,
+            "unit gd-n.*most 2, the models on each of 4 devices, got 3",
+        ),
         (1, True, TypeError, "group must be an integer, got True"),
     ],
 )

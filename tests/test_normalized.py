@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.ensembles import host, model, same_bits
+from helpers.ensembles import host, model, same_bits, trained_together
 from jax.sharding import Mesh
 
-from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
 from igrlib.experiments.log import Schedule
@@ -69,7 +69,7 @@ NORMALIZED = NormalizedClassifier(start, training, evaluation)
 
 def ensemble(members=MEMBERS, group=1, loop=True, batch_size=8):
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group, loop)
-    return Ensemble(NORMALIZED, members, IMAGES, LABELS, batch_size=batch_size, layout=layout)
+    return trained_together(NORMALIZED, members, (IMAGES, LABELS), batch_size, layout)
 
 
 def cross_entropy(logits, labels):
@@ -160,7 +160,7 @@ def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     # The costly part has its loops inside in any case: compiled once is enough.
     close = Evaluation(points=("final",) * loop, num_matvecs=2, noise_draws=2, noise_parts=3,
                     noise_sigmas=(0.0, 0.5), slope_sigmas=(0.0,), slope_draws=1)  # fmt: skip
-    sweep = Sweep(made, splits, Schedule((0, 20), (0, 20)), close)
+    sweep = Sweep(NORMALIZED, made, splits, Schedule((0, 20), (0, 20)), close)
     arrays = sweep.run()
     variables = model(host(sweep.state).variables, 0)
     params = jax.tree.map(np.array, variables.params)
@@ -229,7 +229,7 @@ def measured():
     evaluation = Evaluation(num_matvecs=3, noise_draws=4, noise_parts=2, noise_sigmas=(0.5,),
                             slope_sigmas=(0.3,), slope_draws=2)  # fmt: skip
     state = made.advance(made.init(), 0, 20)
-    return Evaluator(evaluation, made, splits), state.variables
+    return Evaluator(NORMALIZED, evaluation, made, splits), state.variables
 
 
 def by_hand(name, variables, split, function, at_once=10):

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.ensembles import MLP, model
+from helpers.ensembles import MLP, model, trained_together
 from helpers.mlp import layers_of, logits, measures_numpy, squared_norm_numpy
 from jax.sharding import Mesh
 
 import igrlib
 from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
-from igrlib.experiments.ensemble import Ensemble, Layout, Members
+from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.log import Schedule
 from igrlib.experiments.measures import largest_hessian_eigenvalue
@@ -50,7 +50,7 @@ SPLITS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 def built(members, batch_size, group=1):
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
-    return Ensemble(MLP, members, *TRAIN, batch_size=batch_size, layout=layout)
+    return trained_together(MLP, members, TRAIN, batch_size, layout)
 
 
 def splits_of(ensemble, validation=True):
@@ -63,7 +63,7 @@ def splits_of(ensemble, validation=True):
 def done():
     """A finished sweep, with copies of its models at every step that is measured."""
     ensemble = built(MEMBERS, 5, group=2)
-    sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
+    sweep = Sweep(MLP, ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
     heard = []
     held = jax.tree.map(np.array, (sweep.state, sweep.log.chosen))
     blank = {name: array.copy() for name, array in sweep.log.arrays.items()}
@@ -352,7 +352,7 @@ def half_way(tmp_path_factory):
     """A checkpoint from after the measurement at step 20."""
     path = tmp_path_factory.mktemp("half") / "c.npz"
     ensemble = built(MEMBERS, 5, group=2)
-    sweep = Sweep(ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
+    sweep = Sweep(MLP, ensemble, splits_of(ensemble), SCHEDULE, CLOSE)
     with pytest.raises(Stopped):
         sweep.run(
             checkpoint=path,
@@ -440,7 +440,7 @@ def every_step():
     close = Evaluation(points=())
     steps = tuple(range(31))
     splits = splits_of(ensemble, validation=False)
-    return Sweep(ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
+    return Sweep(MLP, ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
 
 
 def test_growth_of_the_parameters_is_bounded(every_step):
@@ -483,7 +483,7 @@ def ending(stop):
     members = Members((0.1, 1e35), (2, 2), (stop, stop), (0.0, 0.0))
     ensemble = built(members, 5)
     steps = tuple(sorted({*range(5), stop}))
-    sweep = Sweep(ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(points=()))
+    sweep = Sweep(MLP, ensemble, splits_of(ensemble), Schedule(steps, steps), Evaluation(points=()))
     return sweep.run()
 
 

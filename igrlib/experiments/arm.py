@@ -14,6 +14,7 @@ import numpy as np
 from igrlib._checks import check_integer, one_of
 from igrlib.experiments.data import IMAGE_SHAPES
 from igrlib.experiments.networks import MLP, NETWORKS, Network
+from igrlib.experiments.optimizers import OPTIMIZERS, SGD, Optimizer
 from igrlib.experiments.schema import POINTS
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.regularizer import matching_mu
@@ -44,6 +45,7 @@ class Arm:
     name: str
     dataset: Literal["digits", "mnist", "cifar10"] = "mnist"
     network: Network = field(default_factory=MLP)
+    optimizer: Optimizer = field(default_factory=SGD)
     widths: tuple[int, ...] = (50, 100, 200, 400)
     """What a network's `build` takes: units of each layer of an MLP, channels of a ResNet."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
@@ -77,6 +79,8 @@ class Arm:
     matched: bool = False
     """Whether the smallest learning rate h_s is also trained with μ = (h − h_s)/4 for each of the
     others: with the regularizer of a step h, without its length."""
+    mu_ratios: tuple[float, ...] = ()
+    """Ratios r > 0: each learning rate is also trained with μ = r·h."""
     points: tuple[str, ...] = ("validation",)
     """Where λ_max and the effect of noise are measured."""
     num_matvecs: int = 4
@@ -118,6 +122,7 @@ def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     if arm.matched:
         small = min(arm.learning_rates)
         pairs += [(small, matching_mu(small, h)) for h in arm.learning_rates]
+    pairs += [(h, r * h) for r in arm.mu_ratios for h in arm.learning_rates]
     return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
 
 
@@ -136,7 +141,7 @@ def _check_size(arm: Arm) -> None:
             "num_seeds, widths or batch_sizes, or more seeds_per_unit"
         )
     models = max(min(number, together) for number, together in seeds)
-    models *= len(arm.learning_rates) * (len(arm.mus) + arm.matched)
+    models *= len(arm.learning_rates) * (len(arm.mus) + len(arm.mu_ratios) + arm.matched)
     last = _stop(arm, min(arm.learning_rates))
     steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients
     if models * steps > MOST_NUMBERS:
@@ -154,13 +159,17 @@ def _check_varied(arm: Arm) -> None:
         raise TypeError(
             f"network must be an architecture of igrlib.experiments.networks, got {arm.network!r}"
         )
-    several = ("widths", "learning_rates", "mus", "batch_sizes", "points")
+    if type(arm.optimizer) not in OPTIMIZERS.values():
+        raise TypeError(
+            f"optimizer must be one of igrlib.experiments.optimizers, got {arm.optimizer!r}"
+        )
+    several = ("widths", "learning_rates", "mus", "mu_ratios", "batch_sizes", "points")
     for name in (*several, "num_seeds", "seeds_per_unit", "levels", "slope_sigmas"):
         if not isinstance(getattr(arm, name), tuple):
             raise TypeError(f"{name} must be a tuple, got {getattr(arm, name)!r}")
     for name in several:
         values = getattr(arm, name)
-        if not values and name != "points":
+        if not values and name not in ("mu_ratios", "points"):
             raise ValueError(f"{name} must have at least one entry, got none")
         if len(set(values)) != len(values):
             raise ValueError(f"{name} must differ from one another, got {values}")
@@ -191,6 +200,8 @@ def _check_varied(arm: Arm) -> None:
             _check_count(name, number, _MOST_STEPS)
     for mu in arm.mus:
         _check_number("mus", mu, positive=False)
+    for ratio in arm.mu_ratios:
+        _check_number("mu_ratios", ratio, positive=True)
     for name in ("learning_rates", "mus"):
         _check_single(name, getattr(arm, name))
 

@@ -10,6 +10,7 @@ from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.log import Schedule
+from igrlib.experiments.measures import training_loss
 from igrlib.experiments.sweep import Sweep
 from igrlib.experiments.units import Unit
 
@@ -47,18 +48,20 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     check_splits(arm, dataset)
     images, labels = dataset.train.images, dataset.train.labels.astype(np.int32)
     each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
+    model = unit.classifier(dataset)
     ensemble = Ensemble(
-        unit.classifier(dataset),
+        training_loss(model),
+        model.start,
         Members(*zip(*each, strict=True)),
-        images[: arm.num_train],
-        labels[: arm.num_train],
+        (images[: arm.num_train], labels[: arm.num_train]),
         batch_size=unit.batch_size,
+        optimizer=arm.optimizer.transformation,
         layout=layout,
     )
     held = slice(len(labels) - arm.num_validation, len(labels))
     place = ensemble.replicate
     splits = Splits(
-        train=ensemble.data,
+        train=(ensemble.data[0], ensemble.data[1]),
         validation=(place(images[held]), place(labels[held])) if arm.num_validation else None,
         test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
     )
@@ -69,4 +72,4 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         slope_sigmas=arm.slope_sigmas,
         slope_draws=arm.slope_draws,
     )
-    return Sweep(ensemble, splits, schedule_of(arm), evaluation)
+    return Sweep(model, ensemble, splits, schedule_of(arm), evaluation)

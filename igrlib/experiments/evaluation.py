@@ -32,7 +32,7 @@ from igrlib.experiments.measures import (
     perturbed,
     scores,
 )
-from igrlib.experiments.networks.model import NormalizedClassifier, Variables
+from igrlib.experiments.networks.model import Model, NormalizedClassifier, Variables
 from igrlib.experiments.schema import CURVATURE
 
 __all__ = ["MODES", "Evaluation", "Evaluator", "Mode", "Splits"]
@@ -84,20 +84,23 @@ class Evaluation:
 
 
 class Evaluator:
-    """An `Evaluation` of the models of one ensemble on its splits.
+    """An `Evaluation` of the models of one ensemble, all copies of `model`, on its splits.
 
     Each method takes the `Variables` of a round of models. A program is compiled at its first use.
     """
 
+    model: Model
     evaluation: Evaluation
     splits: Splits
     normalized: bool
     norm: Callable[[PyTree], Array]
 
-    def __init__(self, evaluation: Evaluation, ensemble: Ensemble, splits: Splits) -> None:
-        self.evaluation, self.splits = evaluation, splits
-        self._ensemble, self._model = ensemble, ensemble.classifier
-        self.normalized = isinstance(self._model, NormalizedClassifier)
+    def __init__(
+        self, model: Model, evaluation: Evaluation, ensemble: Ensemble, splits: Splits
+    ) -> None:
+        self.model, self.evaluation, self.splits = model, evaluation, splits
+        self._ensemble = ensemble
+        self.normalized = isinstance(model, NormalizedClassifier)
         # With batch norm in training mode E depends on the parts: they are as large as batches.
         self._at_once = ensemble.batch_size if self.normalized else AT_ONCE
         self.norm = ensemble.each(lambda v: jnp.sqrt(squared_norm(v.params)))
@@ -157,7 +160,7 @@ class Evaluator:
         return lambda models, split: each(models, split, at)
 
     def _logits(self, mode: Mode) -> Callable[[Variables], Logits]:
-        model = self._model
+        model = self.model
         if mode == "training":
             return lambda v: lambda params, images: model.training(params, v.stats, images)[0]
         return lambda v: lambda params, images: model.evaluation(params, v.stats, images)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from igrlib.experiments import records
+from igrlib.experiments.optimizers import SGD
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
@@ -69,7 +70,9 @@ class Folder:
         if not path.exists():
             return None
         meta = load_unit(path)[1]
-        was, wanted = meta["unit_config"], json.loads(json.dumps(unit.config()))
+        # Older units name no optimizer: there was one.
+        was = {"optimizer": SGD.kind} | meta["unit_config"]
+        wanted = json.loads(json.dumps(unit.config()))
         for field in sorted(was.keys() & wanted.keys()):
             if was[field] != wanted[field]:
                 raise records.RecordError(

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import Mesh
 
-from igrlib._checks import check_integer
 from igrlib.experiments._extras import needed
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Layout
@@ -18,8 +15,6 @@ from igrlib.experiments.units import Unit
 
 __all__ = ["LESS", "check_fits", "free_bytes", "layout_of"]
 
-CHUNK = 32
-"""Steps in a chunk on a GPU."""
 LESS = "train fewer seeds or learning rates together, or a smaller width or batch"
 """What takes less memory."""
 
@@ -27,27 +22,12 @@ LESS = "train fewer seeds or learning rates together, or a smaller width or batc
 def layout_of(
     unit: Unit, devices: Sequence[Any] | None = None, *, group: int | None = None
 ) -> Layout:
-    """How a unit lies on `devices`, by default all: never more devices than models.
-
-    A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers of
-    all models together, in chunks of steps, and one network with convolutions at a time, which
-    fills the GPU; several would be grouped convolutions, which are slow. With `group`, each device
-    takes that many models together. Raises `TypeError` or `ValueError` unless `group` is an integer
-    ≥ 1 and at most the models of a device.
-    """
-    found = list(jax.devices() if devices is None else devices)[: unit.models]
-    most = -(-unit.models // len(found))
-    cpu, convolutions = found[0].platform == "cpu", unit.arm.network.convolutional
-    if group is None:
-        group = 1 if cpu or convolutions else most
-    if check_integer("group", group, low=1) > most:
-        raise ValueError(
-            f"group must be at most {most}, the models of unit {unit.name} on each of "
-            f"{len(found)} devices, got {group}"
-        )
-    mesh = Mesh(np.array(found), ("models",))
-    chunk = 1 if cpu or convolutions else CHUNK
-    return Layout(mesh, group, loop=not (cpu and convolutions), chunk=chunk)
+    """How a unit lies on `devices`, by default all, as `Layout.of` has it and with its errors."""
+    convolutional = unit.arm.network.convolutional
+    try:
+        return Layout.of(unit.models, devices, group=group, convolutional=convolutional)
+    except ValueError as error:
+        raise ValueError(f"unit {unit.name}: {error}") from error
 
 
 def free_bytes(device: Any) -> int | None:

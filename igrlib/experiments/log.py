@@ -15,7 +15,7 @@ from jaxtyping import Array
 from igrlib._typing import PyTree
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Evaluator, Splits
-from igrlib.experiments.networks.model import Variables
+from igrlib.experiments.networks.model import Model, Variables
 from igrlib.experiments.schema import POINTS, empty_arrays
 
 __all__ = ["Log", "Schedule"]
@@ -61,6 +61,7 @@ class Log:
 
     def __init__(
         self,
+        model: Model,
         ensemble: Ensemble,
         splits: Splits,
         schedule: Schedule,
@@ -68,7 +69,7 @@ class Log:
         models: Variables,
     ) -> None:
         self._ensemble, self.schedule = ensemble, schedule
-        self.evaluator = Evaluator(evaluation, ensemble, splits)
+        self.evaluator = Evaluator(model, evaluation, ensemble, splits)
         self.chosen = {point: jax.tree.map(jnp.copy, models) for point in POINTS[:2]}
         members = ensemble.members
         self.arrays = empty_arrays(

@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from igrlib._checks import one_of
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.networks import NETWORKS
+from igrlib.experiments.optimizers import OPTIMIZERS
 
 __all__ = ["changed"]
 
@@ -22,13 +23,25 @@ _LONGEST = 80  # characters of a name that holds all changes; it names a folder
 
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-_OF_NETWORKS: dict[str, Any] = {
-    name: hint
-    for network in NETWORKS.values()
-    for name, hint in get_type_hints(network).items()
-    if name in {f.name for f in fields(network)}
+_PARTS: dict[str, tuple[str, dict[str, type[Any]]]] = {
+    "model": ("network", NETWORKS),
+    "optimizer": ("optimizer", OPTIMIZERS),
 }
-"""The fields of the architectures and their types: one name, one type."""
+"""What a setting chooses by its name, the field of an arm that holds it, and its kinds."""
+
+
+def _fields(kind: Any) -> set[str]:
+    return {f.name for f in fields(kind)}
+
+
+_OF_PARTS: dict[str, Any] = {
+    name: hint
+    for _, kinds in _PARTS.values()
+    for kind in kinds.values()
+    for name, hint in get_type_hints(kind).items()
+    if name in _fields(kind)
+}
+"""The fields of networks and optimizers and their types: one name, one type."""
 
 
 def changed(
@@ -36,15 +49,15 @@ def changed(
 ) -> tuple[str, tuple[Arm, ...]]:
     """The name and arms of `profile` with `settings`, texts `field=value`, made in every arm.
 
-    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one network
-    alone changes in the arms of that network. With nothing changed the name is that of the profile.
-    Raises `ValueError` naming the field, the value and what is wanted, also where no arm has such a
-    network.
+    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one network or
+    optimizer alone changes in the arms that have it. With nothing changed the name is that of the
+    profile. Raises `ValueError` naming the field, the value and what is wanted, also where no arm
+    has such a network or optimizer.
     """
     # Arms differ by their names, and thresholds are fixed before anything runs.
-    own = {f.name for f in fields(Arm)} - {"name", "network", "thresholds"}
+    own = {f.name for f in fields(Arm)} - {"name", "network", "optimizer", "thresholds"}
     hints = {name: hint for name, hint in get_type_hints(Arm).items() if name in own}
-    hints |= _OF_NETWORKS | {"model": Literal[tuple(NETWORKS)]}
+    hints |= _OF_PARTS | {name: Literal[tuple(kinds)] for name, (_, kinds) in _PARTS.items()}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
@@ -55,13 +68,15 @@ def changed(
             raise ValueError(f"{name} is set twice, got {setting!r} the second time")
         values[name] = _parsed(name, hints[name], text)
     new = tuple(_with(arm, values) for arm in arms)
-    for name in sorted(values.keys() & _OF_NETWORKS.keys()):
-        if not any(hasattr(arm.network, name) for arm in new):
-            owners = [kind for kind, network in NETWORKS.items() if name in _fields(network)]
-            raise ValueError(
-                f"{name} is a field of model {' and '.join(owners)} alone, and every arm of "
-                f"{profile} has model {new[0].network.kind}: it would change nothing, leave it out"
-            )
+    for part, (field, kinds) in _PARTS.items():
+        for name in sorted(values.keys() & _OF_PARTS.keys()):
+            owners = [kind for kind, of in kinds.items() if name in _fields(of)]
+            if owners and not any(hasattr(getattr(arm, field), name) for arm in new):
+                raise ValueError(
+                    f"{name} is a field of {part} {' and '.join(owners)} alone, and every arm of "
+                    f"{profile} has {part} {getattr(new[0], field).kind}: it would change nothing, "
+                    "leave it out"
+                )
     if new == tuple(arms):
         return profile, new
     parts = [f"{name}={_written(values[name])}" for name in sorted(values)]
@@ -72,16 +87,15 @@ def changed(
 
 
 def _with(arm: Arm, values: dict[str, Any]) -> Arm:
-    """`arm` with those of `values` that it or its network has."""
-    kind = NETWORKS[values.get("model", arm.network.kind)]
-    network: Any = arm.network if isinstance(arm.network, kind) else kind()
-    of_network = {k: v for k, v in values.items() if k in _fields(kind)}
-    of_arm = {k: v for k, v in values.items() if k not in _OF_NETWORKS and k != "model"}
-    return replace(arm, network=replace(network, **of_network), **of_arm)
-
-
-def _fields(network: Any) -> set[str]:
-    return {f.name for f in fields(network)}
+    """`arm` with those of `values` that it, its network or its optimizer has."""
+    parts = {}
+    for name, (field, kinds) in _PARTS.items():
+        old: Any = getattr(arm, field)
+        kind = kinds[values.get(name, old.kind)]
+        new = old if isinstance(old, kind) else kind()
+        parts[field] = replace(new, **{k: v for k, v in values.items() if k in _fields(kind)})
+    own = {k: v for k, v in values.items() if k not in _OF_PARTS and k not in _PARTS}
+    return replace(arm, **parts, **own)
 
 
 def _parsed(name: str, hint: Any, text: str) -> Any:

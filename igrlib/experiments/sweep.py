@@ -19,6 +19,7 @@ from igrlib.experiments import checkpoint
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.log import Log, Schedule
+from igrlib.experiments.networks.model import Model
 from igrlib.experiments.records import RecordError
 from igrlib.experiments.schema import POINTS
 
@@ -33,7 +34,7 @@ class Stopped(Exception):
 
 
 class Sweep:
-    """Trains the models of `ensemble` and logs what is measured of them on the way."""
+    """Trains an ensemble of copies of `model` and logs what is measured of them on the way."""
 
     ensemble: Ensemble
     schedule: Schedule
@@ -44,12 +45,17 @@ class Sweep:
     state: State
 
     def __init__(
-        self, ensemble: Ensemble, splits: Splits, schedule: Schedule, evaluation: Evaluation
+        self,
+        model: Model,
+        ensemble: Ensemble,
+        splits: Splits,
+        schedule: Schedule,
+        evaluation: Evaluation,
     ) -> None:
         self.ensemble, self.schedule = ensemble, schedule
         self.step, self.tasks_done, self.seconds = 0, 0, 0.0
         self.state = ensemble.init()
-        self.log = Log(ensemble, splits, schedule, evaluation, self.state.variables)
+        self.log = Log(model, ensemble, splits, schedule, evaluation, self.state.variables)
 
     def run(
         self,

@@ -19,6 +19,7 @@ __all__ = [
     "area_under_noise",
     "arms",
     "at_learning_rate",
+    "at_ratio",
     "explicit",
     "missing_units",
     "of_width",
@@ -115,6 +116,14 @@ def at_learning_rate(table: xr.Dataset, learning_rate: float) -> xr.Dataset:
         known = ", ".join(f"{h:g}" for h in np.unique(every))
         raise ValueError(f"learning_rate must be one of {known}, got {learning_rate}")
     return table.isel(treatment=every == learning_rate)
+
+
+def at_ratio(table: xr.Dataset, ratio: float) -> xr.Dataset:
+    """The models with μ = `ratio`·h, a treatment for each h. Raises `ValueError` without any."""
+    here = np.isclose(table["mu"].values, ratio * table["learning_rate"].values, rtol=1e-6)
+    if not here.any():
+        raise ValueError(f"ratio must be one of μ/h that the table has, got {ratio}")
+    return table.isel(treatment=here)
 
 
 def of_width(table: xr.Dataset, width: int) -> xr.Dataset:

@@ -46,11 +46,13 @@ class Unit:
     def config(self) -> dict[str, Any]:
         """What makes this unit what it is, as JSON."""
         arm = asdict(self.arm)
-        network = arm.pop("network")
+        network, optimizer = arm.pop("network"), arm.pop("optimizer")
         return {
             **arm,
             "model": self.arm.network.kind,
             **network,
+            "optimizer": self.arm.optimizer.kind,
+            **optimizer,
             "width": self.width,
             "batch_size": self.batch_size,
             "seeds": list(self.seeds),

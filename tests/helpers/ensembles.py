@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from helpers.mlp import logits, params_of, random_layers
-from igrlib.experiments.ensemble import Members
+from igrlib.experiments.ensemble import Ensemble, Members
+from igrlib.experiments.measures import training_loss
 from igrlib.experiments.networks.model import Classifier
 
 N, SIZES = 22, (12, 5, 4, 3)
@@ -26,6 +28,19 @@ def init(key, dtype=jnp.float64):
 
 
 MLP = Classifier(init, logits)
+
+
+def trained_together(model, members, data, batch_size, layout=None, optimizer=optax.sgd):
+    """Copies of a classifier, trained on cross entropy."""
+    return Ensemble(
+        training_loss(model),
+        model.start,
+        members,
+        data,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        layout=layout,
+    )
 
 
 def model(params, k):

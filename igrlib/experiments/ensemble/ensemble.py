@@ -13,60 +13,86 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
+from igrlib._checks import check_callable, check_leading, checked_loss
 from igrlib._typing import PyTree
 from igrlib.experiments.ensemble.batches import epoch_order, steps_per_epoch
 from igrlib.experiments.ensemble.members import Layout, Members, State
 from igrlib.experiments.ensemble.steps import Epoch, Given, compiled_steps
-from igrlib.experiments.networks.model import Model, Variables
+from igrlib.experiments.networks.model import Variables
 
 __all__ = ["Ensemble"]
 
 
 class Ensemble:
-    """Models of one architecture trained together by (stochastic) gradient descent.
+    """Copies of one model trained together, which differ in seed, learning rate and μ.
 
-    `images` and `labels` are the training split, which the devices keep as bytes (`data`); a
-    `batch_size` equal to their number is full-batch gradient descent, with no shuffling. Every
-    model starts as `classifier` does with a key of its seed, and goes from θ to θ − h∇E_B(θ), or
-    the same with E_B + μ‖∇E_B‖² where any μ is above 0; with batch norm E_B is the loss in training
-    mode, and the statistics are those of its first pass at θ. Raises `ValueError` for images and
-    labels of different number or a batch larger than the split.
+    loss: `loss(params, *batch) -> E_B`, any scalar function; start: `start(key) -> params`, called
+    with a key of each seed. Where `start` returns `Variables`, parameters and statistics as those
+    of batch norm, `loss(params, stats, *batch)` returns `(E_B, stats)`; the statistics are those of
+    its first pass at θ. `training_loss(model)` and
+    `model.start` are these two of a network.
+
+    data: the training split, a tuple of pytrees of arrays with the examples first, of which the
+    batches are taken; the devices keep it as it is, bytes as bytes. A `batch_size` equal to the
+    number of examples is full-batch training, with no shuffling.
+
+    optimizer: a function of the learning rate that returns an Optax transformation, which is given
+    the gradient of E_B, or of E_B + μ‖∇E_B‖² where any μ is above 0, and as `grad_fn` the function
+    that gave it. layout: by default `Layout.of` all models, on all devices.
+
+    Raises `ValueError` for data of different numbers of examples or a batch larger than the split,
+    `TypeError` where `optimizer` returns no transformation.
+
+    Example:
+        >>> import optax
+        >>> from igrlib.experiments.ensemble import Ensemble, Members
+        >>> loss = lambda theta, x: jnp.mean((theta - x) ** 2) / 2
+        >>> members = Members.grid((0.5, 0.25), seeds=(0,), stop=2)
+        >>> data = (jnp.array([0.0, 2.0]),)
+        >>> runs = Ensemble(loss, lambda key: jnp.zeros(()), members, data, batch_size=2)
+        >>> runs.advance(runs.init(), 0, 2).params.tolist()  # θ − h(θ − 1), twice from 0
+        [0.75, 0.4375]
     """
 
-    classifier: Model
     members: Members
     layout: Layout
     batch_size: int
     num_examples: int
     steps_per_epoch: int
     padded: int
-    data: tuple[Array, Array]
+    data: tuple[PyTree, ...]
 
     def __init__(
         self,
-        classifier: Model,
+        loss: Callable[..., Any],
+        start: Callable[[Array], PyTree],
         members: Members,
-        images: np.ndarray,
-        labels: np.ndarray,
+        data: tuple[PyTree, ...],
         *,
         batch_size: int,
-        layout: Layout,
+        optimizer: Callable[[Any], Any] = optax.sgd,
+        layout: Layout | None = None,
     ) -> None:
-        if len(images) != len(labels):
-            raise ValueError(
-                f"images and labels must be equally many, got {len(images)} and {len(labels)}"
+        check_callable("start", start)
+        check_callable("optimizer", optimizer)
+        if not isinstance(optimizer(1.0), optax.GradientTransformation):
+            raise TypeError(
+                "optimizer must be a function of the learning rate that returns an Optax "
+                f"transformation, such as optax.sgd; got {optimizer(1.0)!r} from it"[:200]
             )
-        self.classifier, self.members, self.layout = classifier, members, layout
-        self.batch_size, self.num_examples = batch_size, len(labels)
+        self.num_examples = check_leading("data", data, "examples")
+        layout = Layout.of(len(members)) if layout is None else layout
+        self.members, self.layout, self.batch_size = members, layout, batch_size
         self.steps_per_epoch = steps_per_epoch(self.num_examples, batch_size)
         self.padded = -(-len(members) // layout.per_round) * layout.per_round
         self._each = NamedSharding(layout.mesh, P(layout.mesh.axis_names[0]))
         self._same = NamedSharding(layout.mesh, P())
-        self.data = (self.replicate(images), self.replicate(labels))
+        self.data = jax.tree.map(self.replicate, data)
         extra = self.padded - len(members)
         # Padding takes no step. It repeats a real model, so that it cannot diverge on its own.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
@@ -83,8 +109,16 @@ class Ensemble:
             )
         )
 
-        def start(seed: Array) -> Variables:
-            return classifier.start(jax.random.fold_in(jax.random.key(seed), 0))
+        has_stats = isinstance(jax.eval_shape(start, jax.random.key(0)), Variables)
+        checked = checked_loss(loss, has_aux=has_stats)
+
+        def with_stats(params: PyTree, stats: PyTree, *batch: PyTree) -> tuple[Array, PyTree]:
+            return checked(params, stats, *batch) if has_stats else (checked(params, *batch), stats)
+
+        def begin(seed: Array, learning_rate: Array) -> tuple[Variables, PyTree]:
+            first = start(jax.random.fold_in(jax.random.key(seed), 0))
+            first = first if has_stats else Variables(first, {})
+            return first, optimizer(learning_rate).init(first.params)
 
         def orders(epoch: Array) -> Array:
             keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(different)
@@ -92,9 +126,10 @@ class Ensemble:
 
         # The order of the examples in an epoch for each different seed, made once.
         self._orders_of = lru_cache(maxsize=1)(jax.jit(orders, out_shardings=self._same))
-        self._start = jax.jit(jax.vmap(start), out_shardings=self._each)
+        self._start = jax.jit(jax.vmap(begin), out_shardings=self._each)
         self._advance = compiled_steps(
-            classifier,
+            with_stats,
+            optimizer,
             layout,
             batch_size=batch_size,
             num_examples=self.num_examples,
@@ -113,8 +148,8 @@ class Ensemble:
     def init(self) -> State:
         """Every model at step 0."""
         diverged = self.lay(jnp.full(self.padded, -1, jnp.int32))
-        start = self._start(self._given.seeds)
-        return State(start.params, start.stats, diverged)
+        start, opt_state = self._start(self._given.seeds, self._given.learning_rates)
+        return State(start.params, start.stats, diverged, opt_state)
 
     def advance(self, state: State, first: int, last: int) -> State:
         """The state after the steps first … last − 1; `state` is donated.
@@ -128,7 +163,7 @@ class Ensemble:
             end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
             if not self.layout.loop:
                 end = first + 1
-            examples = Epoch(self._orders_of(epoch), *self.data)
+            examples = Epoch(self._orders_of(epoch), self.data)
             state = self._advance(state, self._given, examples, first, end)
             first = end
         return state

@@ -18,6 +18,9 @@ from igrlib.experiments.networks.model import Variables
 
 __all__ = ["Layout", "Members", "State"]
 
+CHUNK = 32
+"""Steps in a chunk on a GPU."""
+
 
 @dataclass(frozen=True)
 class Members:
@@ -48,6 +51,19 @@ class Members:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    @classmethod
+    def grid(
+        cls,
+        learning_rates: Sequence[float],
+        *,
+        seeds: Sequence[int],
+        stop: int,
+        mus: Sequence[float] = (0.0,),
+    ) -> "Members":
+        """Every combination of seed, learning rate and μ, in this order, for `stop` steps each."""
+        each = [(h, s, stop, mu) for s in seeds for h in learning_rates for mu in mus]
+        return cls(*zip(*each, strict=True)) if each else cls((), (), (), ())
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -69,6 +85,37 @@ class Layout:
             raise ValueError(f"mesh must have one axis, got {self.mesh.axis_names}")
         check_integer("group", self.group, low=1)
         check_integer("chunk", self.chunk, low=1)
+
+    @classmethod
+    def of(
+        cls,
+        models: int,
+        devices: Sequence[Any] | None = None,
+        *,
+        group: int | None = None,
+        convolutional: bool = False,
+    ) -> "Layout":
+        """How `models` lie on `devices`, by default all: never more devices than models.
+
+        A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers
+        of all models together, in chunks of steps, and one network with convolutions at a time,
+        which fills the GPU; several would be grouped convolutions, which are slow. With `group`,
+        each device takes that many models together. Raises `TypeError` or `ValueError` unless
+        `group` is an integer ≥ 1 and at most the models of a device.
+        """
+        found = list(jax.devices() if devices is None else devices)[:models]
+        most = -(-models // len(found))
+        cpu = found[0].platform == "cpu"
+        if group is None:
+            group = 1 if cpu or convolutional else most
+        if check_integer("group", group, low=1) > most:
+            raise ValueError(
+                f"group must be at most {most}, the models on each of {len(found)} devices, "
+                f"got {group}"
+            )
+        mesh = Mesh(np.array(found), ("models",))
+        chunk = 1 if cpu or convolutional else CHUNK
+        return cls(mesh, group, loop=not (cpu and convolutional), chunk=chunk)
 
     def batched(
         self, function: Callable[..., PyTree], axes: Sequence[int | None]
@@ -97,12 +144,13 @@ class State(NamedTuple):
     """The ensemble at one time; every leaf has the axis of models first, with the padding.
 
     `params` and `stats`: the models, see `Variables`; `diverged`: the step at which a batch loss
-    was not finite, or −1.
+    was not finite, or −1; `opt_state`: what the optimizer keeps.
     """
 
     params: PyTree
     stats: PyTree
     diverged: Array
+    opt_state: PyTree
 
     @property
     def variables(self) -> Variables:

@@ -1,4 +1,4 @@
-"""The compiled steps of an ensemble: from θ to θ − h∇E_B(θ), for many models and many steps.
+"""The compiled steps of an ensemble: one step of an optimizer, for many models and many steps.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
 from igrlib.experiments.ensemble.batches import steps_per_epoch
 from igrlib.experiments.ensemble.members import Layout, State
-from igrlib.experiments.measures import mean_cross_entropy
-from igrlib.experiments.networks.model import Model
 from igrlib.regularizer import gradient_regularized_value_and_grad
 
 __all__ = ["Epoch", "Given", "compiled_steps"]
@@ -40,12 +39,12 @@ class Epoch(NamedTuple):
     """The examples, the same for every model, and their orders in an epoch, (seeds, n)."""
 
     orders: Array
-    images: Array
-    labels: Array
+    data: tuple[PyTree, ...]
 
 
 def compiled_steps(
-    model: Model,
+    loss: Callable[..., tuple[Array, PyTree]],
+    optimizer: Callable[[Any], Any],
     layout: Layout,
     *,
     batch_size: int,
@@ -55,12 +54,13 @@ def compiled_steps(
 ) -> Callable[[State, Given, Epoch, int, int], State]:
     """`(state, given, epoch, first, last) -> state`, the steps first … last − 1 of an epoch done.
 
-    Full batches use no order. The state is donated. `stops` and `mus` are those of `Given`, on the
-    host. Without `layout.loop` only the step `first` is done, and a program is one step of one
-    group: groups at their end take none, and groups without a μ > 0 do not compute its penalty.
+    `loss(params, stats, *batch)` returns E_B and the statistics after the batch. Full batches use
+    no order. The state is donated. `stops` and `mus` are those of `Given`, on the host. Without
+    `layout.loop` only the step `first` is done, and a program is one step of one group: groups at
+    their end take none, and groups without a μ > 0 do not compute its penalty.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
-    axes = (0, 0, 0, 0, 0, None, None) if full else (0,) * 7
+    axes = (0, 0, 0, 0, None if full else 0)
     num_groups = len(stops) // layout.per_round
     by_group = (-1, num_groups, layout.group)  # Devices, groups on each of them, models of a group.
     ends: list[int] = np.reshape(stops, by_group).max(axis=(0, 2)).tolist()
@@ -74,19 +74,17 @@ def compiled_steps(
         epoch: Epoch,
         end: Array | None = None,
     ) -> State:
-        if full:
-            x, y = epoch.images, epoch.labels
-        else:
+        batch = epoch.data
+        if not full:
             begin, orders = ((t % per_epoch) * batch_size).astype(jnp.int32), epoch.orders
             at = jax.vmap(lambda k: jax.lax.dynamic_slice(orders, (k, begin), (1, batch_size))[0])
-            x, y = (a[at(given.order)] for a in (epoch.images, epoch.labels))
+            examples = at(given.order)
+            batch = jax.tree.map(lambda a: a[examples], batch)
         active = (t < given.stops) & (state.diverged < 0)
         if end is not None:
             active &= t < end
-        params, stats, finite = one(
-            state.params, state.stats, active, given.learning_rates, given.mus, x, y
-        )
-        return State(params, stats, jnp.where(active & ~finite, t, state.diverged))
+        moved, finite = one(state, active, given.learning_rates, given.mus, batch)
+        return moved._replace(diverged=jnp.where(active & ~finite, t, state.diverged))
 
     def every_group(
         one: Callable[..., Any], state: State, given: Given, epoch: Epoch, first: Array, last: Array
@@ -126,7 +124,7 @@ def compiled_steps(
     @cache
     def compiled(regularized: bool) -> Callable[..., State]:
         """The program for models with μ > 0 among them, or without."""
-        one = partial(_step, model, regularized)
+        one = partial(_step, loss, optimizer, regularized)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
             partial(every_group if layout.loop else one_group, layout.batched(one, axes)),
@@ -150,34 +148,43 @@ def compiled_steps(
 
 
 def _step(
-    model: Model,
+    loss: Callable[..., tuple[Array, PyTree]],
+    optimizer: Callable[[Any], Any],
     regularized: bool,
-    params: PyTree,
-    stats: PyTree,
+    state: State,
     active: Array,
     learning_rate: Array,
     mu: Array,
-    x: Array,
-    y: Array,
-) -> tuple[PyTree, PyTree, Array]:
-    """One step of one model: its parameters and statistics, and whether its loss was finite."""
+    batch: tuple[PyTree, ...],
+) -> tuple[State, Array]:
+    """One step of one model: the model after it, and whether its loss was finite."""
 
-    def loss(params: PyTree) -> tuple[Array, PyTree]:
-        outputs, after = model.training(params, stats, x)
-        return mean_cross_entropy(outputs, y), after
+    def of_batch(params: PyTree) -> tuple[Array, PyTree]:
+        return loss(params, state.stats, *batch)
 
     if regularized:
-        value_and_grad = gradient_regularized_value_and_grad(loss, mu, has_aux=True)
+        value_and_grad = gradient_regularized_value_and_grad(of_batch, mu, has_aux=True)
     else:
-        value_and_grad = jax.value_and_grad(loss, has_aux=True)
-    (value, after), gradient = value_and_grad(params)
+        value_and_grad = jax.value_and_grad(of_batch, has_aux=True)
+    (value, after), gradient = value_and_grad(state.params)
     finite = jnp.isfinite(value)
     move = active & finite
+    update, opt_state = optax.with_extra_args_support(optimizer(learning_rate)).update(
+        gradient,
+        state.opt_state,
+        state.params,
+        value=value,
+        grad_fn=lambda p: value_and_grad(p)[1],
+    )
 
-    def moved(p: Array, g: Array) -> Array:
-        # A choice and not a product: 0 times a gradient that is not finite is not 0.
-        return p - jnp.where(move, learning_rate.astype(p.dtype) * g, 0)
+    def kept(new: PyTree, old: PyTree) -> PyTree:
+        # What is kept keeps its type, whatever the type of the images.
+        return jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), new, old)
 
-    # Statistics keep their type, whatever the type of the images.
-    kept = jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), after, stats)
-    return jax.tree.map(moved, params, gradient), kept, finite
+    # A choice and not a product: 0 times a gradient that is not finite is not 0.
+    update = jax.tree.map(lambda u: jnp.where(move, u, 0), update)
+    params = optax.apply_updates(state.params, update)
+    moved = State(
+        params, kept(after, state.stats), state.diverged, kept(opt_state, state.opt_state)
+    )
+    return moved, finite

@@ -20,6 +20,7 @@ from igrlib.experiments.measures.splits import (
     mean_squared_batch_gradient,
     measures,
     scores,
+    training_loss,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "measures",
     "perturbed",
     "scores",
+    "training_loss",
 ]

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Integer, Num
 from igrlib._checks import check_integer, is_traced
 from igrlib._trees import squared_norm
 from igrlib._typing import PyTree
+from igrlib.experiments.networks.model import Model
 
 __all__ = [
     "AT_ONCE",
@@ -31,6 +32,7 @@ __all__ = [
     "scores",
     "sum_over_parts",
     "totals",
+    "training_loss",
 ]
 
 AT_ONCE = 500
@@ -99,6 +101,21 @@ def cross_entropy(logits: Logits) -> Callable[[PyTree, Array, Array], Float[Arra
     def loss(params: PyTree, images: Array, labels: Array) -> Float[Array, ""]:
         check_split(logits, params, images, labels)
         return mean_cross_entropy(logits(params, images), labels)
+
+    return loss
+
+
+def training_loss(model: Model) -> Callable[..., tuple[Float[Array, ""], PyTree]]:
+    """The same in training mode, `(params, stats, images, labels) -> (E, stats)`.
+
+    The statistics that it returns are those after these images.
+    """
+
+    def loss(
+        params: PyTree, stats: PyTree, images: Array, labels: Array
+    ) -> tuple[Float[Array, ""], PyTree]:
+        outputs, after = model.training(params, stats, images)
+        return mean_cross_entropy(outputs, labels), after
 
     return loss
 

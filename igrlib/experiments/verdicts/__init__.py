@@ -5,6 +5,7 @@ Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 10.
 
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.boost import BoostThresholds, boost, judge_boost
+from igrlib.experiments.verdicts.contrasts import Contrast, contrast
 from igrlib.experiments.verdicts.describe import Description, describe
 from igrlib.experiments.verdicts.judgement import judge
 from igrlib.experiments.verdicts.rules import (
@@ -18,6 +19,7 @@ from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
 __all__ = [
     "Boost",
     "BoostThresholds",
+    "Contrast",
     "Description",
     "Level",
     "Observation",
@@ -27,6 +29,7 @@ __all__ = [
     "Thresholds",
     "Verdict",
     "boost",
+    "contrast",
     "describe",
     "judge",
     "judge_boost",
