@@ -61,9 +61,8 @@ _SMOOTH = replace(
 
 _BATCHES = Arm(
     "plain",
-    widths=(50, 200),
-    num_seeds=(8, 4),
-    seeds_per_unit=(4, 2),
+    widths=(50,),
+    seeds_per_unit=(2,),
     learning_rates=(0.1, 0.05, 0.025),
     mu_ratios=(for_noise(BETA["cpu"]), for_gradient(BETA["cpu"])),
     min_steps=40_000,
@@ -78,9 +77,6 @@ _TANH = replace(
     _BATCHES,
     name="tanh-plain",
     network=MLP(activation="tanh"),
-    widths=(50,),
-    num_seeds=(8,),
-    seeds_per_unit=(4,),
 )
 """The same without kinks."""
 
