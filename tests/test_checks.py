@@ -3,6 +3,7 @@
 import re
 from fractions import Fraction
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -379,6 +380,42 @@ def test_tolerances(name):
     for value, kind in wrong:
         with pytest.raises(kind, match=f"^{name} must be"):
             ig.flow(downhill, 1.0, TIMES, **{name: value})
+
+
+WRONG_SOLVERS = {
+    "a class": (diffrax.Tsit5, TypeError, "Tsit5"),
+    "a name": ("Tsit5", TypeError, "'Tsit5'"),
+    "without an estimate": (diffrax.Euler(), ValueError, "diffrax.HalfSolver"),
+    "of two fields": (diffrax.SemiImplicitEuler(), ValueError, "SemiImplicitEuler"),
+    "of two terms": (diffrax.KenCarp4(), ValueError, "several terms"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SOLVERS)
+def test_what_is_no_solver_of_a_flow(name):
+    solver, kind, came = WRONG_SOLVERS[name]
+    refused(
+        lambda: ig.flow(downhill, THETA, TIMES, solver=solver),
+        kind,
+        r"^solver must be a diffrax solver that estimates its error, such as diffrax.Tsit5\(\)",
+        came,
+    )
+
+
+# What the loss or field is given beside the parameters.
+OF_ARGS = {
+    "flow": lambda *args: ig.flow(lambda p, *_: -p, THETA, TIMES, *args),
+}
+
+
+@pytest.mark.parametrize("name", OF_ARGS)
+@pytest.mark.parametrize("wrong", ["abc", object(), np.array(["a"]), bowl], ids=str)
+def test_arguments_that_are_no_arrays(name, wrong):
+    refused(
+        lambda: OF_ARGS[name](1.0, {"x": np.ones(2), "y": wrong}),
+        TypeError,
+        r"^args\[1\]\['y'\] must be an array or a number, got ",
+    )
 
 
 # The kernel.
