@@ -89,8 +89,9 @@ def compare(
     `num_matvecs` products with the Hessian, and three copies of the parameters are held. `print`
     shows a table and says from which step on the run is outside the theory: where |h·λ_max| ≥ 1 the
     expansion in h diverges on a quadratic, and where h·λ_max > 2 so does descent. (The most
-    negative eigenvalue is not looked at.) `rtol`, `atol`, `max_steps` and `solver` are those of `igrlib.flow`. A run that diverges, or a
-    flow that does not arrive, is no error: its distances are NaN, and the report says so.
+    negative eigenvalue is not looked at.) `rtol`, `atol`, `max_steps` and `solver` are those of
+    `igrlib.flow`. A run that diverges, or a flow that does not arrive, is no error: its distances
+    are NaN, and the report says so. Compiles as `igrlib.flow` does.
 
     Raises `TypeError` or `ValueError` unless `num_steps` and `save_every` are integers ≥ 1, and as
     `igrlib.gradient_descent`, `igrlib.flow` and `igrlib.curvature.largest_hessian_eigenvalue` do.
@@ -228,7 +229,8 @@ def _which(plain: Any, corrected: Any, tolerance: Any) -> str:
     )
     if near <= tolerance:
         return f"nearer to the {name}, which is within the tolerance {tolerance:.1g}"
-    return f"{far / near:.3g} times nearer to the {name}" if far > near else "equally near"
+    factor = f"{far / near:.3g}"
+    return "equally near" if factor == "1" else f"{factor} times nearer to the {name}"
 
 
 def _failures(seen: Any) -> Iterator[str]:
@@ -273,7 +275,7 @@ def _table(seen: Any) -> str:
         "from modified": seen.from_modified_flow,
     }
     shown = np.unique(np.linspace(0, seen.steps.size - 1, _ROWS).round().astype(int))
-    widths = [max(9, len(name)) for name in columns]
+    widths = [7, *(max(9, len(name)) for name in list(columns)[1:])]
     lines = ["  ".join(f"{name:>{w}}" for name, w in zip(columns, widths, strict=True))]
     lines += [
         "  ".join(
