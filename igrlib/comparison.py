@@ -135,11 +135,10 @@ def compare(
     h = jnp.asarray(learning_rate, float)
     times = descent.steps * h
 
-    def followed(field: Callable[..., PyTree], *args: PyTree) -> tuple[PyTree, Array]:
-        solution, reached, _ = solve(
+    def followed(field: Callable[..., PyTree], *args: PyTree) -> PyTree:
+        return solve(
             field, params, times, args, rtol=rtol, atol=atol, max_steps=max_steps, solver=solver
-        )
-        return solution, reached
+        )[0]
 
     flows = [followed(gradient_field(value), *args), followed(modified, h, *args)]
     both = descent.params, args
@@ -160,7 +159,7 @@ def compare(
 
 
 @jax.jit
-def _distances(iterates: PyTree, flows: list[tuple[PyTree, Array]]) -> list[Array]:
+def _distances(iterates: PyTree, flows: list[PyTree]) -> list[Array]:
     """‖θ_n − θ_0‖, the distances from the flows, NaN where one was not reached, and ‖θ_n‖."""
 
     def apart(x: PyTree, y: PyTree) -> Array:
@@ -171,9 +170,8 @@ def _distances(iterates: PyTree, flows: list[tuple[PyTree, Array]]) -> list[Arra
         return jnp.sqrt(jax.vmap(squared_norm)(jax.tree.map(difference, x, y)))
 
     start = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[:1], leaf.shape), iterates)
-    found = [apart(iterates, start)]
-    found += [jnp.where(reached, apart(iterates, path), jnp.nan) for path, reached in flows]
-    # What overflowed is no distance.
+    found = [apart(iterates, path) for path in (start, *flows)]
+    # What overflowed, or was not reached, is no distance.
     found = [jnp.where(jnp.isfinite(distance), distance, jnp.nan) for distance in found]
     return [*found, jnp.sqrt(jax.vmap(squared_norm)(iterates))]
 
