@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from . import kernel, laid, memory, pages, regularized, residual, trainer
+from . import corrections, kernel, laid, memory, pages, regularized, residual, trainer
 from .found import Comparison, as_json
 from .machine import this_machine
 from .problems import Problem
 
-COMPARISONS = ("trainer", "kernel", "egr", "memory", "resnet", "layouts", "pages")
+COMPARISONS = ("trainer", "kernel", "egr", "memory", "corrections", "resnet", "layouts", "pages")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--images", type=int, default=55_000)
     add("--examples", type=int, nargs="+", default=[100, 300, 1_000, 3_000])
     add("--mlp", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[200, 32])
+    add("--million", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[410, 512])
     add(
         "--resnet",
         type=int,
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 return regularized.compare([mlp, resnet18], args.rounds, gpu)
             case "memory":
                 return memory.compare([mlp, resnet18])
+            case "corrections":
+                return corrections.compare(Problem("mlp", *args.million, 28), args.rounds)
             case "resnet":
                 return residual.compare(resnet18, args.rounds, gpu)
             case "layouts":

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    corrections,
     kernel,
     laid,
     memory,
@@ -272,6 +273,38 @@ def test_steps_are_taken_one_at_a_time(monkeypatch):
         job = regularized.step(MLP, way)
         job.work()
         assert job.units == 1
+
+
+def test_the_report_of_the_corrections_of_optimizers():
+    times = {
+        "gradient": [1.0, 1.0],
+        "Adam": [4.0, 5.0],
+        "AdamW": [4.5, 4.5],
+        "heavy ball": [3.0] * 2,
+    }
+    held = {"gradient": 2.04, "Adam": 9.8}
+    turns = workers.Turns(times, {name: [None, None] for name in times})
+    lines = corrections.report(Problem("mlp", 410, 512, 28), turns, held)
+    assert lines[0] == "MLP, width 410, batch 512, images 28×28×1, 1,000,000 parameters"
+    assert lines[5:] == [
+        "  4.50 (4.00 to 5.00) gradients: Adam; aim at most 12",
+        "  4.50 (4.50 to 4.50) gradients: AdamW",
+        "  3.00 (3.00 to 3.00) gradients: heavy ball",
+        "  2.0 copies of the parameters: gradient",
+        "  9.8 copies of the parameters: Adam; aim at most 12",
+    ]
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_corrections_are_computed_and_their_memory_is_counted(monkeypatch):
+    monkeypatch.setattr(corrections, "TURN", 1e-9)
+    job = corrections.evaluate(MLP, "Adam")
+    job.work()
+    assert job.units == 1
+    plain, adam = (corrections.copies(MLP, way) for way in (corrections.GRADIENT, "Adam"))
+    assert 1 < plain < adam
+    # A network with many parameters for its batch, whose layers need little beside them.
+    assert corrections.copies(Problem("mlp", 100, 1, 28), "Adam") < corrections.AIM
 
 
 def test_the_report_of_layouts():

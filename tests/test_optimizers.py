@@ -4,9 +4,11 @@ import functools
 import itertools
 import math
 
+import equinox as eqx
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import optax
 import pytest
@@ -205,6 +207,105 @@ def test_real_runs_follow_the_flows_to_orders_1_and_2(name):
 def test_without_the_displaced_start_the_order_is_1(name):
     sizes, (*_, undisplaced) = errors_of(name)
     assert ig.convergence_order(sizes, undisplaced) == pytest.approx(1, abs=0.15)
+
+
+def averaged(rule):
+    """A transformation of θ's entries in a row: `rule(state, g)` gives the step and the state."""
+
+    def of(start):
+        def optimizer(h):
+            def update(updates, state, params=None):
+                g, tree = jax.flatten_util.ravel_pytree(updates)
+                step, state = rule(state, g)
+                return tree(-h * step), state
+
+            return optax.GradientTransformation(lambda params: start(flat_size(params)), update)
+
+        return optimizer
+
+    return of
+
+
+def flat_size(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def of_neighbours(m, g):
+    m = 0.5 * m + 0.3 * jnp.roll(m, 1) + g
+    return jnp.sin(m), m
+
+
+def of_the_last_three(late, g):
+    late = jnp.concatenate([g[None], late[:-1]])
+    return late.mean(0), late
+
+
+def of_each_other(state, g):
+    one, other = state
+    one, other = 0.5 * other + g, 0.7 * one + g**2
+    return one + jnp.cos(other), (one, other)
+
+
+def with_a_constant(state, g):
+    m, constant = state
+    m = 0.6 * m + constant * g
+    return m, (m, constant)
+
+
+def chained(h):
+    """The trace depends on all entries of both of Adam's averages."""
+    adam = optax.scale_by_adam(**SMOOTH)
+    return optax.chain(adam, optax.clip_by_global_norm(1.0), optax.trace(0.5), optax.scale(-h))
+
+
+STATES = {
+    **{name: OPTIMIZERS[name] for name in ("heavy ball", "adam", "nadam", "rmsprop, centered")},
+    **{name: OPTIMIZERS[name] for name in ("adabelief", "rmsprop, momentum", "lamb")},
+    "average of a clipped step": chained,
+    "novograd": lambda h: optax.novograd(h, b1=0.6, b2=0.8, eps=0.1, weight_decay=0.1),
+    "a constant": averaged(with_a_constant)(lambda m: (jnp.zeros(m), jnp.array(2.0))),
+    # These mix entries, of one array or of two that feed each other.
+    "neighbours": averaged(of_neighbours)(jnp.zeros),
+    "the last three": averaged(of_the_last_three)(lambda m: jnp.zeros((3, m))),
+    "each other": averaged(of_each_other)(lambda m: (jnp.zeros(m), jnp.zeros(m))),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_corrections_are_those_of_a_dense_solve(name):
+    """S_0 by many steps, A as a matrix, and NumPy's solution of 1 − A."""
+    transformation = STATES[name](1.0)
+    (theta, tree), (g, hessian) = jax.flatten_util.ravel_pytree(START), gradient_and_products(START)
+    run = jax.jit(lambda s, g, p: transformation.update(tree(g), s, tree(p)))
+    state = transformation.init(START)
+    for _ in range(400):
+        _, state = run(state, g, theta)
+    numbers, counts = eqx.partition(state, eqx.is_inexact_array)
+    s, state_of = jax.flatten_util.ravel_pytree(numbers)
+
+    def both(s, g, p):
+        u, after = run(eqx.combine(state_of(s), counts), g, p)
+        after = eqx.filter(after, eqx.is_inexact_array)
+        return tuple(jax.flatten_util.ravel_pytree(one)[0] for one in (u, after))
+
+    f0 = np.asarray(both(s, g, theta)[0])
+    (us, ug, up), (a, bg, bp) = jax.jacobian(both, (0, 1, 2))(s, jnp.asarray(g), theta)
+    dg = hessian @ f0
+    # A constant stands still, and its row is 0.
+    fades, fade = np.eye(s.size) - a, np.zeros((s.size, s.size))
+    moving = np.ix_(*[fades.any(1)] * 2)
+    fade[moving] = np.linalg.inv(fades[moving])
+    ds0 = fade @ (bg @ dg + bp @ f0)
+    f1 = us @ -(fade @ ds0) - (us @ ds0 + ug @ dg + up @ f0) / 2
+    for found, expected in zip(moments(STATES[name]), (f0, f1), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_space_of_krylov_is_needed_for(monkeypatch, name):
+    monkeypatch.setattr(lx, "linear_solve", None)
+    of, start = setting(name)
+    jax.eval_shape(opt.optimizer_corrections(OPTIMIZERS[name], of), start)
 
 
 def test_displacements_in_closed_form():
