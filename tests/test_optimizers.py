@@ -524,4 +524,4 @@ def test_a_displacement_of_narrow_parameters_where_wide_ones_are_switched_on(dty
         lambda h: optax.sgd(h, momentum=0.5), lambda theta: jnp.sum(theta**2) / 2
     )(jnp.ones(2, dtype))
     assert found.dtype == dtype
-    np.testing.assert_allclose(np.asarray(found, float), [2.0, 2.0], rtol=0.02)
+    np.testing.assert_allclose(np.asarray(found, float), [2.0, 2.0], rtol=0.05)
