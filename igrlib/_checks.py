@@ -1,10 +1,13 @@
 """Checks of arguments: each error names the argument, what came and what is wanted."""
 
 import difflib
-from collections.abc import Callable, Iterable
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +15,9 @@ from jax import Array
 from jax.core import Tracer
 
 from igrlib._typing import PyTree
+
+_NO_PARAMS = ("batch_stats", "cache", "intermediates")
+"""Collections that Linen keeps beside "params"."""
 
 
 def is_traced(*trees: PyTree) -> bool:
@@ -26,14 +32,44 @@ def check_callable(name: str, function: object) -> None:
 
 def check_params(params: PyTree, name: str = "params") -> PyTree:
     """The same pytree with every leaf a floating-point JAX array."""
+    if holds_nnx(params):
+        raise TypeError(
+            f"{name} must be arrays, got an nnx.Module: pass wrt=nnx.Param, or "
+            "nnx.state(model, nnx.Param) to a function that takes no wrt"
+        )
+    if isinstance(params, Mapping) and "params" in params:
+        others = [key for key in _NO_PARAMS if jax.tree.leaves(params.get(key))]
+        if others:
+            raise ValueError(
+                f"{name} must not hold {others[0]!r}: of Linen's variables pass "
+                "variables['params'], and the rest as an argument of the loss"
+            )
     params = jax.tree.map(native, params)
     for path, leaf in jax.tree.leaves_with_path(params):
         where = f"{name}{jax.tree_util.keystr(path)}"
-        _shape(leaf, f"{where} must be a floating-point array", jnp.floating)
+        try:
+            _shape(leaf, f"{where} must be a floating-point array", jnp.floating)
+        except TypeError as error:
+            if not _holds(params, eqx.Module):
+                raise
+            raise TypeError(
+                f"{error}: for a whole model pass wrt=eqx.is_inexact_array, or "
+                "eqx.filter(model, eqx.is_inexact_array) to a function that takes no wrt"
+            ) from None
     if sum(np.size(leaf) for leaf in jax.tree.leaves(params)) == 0:
         raise ValueError(f"{name} must hold at least one number, got an empty pytree: {params!r}")
     # Giving the dtype drops JAX's weak type: a Python float must not compute in float32.
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), params)
+
+
+def nnx() -> Any:
+    """`flax.nnx`, if anybody has imported it."""
+    return sys.modules.get("flax.nnx")
+
+
+def holds_nnx(tree: PyTree) -> bool:
+    """Whether a pytree is an NNX module, or has one in it."""
+    return nnx() is not None and _holds(tree, nnx().Module)
 
 
 def check_finite(name: str, value: Any) -> None:
@@ -110,9 +146,21 @@ def checked_loss(loss: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     check_callable("loss", loss)
 
     def wrapped(params: PyTree, *args: Any, **kwargs: Any) -> Any:
-        out = loss(params, *args, **kwargs)
+        try:
+            out = loss(params, *args, **kwargs)
+        except TypeError as error:
+            _explain_call(error, loss, params, *args, **kwargs)
+            raise
         if has_aux and not (isinstance(out, tuple) and len(out) == 2):
-            raise TypeError(f"loss with has_aux=True must return (value, aux), got {_kind(out)}")
+            raise TypeError(
+                f"loss with has_aux=True must return (value, aux), got {_kind(out)}: "
+                "for a loss without aux leave has_aux out"
+            )
+        if not has_aux and isinstance(out, tuple) and len(out) == 2:
+            raise TypeError(
+                "loss must return a real floating-point scalar, got a tuple of two: for (value, "
+                "aux) pass has_aux=True, or return value alone to a function without has_aux"
+            )
         value: Any = out[0] if has_aux else out
         shape = _shape(value, "loss must return a real floating-point scalar", jnp.floating)
         if shape != ():
@@ -169,6 +217,24 @@ def checked_model(model: Callable[..., Any]) -> Callable[..., Array]:
         return jnp.asarray(outputs)
 
     return wrapped
+
+
+def _explain_call(error: TypeError, loss: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """A better error if the arguments are wrong: Python's own does not say what `loss` takes."""
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):  # Nor does the loss.
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as wrong:
+        names = ", ".join(signature.parameters)
+        raise TypeError(f"loss takes ({names}): {wrong}") from error
+
+
+def _holds(tree: PyTree, kind: type) -> bool:
+    nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, kind))
+    return any(isinstance(node, kind) for node in nodes)
 
 
 def _shape(value: Any, wanted: str, *kinds: Any) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from igrlib._checks import check_params, checked_loss
-from igrlib._typing import PyTree, Scalar
+from igrlib._models import of_model
+from igrlib._typing import Filter, PyTree, Scalar
 
 
 def inner(x: PyTree, y: PyTree) -> Float[Array, ""]:
@@ -40,9 +41,14 @@ def gradient_of(loss: Callable[..., Any], has_aux: bool) -> Callable[..., PyTree
 
 
 def transform_of_gradient(
-    loss: Callable[..., Any], has_aux: bool, quantity: Callable[[Array, PyTree], Any]
+    loss: Callable[..., Any],
+    has_aux: bool,
+    quantity: Callable[[Array, PyTree], Any],
+    wrt: Filter | None,
 ) -> Callable[..., Any]:
     """`(params, *args, **kwargs) -> quantity(E, ∇E)`, or `(that, aux)` with `has_aux`."""
+    if wrt is not None:
+        return of_model(lambda e: transform_of_gradient(e, has_aux, quantity, None), loss, wrt)
     value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
 
     def transformed(params: PyTree, *args: Any, **kwargs: Any) -> Any:

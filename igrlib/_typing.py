@@ -1,6 +1,6 @@
 """The types of the public surface, as a type checker and as the run-time checks see them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jax import Array
 
@@ -12,4 +12,7 @@ else:
     from jaxtyping import ArrayLike as Scalar
     from jaxtyping import PyTree
 
-__all__ = ["PyTree", "Scalar"]
+Filter: TypeAlias = Any
+"""What `wrt` may be; see `igrlib.implicit_gradient_regularizer`."""
+
+__all__ = ["Filter", "PyTree", "Scalar"]

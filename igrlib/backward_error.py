@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from igrlib._checks import (
+    check_callable,
     check_finite,
     check_integer,
     check_params,
@@ -27,9 +28,10 @@ from igrlib._checks import (
     is_traced,
     real_array,
 )
+from igrlib._models import of_model, split
 from igrlib._programs import run, traced
 from igrlib._trees import add_scaled
-from igrlib._typing import PyTree, Scalar
+from igrlib._typing import Filter, PyTree, Scalar
 
 __all__ = [
     "convergence_order",
@@ -50,7 +52,7 @@ _NOT_TRACEABLE = (
 
 
 def euler_corrections(
-    field: Callable[..., PyTree], order: int
+    field: Callable[..., PyTree], order: int, *, wrt: Filter | None = None
 ) -> Callable[..., tuple[PyTree, ...]]:
     """The corrections (f_0, …, f_order) of the explicit Euler method, each a pytree like θ.
 
@@ -59,9 +61,10 @@ def euler_corrections(
     derivatives of `field`, so its cost is linear in the number of parameters, and it works wherever
     `jax.jvp` of `field` does. Each call traces `field` anew and so sees what captured arrays,
     globals and attributes hold now; new values in arrays of the same shape, arguments or captured,
-    compile nothing. Raises `TypeError` or `ValueError` for another order, for
-    parameters that are not floating-point or hold nothing, and for a field whose values are
-    not like its argument.
+    compile nothing. `wrt` is as in `igrlib.implicit_gradient_regularizer`: `field` takes the
+    model and returns what is like its parameters, as `gradient_field` with the same `wrt` does.
+    Raises `TypeError` or `ValueError` for another order, for parameters that are not floating-point
+    or hold nothing, and for a field whose values are not like its argument.
 
     Source: Appendix A.1; Hairer, Lubich & Wanner (2006), Section IX.1; chapter 6.
     Differs from the paper: Proposition A.4 is right for f_1 and f_2 and wrong for f_3 under
@@ -72,6 +75,8 @@ def euler_corrections(
         >>> [round(float(f), 4) for f in corrections(1.0)]  # of log(1 − h)/h
         [-1.0, -0.5, -0.3333]
     """
+    if wrt is not None:
+        return of_model(lambda f: euler_corrections(f, order), field, wrt)
     checked = checked_field(field)
     order = check_integer("order", order, low=0, high=MAX_ORDER)
 
@@ -93,15 +98,19 @@ def euler_corrections(
     return corrections
 
 
-def step_corrections(step: Callable[..., PyTree], order: int) -> Callable[..., tuple[PyTree, ...]]:
+def step_corrections(
+    step: Callable[..., PyTree], order: int, *, wrt: Filter | None = None
+) -> Callable[..., tuple[PyTree, ...]]:
     """The corrections (f_0, …, f_order) of any one-step method, each a pytree like θ.
 
     `step(params, learning_rate, *args, **kwargs) -> params` is smooth in both and leaves `params`
     alone at learning rate 0: a Runge-Kutta step, a step on a penalised loss, of sharpness-aware
     minimization, of weight decay. The returned function takes `params` and the other arguments.
     Over a time h the flow of f_0 + h·f_1 + … + hᵏ·f_k differs from one step by O(h^(k+2)). `order`
-    is from 0 to 5. Of `euler_corrections` it differs in the cost: one derivative more. Raises
-    `TypeError` or `ValueError` as that does, and `ValueError` for a step that moves at 0.
+    is from 0 to 5. Of `euler_corrections` it differs in the cost: one derivative more. With `wrt`,
+    see `igrlib.implicit_gradient_regularizer`, `step` takes and returns a whole model. Raises
+    `TypeError` or `ValueError` as `euler_corrections` does, and `ValueError` for a step that moves
+    at 0.
 
     Source: Hairer, Lubich & Wanner (2006), Section IX.1; not in the paper.
 
@@ -111,6 +120,13 @@ def step_corrections(step: Callable[..., PyTree], order: int) -> Callable[..., t
         >>> [round(float(f), 4) for f in ig.step_corrections(implicit, 2)(1.0)]  # −log(1 + h)/h
         [-1.0, 0.5, -0.3333]
     """
+    if wrt is not None:
+        check_callable("step", step)
+
+        def moved(model: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+            return split(step(model, *args, **kwargs), wrt)[0]
+
+        return of_model(lambda s: step_corrections(s, order), moved, wrt)
     checked = checked_field(step, "step")
     order = check_integer("order", order, low=0, high=MAX_ORDER)
 
@@ -135,7 +151,7 @@ def step_corrections(step: Callable[..., PyTree], order: int) -> Callable[..., t
 
 
 def step_field(
-    step: Callable[..., PyTree], learning_rate: Scalar, order: int
+    step: Callable[..., PyTree], learning_rate: Scalar, order: int, *, wrt: Filter | None = None
 ) -> Callable[..., PyTree]:
     """The modified field of a one-step method truncated at hᵏ, k = `order`: f_0 + … + hᵏ·f_k.
 
@@ -147,11 +163,11 @@ def step_field(
         >>> float(ig.step_field(lambda theta, h: theta / (1 + h), 0.5, 1)(1.0))  # −1 + h/2
         -0.75
     """
-    return _truncated(step_corrections(step, order), learning_rate)
+    return _truncated(step_corrections(step, order, wrt=wrt), learning_rate)
 
 
 def modified_field(
-    field: Callable[..., PyTree], learning_rate: Scalar, order: int
+    field: Callable[..., PyTree], learning_rate: Scalar, order: int, *, wrt: Filter | None = None
 ) -> Callable[..., PyTree]:
     """The modified field truncated at hᵏ with k = `order`, f_0 + h·f_1 + … + hᵏ·f_k.
 
@@ -165,7 +181,7 @@ def modified_field(
         >>> float(ig.modified_field(lambda theta: -theta, 0.5, 1)(1.0))  # −1 − h/2
         -1.25
     """
-    return _truncated(euler_corrections(field, order), learning_rate)
+    return _truncated(euler_corrections(field, order, wrt=wrt), learning_rate)
 
 
 def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float
 
 from igrlib._checks import check_integer, check_leading, check_params
 from igrlib._lanczos import lanczos, start_vector
+from igrlib._models import of_model
 from igrlib._trees import gradient_of, inner, squared_norm
-from igrlib._typing import PyTree
+from igrlib._typing import Filter, PyTree
 
 __all__ = [
     "BatchSharpness",
@@ -53,14 +54,18 @@ class BatchSharpness(NamedTuple):
 
 
 def largest_hessian_eigenvalue(
-    loss: Callable[..., Any], *, num_matvecs: int = 20, has_aux: bool = False
+    loss: Callable[..., Any],
+    *,
+    num_matvecs: int = 20,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Eigenvalue]:
     """λ_max of ∇²E, the largest *algebraic* eigenvalue, with its residual, by Lanczos' method.
 
-    `loss` is as in `igrlib.implicit_gradient_regularizer`, and the returned function takes the same
-    arguments; inside `jax.jit` too. `num_matvecs` products with the Hessian, and one for the
-    residual, start from the gradient and a fixed random vector. The estimate is from below, up to
-    rounding. An eigenvalue of larger size but negative is not the one.
+    `loss` and `wrt` are as in `igrlib.implicit_gradient_regularizer`, and the returned function
+    takes the same arguments; inside `jax.jit` too. `num_matvecs` products with the Hessian, and one
+    for the residual, start from the gradient and a fixed random vector. The estimate is from below,
+    up to rounding. An eigenvalue of larger size but negative is not the one.
 
     Raises `TypeError` or `ValueError` unless `num_matvecs` is an integer ≥ 1, and as
     `implicit_gradient_regularizer` does.
@@ -73,7 +78,7 @@ def largest_hessian_eigenvalue(
         >>> round(float(found.value), 4)
         6.0
     """
-    several = hessian_eigenvalues(loss, 1, num_matvecs=num_matvecs, has_aux=has_aux)
+    several = hessian_eigenvalues(loss, 1, num_matvecs=num_matvecs, has_aux=has_aux, wrt=wrt)
 
     def largest(params: PyTree, *args: Any, **kwargs: Any) -> Eigenvalue:
         return Eigenvalue(*(part[0] for part in several(params, *args, **kwargs)))
@@ -82,7 +87,12 @@ def largest_hessian_eigenvalue(
 
 
 def hessian_eigenvalues(
-    loss: Callable[..., Any], k: int, *, num_matvecs: int = 20, has_aux: bool = False
+    loss: Callable[..., Any],
+    k: int,
+    *,
+    num_matvecs: int = 20,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Eigenvalue]:
     """The k largest algebraic eigenvalues of ∇²E, in falling order, with their residuals, (k,).
 
@@ -98,6 +108,10 @@ def hessian_eigenvalues(
         >>> [round(float(value), 4) for value in found.value]
         [3.0, 2.0]
     """
+    if wrt is not None:
+        return of_model(
+            lambda e: hessian_eigenvalues(e, k, num_matvecs=num_matvecs, has_aux=has_aux), loss, wrt
+        )
     k = check_integer("k", k, low=1)
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=k)
     gradient = gradient_of(loss, has_aux)
@@ -138,14 +152,15 @@ def hessian_eigenvalues(
 
 
 def batch_sharpness(
-    loss: Callable[..., Any], *, has_aux: bool = False
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
 ) -> Callable[..., BatchSharpness]:
     """The curvature of batch losses along their own gradients.
 
     The returned function takes `params` and `batches`, a tuple of the arguments of `loss` after
     `params`, each with a leading axis over the batches. The source reports that SGD settles where
     the ratio of the means is about 2/h, whatever λ_max of the whole loss is. Raises `ValueError`
-    for batches of different number, and as `igrlib.implicit_gradient_regularizer` does.
+    for batches of different number, and as `igrlib.implicit_gradient_regularizer` does, which says
+    what `wrt` is.
 
     Source: Andreyev & Beneventano, "Edge of stochastic stability", 2024; not in the paper.
 
@@ -155,6 +170,8 @@ def batch_sharpness(
         >>> [round(float(each), 4) for each in found]  # 28/10 and (1 + 3)/2
         [2.8, 2.0]
     """
+    if wrt is not None:
+        return of_model(lambda e: batch_sharpness(e, has_aux=has_aux), loss, wrt)
     gradient = gradient_of(loss, has_aux)
 
     def sharpness(params: PyTree, batches: tuple[PyTree, ...]) -> BatchSharpness:

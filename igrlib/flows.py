@@ -25,7 +25,7 @@ from igrlib._checks import (
 )
 from igrlib._programs import Program, traced
 from igrlib._trees import add_scaled, transform_of_gradient
-from igrlib._typing import PyTree, Scalar
+from igrlib._typing import Filter, PyTree, Scalar
 
 __all__ = ["Trajectory", "flow", "gradient_descent", "gradient_field"]
 
@@ -44,11 +44,13 @@ class Trajectory(NamedTuple):
     losses: Float[Array, "saved"]
 
 
-def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def gradient_field(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """The field f = −∇E of gradient flow, `(params, *args, **kwargs) -> pytree like params`.
 
-    With `has_aux` it returns `(field, aux)`. Errors are as in
-    `regularizer.implicit_gradient_regularizer`.
+    With `has_aux` it returns `(field, aux)`. `wrt` and the errors are as in
+    `igrlib.implicit_gradient_regularizer`.
 
     Source: eq. (5); chapter 2.
 
@@ -57,7 +59,7 @@ def gradient_field(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
         -6.0
     """
     return transform_of_gradient(
-        loss, has_aux, lambda _, gradient: jax.tree.map(jnp.negative, gradient)
+        loss, has_aux, lambda _, gradient: jax.tree.map(jnp.negative, gradient), wrt
     )
 
 

@@ -12,7 +12,7 @@ import lineax as lx
 from jaxtyping import Array, Float
 
 from igrlib._trees import add_scaled, inner, squared_norm, transform_of_gradient
-from igrlib._typing import PyTree
+from igrlib._typing import Filter, PyTree
 
 __all__ = ["NormalVector", "angle", "metric_tensor", "normal_vector", "slope", "volume_element"]
 
@@ -27,13 +27,15 @@ class NormalVector(NamedTuple):
     height: Float[Array, ""]
 
 
-def slope(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def slope(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """The slope tan α = ‖∇E‖ = √(m·R_IG) of the loss surface, a scalar ≥ 0.
 
     `loss(params, *args, **kwargs)` returns a scalar E, or `(E, aux)` with `has_aux`; the
-    returned function takes the same arguments and returns the slope, or `(slope, aux)`. Raises
-    `TypeError` for parameters that are not floating-point, `ValueError` for an empty pytree or
-    a loss that is not a scalar. So do the other functions of this module.
+    returned function takes the same arguments and returns the slope, or `(slope, aux)`. `wrt` and
+    the errors are as in `igrlib.implicit_gradient_regularizer`, here and in the other functions of
+    this module.
 
     Source: eqs. (A.17), (A.18), Corollary A.6.1; chapter 4.
 
@@ -42,10 +44,12 @@ def slope(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., A
         >>> float(ig.geometry.slope(loss)(jnp.array([3.0, 4.0])))
         5.0
     """
-    return transform_of_gradient(loss, has_aux, lambda _, gradient: _norm(gradient))
+    return transform_of_gradient(loss, has_aux, lambda _, gradient: _norm(gradient), wrt)
 
 
-def normal_vector(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def normal_vector(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """The upward unit normal N = (−∇E, 1)/√(1 + ‖∇E‖²), a `NormalVector`.
 
     Source: Appendix A.2, before Proposition A.6; chapter 4.
@@ -60,10 +64,12 @@ def normal_vector(loss: Callable[..., Any], *, has_aux: bool = False) -> Callabl
         height = jax.lax.rsqrt(1 + squared_norm(gradient))
         return NormalVector(jax.tree.map(lambda g: (-height * g).astype(g.dtype), gradient), height)
 
-    return transform_of_gradient(loss, has_aux, normal)
+    return transform_of_gradient(loss, has_aux, normal, wrt)
 
 
-def angle(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def angle(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """The angle α in [0, π/2) between the tangent plane and the parameter plane, in radians.
 
     Computed as arctan ‖∇E‖: the arccos of eq. (A.16) loses every digit of a small angle.
@@ -75,10 +81,14 @@ def angle(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., A
         >>> round(float(alpha) / jnp.pi, 4)
         0.25
     """
-    return transform_of_gradient(loss, has_aux, lambda _, gradient: jnp.arctan(_norm(gradient)))
+    return transform_of_gradient(
+        loss, has_aux, lambda _, gradient: jnp.arctan(_norm(gradient)), wrt
+    )
 
 
-def metric_tensor(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def metric_tensor(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """The metric g = I + ∇E ∇Eᵀ of the loss surface, a `lineax` operator on pytrees like θ.
 
     `.mv(v)` costs O(m); the m × m matrix is formed only by `.as_matrix()`.
@@ -100,10 +110,12 @@ def metric_tensor(loss: Callable[..., Any], *, has_aux: bool = False) -> Callabl
             tags=(lx.symmetric_tag, lx.positive_semidefinite_tag),
         )
 
-    return transform_of_gradient(loss, has_aux, metric)
+    return transform_of_gradient(loss, has_aux, metric, wrt)
 
 
-def volume_element(loss: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
+def volume_element(
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
+) -> Callable[..., Any]:
     """√det g = √(1 + ‖∇E‖²), the volume of surface over a unit of parameter volume, ≥ 1.
 
     Source: Remark A.8; chapter 4.
@@ -115,7 +127,7 @@ def volume_element(loss: Callable[..., Any], *, has_aux: bool = False) -> Callab
         1.25
     """
     return transform_of_gradient(
-        loss, has_aux, lambda _, gradient: jnp.sqrt(1 + squared_norm(gradient))
+        loss, has_aux, lambda _, gradient: jnp.sqrt(1 + squared_norm(gradient)), wrt
     )
 
 

@@ -33,9 +33,10 @@ from igrlib._checks import (
     check_params,
     is_traced,
 )
+from igrlib._models import of_model
 from igrlib._programs import run, traced
 from igrlib._trees import add_scaled, gradient_of, squared_norm, transform_of_gradient
-from igrlib._typing import PyTree, Scalar
+from igrlib._typing import Filter, PyTree, Scalar
 from igrlib.regularizer import gradient_regularized_loss
 
 __all__ = [
@@ -59,16 +60,21 @@ MOST_STEPS = 100_000
 
 
 def optimizer_corrections(
-    optimizer: Callable[[Any], Any], loss: Callable[..., Any], *, has_aux: bool = False
+    optimizer: Callable[[Any], Any],
+    loss: Callable[..., Any],
+    *,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., tuple[PyTree, PyTree]]:
     """(F_0, F_1), each a pytree like θ: past its transient an optimizer follows F_0 + h·F_1.
 
     `optimizer` is a function of the learning rate that returns an Optax transformation, such as
-    `optax.adam` or `lambda h: optax.sgd(h, momentum=0.9)`; `loss` is as in `modified_loss`, and the
-    returned function takes `params` and what else `loss` takes. At a fixed time the steps differ
-    from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it starts from the displaced
-    point, see `start_displacement`. Of gradients it takes one and a Hessian product; solving for
-    the state takes more than these where batches are small, and memory for some tens of states.
+    `optax.adam` or `lambda h: optax.sgd(h, momentum=0.9)`; `loss` and `wrt` are as in
+    `modified_loss`, and the returned function takes `params` and what else `loss` takes. At a fixed
+    time the steps differ from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it
+    starts from the displaced point, see `start_displacement`. Of gradients it takes one and a
+    Hessian product; solving for the state takes more than these where batches are small, and memory
+    for some tens of states.
 
     Raises `TypeError` for an `optimizer` that returns no transformation, and `ValueError` where
     updates do not scale with the learning rate, the state does not settle while the gradient
@@ -86,6 +92,8 @@ def optimizer_corrections(
         >>> float(f0), float(f1)  # −g/(1 − β), −½·(1 + β)/(1 − β)³·Hg
         (-2.0, -6.0)
     """
+    if wrt is not None:
+        return of_model(lambda e: optimizer_corrections(optimizer, e, has_aux=has_aux), loss, wrt)
     gradient = gradient_of(loss, has_aux)
     check_callable("optimizer", optimizer)
 
@@ -131,6 +139,7 @@ def optimizer_field(
     *,
     order: int = 1,
     has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., PyTree]:
     """The field that an optimizer follows past its transient: F_0 + h·F_1, or with `order` 0 F_0.
 
@@ -147,7 +156,7 @@ def optimizer_field(
     """
     check_finite("learning_rate", learning_rate)
     order = check_integer("order", order, low=0, high=1)
-    corrections = optimizer_corrections(optimizer, loss, has_aux=has_aux)
+    corrections = optimizer_corrections(optimizer, loss, has_aux=has_aux, wrt=wrt)
 
     def field(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
         f0, f1 = corrections(params, *args, **kwargs)
@@ -157,7 +166,11 @@ def optimizer_field(
 
 
 def start_displacement(
-    optimizer: Callable[[Any], Any], loss: Callable[..., Any], *, has_aux: bool = False
+    optimizer: Callable[[Any], Any],
+    loss: Callable[..., Any],
+    *,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., PyTree]:
     """δ, by which the transient displaces the start: the steps follow the flow from θ_0 + h·δ.
 
@@ -176,6 +189,8 @@ def start_displacement(
         >>> round(float(start(1.0)), 4)  # 0.5/0.5² · g
         2.0
     """
+    if wrt is not None:
+        return of_model(lambda e: start_displacement(optimizer, e, has_aux=has_aux), loss, wrt)
     gradient = gradient_of(loss, has_aux)
     check_callable("optimizer", optimizer)
 
@@ -279,12 +294,13 @@ def heavy_ball_modified_loss(
     *,
     nesterov: bool = False,
     has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Any]:
     """The loss whose gradient flow momentum follows, at the speed 1/(1 − β).
 
     It is Ẽ = E + (h_eff/4)·c·‖∇E‖² with h_eff = h/(1 − β) and c = (1 + β)/(1 − β), for Nesterov's
     momentum as Optax takes it c = (1 − β + 2β²)/(1 − β): θ′ = −∇Ẽ/(1 − β) up to O(h²). `momentum`
-    is β in [0, 1); `loss`, the returned function and the errors are as in `modified_loss`.
+    is β in [0, 1); `loss`, `wrt`, the returned function and the errors are as in `modified_loss`.
 
     Source: Ghosh et al. (2023); not in the paper.
 
@@ -299,18 +315,19 @@ def heavy_ball_modified_loss(
         raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
     stale = 1 - momentum + 2 * momentum**2 if nesterov else 1 + momentum
     mu = learning_rate * stale / (4 * (1 - momentum) ** 2)
-    return gradient_regularized_loss(loss, mu, has_aux=has_aux)
+    return gradient_regularized_loss(loss, mu, has_aux=has_aux, wrt=wrt)
 
 
 def shuffled_modified_loss(
-    loss: Callable[..., Any], learning_rate: Scalar
+    loss: Callable[..., Any], learning_rate: Scalar, *, wrt: Filter | None = None
 ) -> Callable[..., Float[Array, ""]]:
     """E + (h/4)·mean_k ‖∇E_k‖², which SGD follows on the average over the orders of an epoch.
 
     The returned function takes `params` and `batches`, the arguments of `loss` after `params` with
     a leading axis over the batches of the epoch; E is the mean of their losses E_k. The mean over
     all orders of the end of one epoch differs from the flow of this loss by O(h³), as long as
-    (batches)·h·‖H‖ is small. Raises `ValueError` for batches of different number.
+    (batches)·h·‖H‖ is small. `wrt` is as in `modified_loss`. Raises `ValueError` for batches of
+    different number.
 
     Source: Smith, Dherin, Barrett & De, "On the origin of implicit regularization in stochastic
     gradient descent", ICLR 2021; not in the paper.
@@ -322,7 +339,7 @@ def shuffled_modified_loss(
         0.625
     """
     check_finite("learning_rate", learning_rate)
-    penalized = gradient_regularized_loss(loss, learning_rate / 4)
+    penalized = gradient_regularized_loss(loss, learning_rate / 4, wrt=wrt)
 
     def mean(params: PyTree, batches: tuple[PyTree, ...]) -> Float[Array, ""]:
         check_leading("batches", batches)
@@ -332,14 +349,18 @@ def shuffled_modified_loss(
 
 
 def perturbed_one_norm(
-    loss: Callable[..., Any], epsilon: Scalar, *, has_aux: bool = False
+    loss: Callable[..., Any],
+    epsilon: Scalar,
+    *,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Any]:
     """‖∇E‖_{1,ε} = Σ_j √((∂E/∂θ_j)² + ε), whose gradient is in the first correction of Adam.
 
     With ε inside of the root (`eps=0, eps_root=ε`), s_j = √(g_j² + ε) and decay rates b1, b2,
     θ′ = −(1/s)·(g + (h/2)·{(1 + b1)/(1 − b1) − (1 + b2)/(1 − b2)·g²/s²}·∇‖∇E‖_{1,ε}) + O(h²): where
     ε is small and b2 > b1 Adam is driven *away* from small norms. RMSprop is b1 = 0. `epsilon` is
-    positive; `loss` and the returned function are as in `modified_loss`.
+    positive; `loss`, `wrt` and the returned function are as in `modified_loss`.
 
     Source: Cattaneo, Klusowski & Shigida (2024); not in the paper.
 
@@ -355,7 +376,7 @@ def perturbed_one_norm(
         roots = jax.tree.map(lambda g: jnp.sum(jnp.sqrt(g**2 + epsilon)), gradient)
         return jax.tree.reduce(jnp.add, roots)
 
-    return transform_of_gradient(loss, has_aux, norm)
+    return transform_of_gradient(loss, has_aux, norm, wrt)
 
 
 class _Memory(eqx.Module):

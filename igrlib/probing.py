@@ -15,9 +15,10 @@ from jaxtyping import Array, Float
 
 from igrlib._checks import check_finite, check_integer, check_params, checked_loss
 from igrlib._lanczos import start_vector
+from igrlib._models import of_model
 from igrlib._programs import Program, run, traced
 from igrlib._trees import inner, squared_norm
-from igrlib._typing import PyTree, Scalar
+from igrlib._typing import Filter, PyTree, Scalar
 from igrlib.regularizer import num_params
 
 __all__ = ["Probe", "probe"]
@@ -54,6 +55,7 @@ def probe(
     learning_rate: Scalar,
     num_matvecs: int = 0,
     has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[[PyTree, Iterable[Any]], Probe]:
     """Measure a loss over batches: `measure(params, batches)`, one batch in memory at a time.
 
@@ -65,7 +67,7 @@ def probe(
     h.
 
     Raises `ValueError` without a batch, or for a generator where several passes are asked for, and
-    as `igrlib.implicit_gradient_regularizer` does.
+    as `igrlib.implicit_gradient_regularizer` does, which says what `wrt` is.
 
     Source: eqs. (3) and (4); chapter 7, *MNIST*.
 
@@ -79,6 +81,14 @@ def probe(
         >>> float(found.scaled_curvature)
         0.5
     """
+    if wrt is not None:
+        return of_model(
+            lambda e: probe(
+                e, learning_rate=learning_rate, num_matvecs=num_matvecs, has_aux=has_aux
+            ),
+            loss,
+            wrt,
+        )
     check_finite("learning_rate", learning_rate)
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=0)
     value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)

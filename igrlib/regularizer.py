@@ -19,8 +19,9 @@ from igrlib._checks import (
     is_traced,
     wide_number,
 )
+from igrlib._models import of_model
 from igrlib._trees import add_scaled, squared_norm, transform_of_gradient
-from igrlib._typing import PyTree, Scalar
+from igrlib._typing import Filter, PyTree, Scalar
 
 __all__ = [
     "Terms",
@@ -64,7 +65,7 @@ def num_params(params: PyTree) -> int:
 
 
 def implicit_gradient_regularizer(
-    loss: Callable[..., Any], *, has_aux: bool = False
+    loss: Callable[..., Any], *, has_aux: bool = False, wrt: Filter | None = None
 ) -> Callable[..., Any]:
     """R_IG = ‖∇E‖²/m, the mean square of the loss gradient.
 
@@ -73,8 +74,18 @@ def implicit_gradient_regularizer(
     wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19; below 1e-19 it
     loses digits, then is 0. This holds wherever igrlib squares a gradient.
 
-    Raises `TypeError` for parameters that are not floating-point, `ValueError` for an empty
-    pytree or a loss that is not a scalar.
+    `wrt` lets a whole model stand in the place of `params`, for `loss` too: a filter that says
+    which arrays are the parameters.
+
+    - In an Equinox module, or any pytree: a predicate, such as `eqx.is_inexact_array`, or a pytree
+      of Booleans and predicates, as in `eqx.partition`. What is returned in the form of `params`
+      has the form of the model, with None elsewhere, as from `eqx.filter_grad`.
+    - In a Flax NNX module: any filter of NNX, such as `nnx.Param`. What is returned in the form of
+      `params` is an `nnx.State`. `loss` gets a copy: return what it changes in it as `aux`.
+
+    Raises `TypeError` for parameters that are not floating-point, a loss that is not real, and a
+    `wrt` that is no filter or selects other arrays; `ValueError` for an empty pytree, a loss that
+    is not a scalar, and a `wrt` that selects nothing.
 
     Source: eq. (4); chapter 2.
 
@@ -82,12 +93,20 @@ def implicit_gradient_regularizer(
         >>> loss = lambda theta: theta @ theta / 2
         >>> float(ig.implicit_gradient_regularizer(loss)(jnp.array([3.0, 4.0])))
         12.5
+        >>> import equinox as eqx
+        >>> class Line(eqx.Module):
+        ...     slope: jnp.ndarray
+        ...     name: str
+        >>> loss = lambda line, x: (line.slope * x) ** 2 / 2
+        >>> regularizer = ig.implicit_gradient_regularizer(loss, wrt=eqx.is_inexact_array)
+        >>> float(regularizer(Line(jnp.array(3.0), "a line"), 2.0))  # (3 · 2²)²
+        144.0
     """
 
     def mean_square(_: Array, gradient: PyTree) -> Float[Array, ""]:
         return squared_norm(gradient) / float(num_params(gradient))
 
-    return transform_of_gradient(loss, has_aux, mean_square)
+    return transform_of_gradient(loss, has_aux, mean_square, wrt)
 
 
 def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
@@ -109,12 +128,16 @@ def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
 
 
 def modified_loss(
-    loss: Callable[..., Any], learning_rate: Scalar, *, has_aux: bool = False
+    loss: Callable[..., Any],
+    learning_rate: Scalar,
+    *,
+    has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Any]:
     """Ẽ = E + λ·R_IG = E + (h/4)‖∇E‖², the loss whose gradient flow gradient descent follows.
 
-    `learning_rate` is a finite scalar, traced or concrete; `loss` and the returned function are
-    as in `implicit_gradient_regularizer`, with its errors.
+    `learning_rate` is a finite scalar, traced or concrete; `loss`, `wrt` and the returned function
+    are as in `implicit_gradient_regularizer`, with its errors.
 
     Source: eq. (2), Theorem 3.1; chapter 2.
 
@@ -125,7 +148,7 @@ def modified_loss(
         15.625
     """
     learning_rate = wide_number("learning_rate", learning_rate)
-    return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux)
+    return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux, wrt=wrt)
 
 
 def gradient_regularized_loss(
@@ -134,12 +157,13 @@ def gradient_regularized_loss(
     *,
     normalization: Literal["sum", "mean"] = "sum",
     has_aux: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖², the loss of explicit gradient regularization.
 
     `mu` is a finite scalar, traced or concrete. `normalization="sum"` is eq. (8);
     `normalization="mean"` is E + μ·R_IG, the convention of eq. (A.31), weaker by the number of
-    parameters m. `loss`, the returned function and the errors are as in
+    parameters m. `loss`, `wrt`, the returned function and the errors are as in
     `implicit_gradient_regularizer`; another `normalization` raises `ValueError`.
 
     Source: eqs. (8) and (A.31); chapters 2 and 3.
@@ -161,7 +185,7 @@ def gradient_regularized_loss(
             penalty = penalty / float(num_params(gradient))
         return value + jnp.asarray(mu, penalty.dtype) * penalty
 
-    return transform_of_gradient(loss, has_aux, penalised)
+    return transform_of_gradient(loss, has_aux, penalised, wrt)
 
 
 def gradient_regularized_value_and_grad(
@@ -172,6 +196,7 @@ def gradient_regularized_value_and_grad(
     distance: Scalar | None = None,
     has_aux: bool = False,
     terms: bool = False,
+    wrt: Filter | None = None,
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, in the place of `jax.value_and_grad(loss)`.
 
@@ -186,11 +211,12 @@ def gradient_regularized_value_and_grad(
       distance. Where rounding of θ changes the distance by a tenth, the result would lose a term:
       it raises `ValueError`, or is NaN inside `jax.jit`. Half precision needs a distance.
 
-    `mu` is a finite scalar, traced or concrete; `loss` is as in `implicit_gradient_regularizer`,
-    with its errors, and must be differentiable twice. The returned function takes the arguments of
-    `loss` and returns `(E_μ, gradient)`, or `((E_μ, aux), gradient)`; with `terms` a `Terms` stands
-    in the place of E_μ, with E and ‖∇E‖² beside it. `aux` is that of the first pass through the
-    loss at θ: batch statistics that the loss updates are updated once.
+    `mu` is a finite scalar, traced or concrete; `loss` and `wrt` are as in
+    `implicit_gradient_regularizer`, with its errors, and `loss` must be differentiable twice. The
+    returned function takes the arguments of `loss` and returns `(E_μ, gradient)`, or
+    `((E_μ, aux), gradient)`; with `terms` a `Terms` stands in the place of E_μ, with E and ‖∇E‖²
+    beside it. `aux` is that of the first pass through the loss at θ: batch statistics that the loss
+    updates are updated once.
 
     Raises `ValueError` for another `method`, for a `distance` that is not positive, is too small
     or comes with a method that takes none, and for a finite difference in half precision without
@@ -204,6 +230,14 @@ def gradient_regularized_value_and_grad(
         >>> [float(x) for x in value_and_grad(2.0)]  # 2 + 0.25 · 4 and 2 + 2 · 0.25 · 2
         [3.0, 3.0]
     """
+    if wrt is not None:
+        return of_model(
+            lambda e: gradient_regularized_value_and_grad(
+                e, mu, method=method, distance=distance, has_aux=has_aux, terms=terms
+            ),
+            loss,
+            wrt,
+        )
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
     mu = wide_number("mu", mu)

@@ -1,5 +1,6 @@
 """Bad input, across the public surface: what is raised, what it says, and that it comes early."""
 
+import functools
 import re
 from fractions import Fraction
 
@@ -7,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
+import optax
 import pytest
 from helpers import counted_compilations
 
 import igrlib as ig
-from igrlib import geometry, ntk
+from igrlib import curvature, geometry, ntk, optimizers
 
 THETA = jnp.ones(3)
 INPUTS, ERRORS = jnp.ones((2, 3)), jnp.ones(2)
@@ -56,6 +58,23 @@ OF_LOSS = {
     "angle": lambda loss, p: geometry.angle(loss)(p),
     "metric_tensor": lambda loss, p: geometry.metric_tensor(loss)(p),
     "volume_element": lambda loss, p: geometry.volume_element(loss)(p),
+    "gradient_regularized_value_and_grad": lambda loss, p: ig.gradient_regularized_value_and_grad(
+        loss, 0.1
+    )(p),
+    "largest_hessian_eigenvalue": lambda loss, p: curvature.largest_hessian_eigenvalue(loss)(p),
+    "hessian_eigenvalues": lambda loss, p: curvature.hessian_eigenvalues(loss, 2)(p),
+    "batch_sharpness": lambda loss, p: curvature.batch_sharpness(loss)(p, (INPUTS,)),
+    "probe": lambda loss, p: ig.probe(loss, learning_rate=0.1)(p, [(INPUTS,)]),
+    "optimizer_corrections": lambda loss, p: optimizers.optimizer_corrections(optax.sgd, loss)(p),
+    "optimizer_field": lambda loss, p: optimizers.optimizer_field(optax.sgd, loss, 0.1)(p),
+    "start_displacement": lambda loss, p: optimizers.start_displacement(optax.sgd, loss)(p),
+    "heavy_ball_modified_loss": lambda loss, p: optimizers.heavy_ball_modified_loss(loss, 0.1, 0.5)(
+        p
+    ),
+    "shuffled_modified_loss": lambda loss, p: optimizers.shuffled_modified_loss(loss, 0.1)(
+        p, (INPUTS,)
+    ),
+    "perturbed_one_norm": lambda loss, p: optimizers.perturbed_one_norm(loss, 0.1)(p),
 }
 # And everything that takes parameters.
 OF_PARAMS = {
@@ -102,15 +121,16 @@ def test_an_empty_pytree(name, empty):
     refused(lambda: OF_PARAMS[name](empty), ValueError, "params", "at least one", "empty")
 
 
+# Some of them are given batches as well.
 WRONG_LOSSES = {
-    "vector": (lambda p: p, ValueError, r"\(3,\)"),
-    "one number in a vector": (lambda p: p[:1], ValueError, r"\(1,\)"),
-    "integer": (lambda p: 3, TypeError, "int"),
-    "complex": (lambda p: jax.lax.complex(p[0], p[1]), TypeError, "complex128"),
-    "nothing": (lambda p: None, TypeError, "None"),
-    "pair": (lambda p: (p[0], p[1]), TypeError, "tuple"),
-    "dict": (lambda p: {"loss": p[0]}, TypeError, "dict"),
-    "text": (lambda p: "low", TypeError, "low"),
+    "vector": (lambda p, *_: p, ValueError, r"\(3,\)"),
+    "one number in a vector": (lambda p, *_: p[:1], ValueError, r"\(1,\)"),
+    "integer": (lambda p, *_: 3, TypeError, "int"),
+    "complex": (lambda p, *_: jax.lax.complex(p[0], p[1]), TypeError, "complex128"),
+    "nothing": (lambda p, *_: None, TypeError, "None"),
+    "pair": (lambda p, *_: (p[0], p[1]), TypeError, "tuple"),
+    "dict": (lambda p, *_: {"loss": p[0]}, TypeError, "dict"),
+    "text": (lambda p, *_: "low", TypeError, "low"),
 }
 
 
@@ -126,7 +146,9 @@ def test_a_loss_that_is_no_real_scalar(name, loss):
 
 def test_a_vector_loss_is_refused_before_compiling():
     for call in OF_LOSS.values():
-        refused(lambda call=call: call(lambda p: p, THETA), ValueError, "loss", r"\(3,\)", "scalar")
+        refused(
+            lambda call=call: call(lambda p, *_: p, THETA), ValueError, "loss", r"\(3,\)", "scalar"
+        )
 
 
 @pytest.mark.parametrize("name", OF_LOSS)
@@ -149,6 +171,60 @@ def test_the_loss_is_looked_at_when_the_transform_is_made():
 def test_has_aux_without_aux(loss):
     with pytest.raises(TypeError, match=r"^loss with has_aux=True must return \(value, aux\)"):
         ig.implicit_gradient_regularizer(loss, has_aux=True)(THETA)
+
+
+@pytest.mark.parametrize("name", OF_LOSS)
+def test_a_forgotten_has_aux(name):
+    with pytest.raises(TypeError, match=r"^loss must return .*\(value, aux\) pass has_aux=True"):
+        OF_LOSS[name](lambda p, *_: (p.sum(), {"accuracy": 1.0}), THETA)
+
+
+def test_has_aux_for_a_loss_without_aux():
+    with pytest.raises(TypeError, match=r"\(value, aux\), got [\s\S]*: .* leave has_aux out"):
+        ig.modified_loss(bowl, 0.1, has_aux=True)(THETA)
+
+
+@pytest.mark.parametrize("name", OF_PARAMS)
+@pytest.mark.parametrize("collection", ["batch_stats", "cache", "intermediates"])
+def test_the_whole_variables_of_a_linen_module(name, collection):
+    variables = {"params": {"w": np.ones(2)}, collection: {"norm": {"mean": np.ones(2)}}}
+    refused(
+        lambda: OF_PARAMS[name](variables),
+        ValueError,
+        f"^params must not hold '{collection}'",
+        re.escape("pass variables['params']"),
+    )
+
+
+def test_linen_variables_that_are_parameters_alone():
+    for variables in ({"params": {"w": np.ones(2)}}, {"params": np.ones(2), "batch_stats": {}}):
+        assert ig.num_params(variables) == 2
+
+
+@pytest.mark.parametrize("name", OF_LOSS)
+def test_arguments_that_the_loss_does_not_take(name):
+    with pytest.raises(TypeError, match=r"^loss takes \(params, x, y, z\): missing .*'[xy]'"):
+        OF_LOSS[name](lambda params, x, y, z: 0.0, THETA)
+
+
+def test_a_keyword_that_the_loss_does_not_take():
+    regularizer = ig.implicit_gradient_regularizer(lambda theta, scale=1.0: scale * bowl(theta))
+    assert regularizer(THETA, scale=0.5) == 1
+    with pytest.raises(
+        TypeError, match=r"^loss takes \(theta, scale\): .*keyword.*'learning_rate'"
+    ):
+        regularizer(THETA, learning_rate=0.1)
+
+
+def test_an_error_inside_the_loss_stays_as_it_is():
+    with pytest.raises(TypeError, match=r"^unsupported operand"):
+        ig.modified_loss(lambda p: p + "a", 0.1)(THETA)
+
+    @functools.wraps(lambda p, x, y: None)  # It says what it does not take.
+    def other(p):
+        return bowl(p)
+
+    assert ig.modified_loss(other, 0.0)(THETA) == 3
 
 
 def test_has_aux_with_a_vector():
