@@ -81,6 +81,17 @@ def check_finite(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
+def check_transformation(made: object) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """`init` and `update` of what an `optimizer` returned."""
+    init, update = (getattr(made, name, None) for name in ("init", "update"))
+    if not (callable(init) and callable(update)):
+        raise TypeError(
+            "optimizer must be a function of the learning rate that returns an Optax "
+            f"transformation, such as optax.adam; got {made!r} from it"[:200]
+        )
+    return init, update
+
+
 def wide_number(name: str, value: Any) -> Any:
     """A finite real scalar in which products neither wrap around nor overflow early.
 

@@ -31,6 +31,7 @@ from igrlib._checks import (
     check_integer,
     check_leading,
     check_params,
+    check_transformation,
     is_traced,
 )
 from igrlib._models import of_model
@@ -388,12 +389,7 @@ class _Memory(eqx.Module):
 
     @classmethod
     def of(cls, transformation: Any, params: PyTree) -> "_Memory":
-        init, update = (getattr(transformation, name, None) for name in ("init", "update"))
-        if not (callable(init) and callable(update)):
-            raise TypeError(
-                "optimizer must be a function of the learning rate that returns an Optax "
-                f"transformation, such as optax.adam; got {transformation!r} from it"[:200]
-            )
+        init, _ = check_transformation(transformation)
         state = init(params)
         _check_state(state)
         start, rest = eqx.partition(state, _remembers(state))

@@ -1,6 +1,7 @@
 """igrlib.experiments.arm: what is combined and for how long, counted by hand."""
 
 import dataclasses
+import json
 import math
 import tracemalloc
 
@@ -10,7 +11,10 @@ from helpers.arms import SMALL, changed
 
 from igrlib.experiments.arm import Arm, combinations, stops_of
 from igrlib.experiments.building import schedule_of
+from igrlib.experiments.networks import NETWORKS
+from igrlib.experiments.optimizers import OPTIMIZERS, SGD, Adam, optimizer_of
 from igrlib.experiments.profiles import EXPERIMENTS
+from igrlib.experiments.units import units_of
 
 
 def test_steps_are_the_physical_time_between_two_bounds():
@@ -166,3 +170,35 @@ def test_the_largest_arms_of_the_profiles_are_far_from_the_bounds():
 
 def test_steps_of_a_time_that_overflows_are_the_most():
     assert stops_of(changed(learning_rates=(1e-30,), physical_time=1e308)) == [40]
+
+
+def test_ratios_train_each_rate_with_its_own_mu():
+    arm = changed(learning_rates=(0.5, 0.3), mu_ratios=(2.0, 0.5), max_steps=160)
+    pairs = [(h, mu) for h, mu, _ in combinations(arm)]
+    assert pairs == [(0.5, 0.0), (0.3, 0.0), (0.5, 1.0), (0.3, 0.6), (0.5, 0.25), (0.3, 0.15)]
+    with pytest.raises(ValueError, match="mu_ratios must be positive and finite, got 0"):
+        changed(mu_ratios=(0.0,))
+    with pytest.raises(ValueError, match="mu_ratios must differ from one another"):
+        changed(mu_ratios=(1.0, 1.0))
+
+
+def test_an_arm_names_its_optimizer():
+    """In the configuration of a unit; older ones, which name none, are of plain descent."""
+    (unit,) = units_of(changed(optimizer=Adam(b1=0.5)))
+    config = json.loads(json.dumps(unit.config()))
+    assert (config["optimizer"], config["b1"], config["eps_root"]) == ("adam", 0.5, 1e-8)
+    assert optimizer_of(config) == Adam(b1=0.5)
+    (plain,) = units_of(changed())
+    assert plain.config()["optimizer"] == "sgd"
+    assert optimizer_of({"width": 3}) == SGD()
+    with pytest.raises(ValueError, match=r'optimizer must be one of .*"adam"'):
+        optimizer_of({"optimizer": "adan"})
+
+
+def test_fields_of_optimizers_are_theirs_alone():
+    """In one configuration stand those of the arm, its network, its optimizer and the layout."""
+    names = [f.name for kind in OPTIMIZERS.values() for f in dataclasses.fields(kind)]
+    (unit,) = units_of(changed())
+    others = set(unit.config()) | {"devices", "group", "loop", "chunk", "num_params", "smooth"}
+    assert not set(names) & others
+    assert not {f.name for k in NETWORKS.values() for f in dataclasses.fields(k)} & set(names)

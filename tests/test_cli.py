@@ -27,6 +27,7 @@ from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.cli import parser
 from igrlib.experiments.folder import Claimed, Folder
 from igrlib.experiments.networks import MLP, ResNet18
+from igrlib.experiments.optimizers import Adam, Momentum
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
@@ -274,6 +275,21 @@ def test_a_field_of_one_network_is_changed_in_the_arms_that_have_it():
     # The network that is asked for counts, not the one that was there.
     _, (other,) = changed("p", [arm(dataset="digits")], ["model=resnet18", "stem=cifar"])
     assert other.network == ResNet18(stem="cifar")
+
+
+def test_an_optimizer_is_chosen_and_its_fields_changed():
+    label, (new,) = changed("p", [arm()], ["optimizer=momentum", "momentum=0.5", "nesterov=yes"])
+    assert label == "p+momentum=0.5+nesterov=True+optimizer=momentum"
+    assert (new.optimizer, new.network) == (Momentum(0.5, nesterov=True), arm().network)
+    arms = EXPERIMENTS["optimizer-sweep"]["cpu"]
+    _, several = changed("cpu", arms, ["b1=0.5"])
+    assert [a.optimizer for a in several] == [
+        replace(a.optimizer, b1=0.5) if isinstance(a.optimizer, Adam) else a.optimizer for a in arms
+    ]
+    with pytest.raises(ValueError, match=r"b1 is a field of optimizer adam alone, .* sgd"):
+        changed("p", [arm()], ["b1=0.5"])
+    with pytest.raises(ValueError, match=r'optimizer must be one of .*"adam"'):
+        changed("p", [arm()], ["optimizer=adan"])
 
 
 def test_a_changed_profile_has_a_name_of_its_own():

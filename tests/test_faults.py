@@ -452,3 +452,19 @@ def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritt
     assert status == 2
     assert_one_line(said, "recorded with max_steps = 4001, the profile has 4000")
     assert igr.shard().read_bytes() == before
+
+
+def test_a_unit_that_names_no_optimizer_is_of_plain_descent(igr, undisturbed):
+    """As units recorded before there was another."""
+    arrays, meta = records.load(undisturbed.shard)
+    assert meta["unit_config"].pop("optimizer") == "sgd"
+    igr.shard().parent.mkdir(parents=True)
+    records.save(igr.shard(), arrays, meta)
+    before = igr.shard().read_bytes()
+    assert igr.run()[0] == 0  # It is done, and stays.
+    assert igr.shard().read_bytes() == before
+    meta["unit_config"]["optimizer"] = "adam"
+    records.save(igr.shard(), arrays, meta)
+    status, said = igr.run()
+    assert status == 2
+    assert_one_line(said, "recorded with optimizer = 'adam', the profile has 'sgd'")

@@ -17,6 +17,7 @@ from igrlib.experiments.table import (
     plain,
     table_of,
 )
+from igrlib.experiments.verdicts import judge
 from igrlib.experiments.verdicts.equal_loss import (
     lambda_max_at,
     lambda_max_loss,
@@ -24,6 +25,7 @@ from igrlib.experiments.verdicts.equal_loss import (
     squared_gradient_at,
     time_at,
 )
+from igrlib.experiments.verdicts.predictions import edge_of
 
 
 def test_every_model_stands_in_the_row_of_its_block_and_the_column_of_its_rate():
@@ -392,3 +394,28 @@ def test_a_network_of_unknown_size_is_refused(dataset):
     made.meta["unit_config"]["dataset"] = dataset
     with pytest.raises(ValueError, match=f"unit {made.name} has a network of unknown size"):
         table_of(record(made), "sgd")
+
+
+def test_a_table_knows_its_optimizer():
+    """Older units name none, and are of plain descent; an arm has one."""
+    old, new = unit(50, (0,)), unit(50, (1,))
+    assert str(table_of(record(old), "sgd")["optimizer"].values) == "sgd"
+    new.meta["unit_config"]["optimizer"] = "adam"
+    table = table_of(record(new), "sgd")
+    assert str(table["optimizer"].values) == "adam"
+    assert np.isnan(edge_of(lambda_max_at(table, 0.1))).all()
+    with pytest.raises(ValueError, match="the units of 'sgd' were trained by adam and sgd"):
+        table_of(record(old, new), "sgd")
+
+
+def test_the_edge_of_another_optimizer_is_not_known():
+    """It is a rival that cannot be excluded, and no control."""
+    made = sweep(effects={"squared_gradient": -0.4}, full_batch=True, activation="tanh")
+    plain_one = judge(made)[0]
+    for each in made.units.values():
+        each.meta["unit_config"]["optimizer"] = "momentum"
+    other = judge(made)[0]
+    assert any("h·λ_max" in name for name in plain_one.controls)
+    assert not any("h·λ_max" in name for name in other.controls)
+    assert "edge" in {reason.kind for reason in other.rivals}
+    assert other.observation == "reproduced"

@@ -48,7 +48,8 @@ def table_of(record: Record, arm: str) -> xr.Dataset:
     whole training split), smooth (whether the loss has no kinks) and num_matvecs (the Lanczos
     products of each λ_max, 0 where unknown). Coordinates of `treatment`, sorted by μ, then by h:
     learning_rate, mu and effective_rate, the step h + 4μ whose implicit regularizer is as strong
-    as h/4 + μ (eqs. (2) and (8)). The other dimensions are those of `schema.DIMENSIONS`.
+    as h/4 + μ (eqs. (2) and (8)). `optimizer` names that of the arm, "sgd" or another. The other
+    dimensions are those of `schema.DIMENSIONS`.
 
     Variables: every array of `schema.DIMENSIONS`, (block, treatment, …), NaN where a model
     diverged, was not measured or does not exist; `finished`, whether it exists; `diverged` and
@@ -94,9 +95,11 @@ def table_of(record: Record, arm: str) -> xr.Dataset:
         table = table.assign_coords({name: ("block", [of[name] for of in facts])})
     effective = table["learning_rate"] + 4 * table["mu"]
     config = shards[0].meta["unit_config"]
-    return table.assign_coords(effective_rate=effective).assign_attrs(
-        arm=arm, dataset=str(config["dataset"])
-    )
+    optimizers = {str(shard.meta["unit_config"].get("optimizer", "sgd")) for shard in shards}
+    if len(optimizers) > 1:
+        raise ValueError(f"the units of {arm!r} were trained by {' and '.join(sorted(optimizers))}")
+    table = table.assign_coords(effective_rate=effective, optimizer=optimizers.pop())
+    return table.assign_attrs(arm=arm, dataset=str(config["dataset"]))
 
 
 def plain(table: xr.Dataset) -> xr.Dataset:

@@ -13,17 +13,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from igrlib._checks import check_callable, check_leading, checked_loss
+from igrlib._checks import check_callable, check_leading, check_transformation, checked_loss
 from igrlib._typing import PyTree
 from igrlib.experiments.ensemble.batches import epoch_order, steps_per_epoch
 from igrlib.experiments.ensemble.members import Layout, Members, State
 from igrlib.experiments.ensemble.steps import Epoch, Given, compiled_steps
 from igrlib.experiments.networks.model import Variables
+from igrlib.experiments.optimizers import SGD
 
 __all__ = ["Ensemble"]
 
@@ -41,9 +41,9 @@ class Ensemble:
     batches are taken; the devices keep it as it is, bytes as bytes. A `batch_size` equal to the
     number of examples is full-batch training, with no shuffling.
 
-    optimizer: a function of the learning rate that returns an Optax transformation, which is given
-    the gradient of E_B, or of E_B + μ‖∇E_B‖² where any μ is above 0, and as `grad_fn` the function
-    that gave it. layout: by default `Layout.of` all models, on all devices.
+    optimizer: a function of the learning rate that returns an Optax transformation, by default
+    `optax.sgd`; it gets the gradient of E_B, or of E_B + μ‖∇E_B‖² where any μ is above 0, and as
+    `grad_fn` the function that gave it. layout: by default `Layout.of` all models, on all devices.
 
     Raises `ValueError` for data of different numbers of examples or a batch larger than the split,
     `TypeError` where `optimizer` returns no transformation.
@@ -75,16 +75,13 @@ class Ensemble:
         data: tuple[PyTree, ...],
         *,
         batch_size: int,
-        optimizer: Callable[[Any], Any] = optax.sgd,
+        optimizer: Callable[[Any], Any] | None = None,
         layout: Layout | None = None,
     ) -> None:
         check_callable("start", start)
+        optimizer = SGD().transformation if optimizer is None else optimizer
         check_callable("optimizer", optimizer)
-        if not isinstance(optimizer(1.0), optax.GradientTransformation):
-            raise TypeError(
-                "optimizer must be a function of the learning rate that returns an Optax "
-                f"transformation, such as optax.sgd; got {optimizer(1.0)!r} from it"[:200]
-            )
+        check_transformation(optimizer(1.0))
         self.num_examples = check_leading("data", data, "examples")
         layout = Layout.of(len(members)) if layout is None else layout
         self.members, self.layout, self.batch_size = members, layout, batch_size

@@ -10,14 +10,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from igrlib._typing import PyTree
+from igrlib.experiments._extras import missing
 from igrlib.experiments.ensemble.batches import steps_per_epoch
 from igrlib.experiments.ensemble.members import Layout, State
 from igrlib.regularizer import gradient_regularized_value_and_grad
+
+try:
+    import optax
+except ImportError as _error:
+    raise missing(_error) from _error
 
 __all__ = ["Epoch", "Given", "compiled_steps"]
 

@@ -20,8 +20,8 @@ LEAST = {"squared_gradient": 20.0, "lambda_max": 20.0, "accuracy": 0.1}
 """The smallest difference that matters, in per cent of the first two and in points of accuracy.
 
 What is to be told apart at β = 0.9 is a regularizer 19 times as strong from one that is twice as
-strong, or as strong: four doublings from one. Of batches on MNIST chapter 7 has a fall of ‖∇E‖² by
-some 20 % with each.
+strong, or as strong: four doublings from one or none. Of batches on MNIST chapter 7 has a fall of
+‖∇E‖² by some 20 % with each.
 """
 
 Difference: TypeAlias = Literal["larger", "smaller", "the same", "cannot tell"]

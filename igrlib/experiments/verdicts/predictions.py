@@ -145,7 +145,7 @@ def at_level(table: xr.Dataset, level: float, *, edge: float, least: float) -> Q
     """Prediction 2.1 at one training loss."""
     crossing, time = edge_of(lambda_max_at(table, level)), time_at(table, level)
     controls = _controls(table, _point(table))
-    if table["full_batch"].all():
+    if table["full_batch"].all() and str(table["optimizer"].values) == "sgd":
         # The rival explanation: beyond 2 gradient descent is thrown out of whatever is sharp.
         # Where λ_max is not known the point cannot be cleared of it.
         controls = {EDGE.format(edge): crossing <= edge, **controls}
@@ -184,7 +184,12 @@ def _controls(table: xr.Dataset, point: str) -> dict[str, xr.DataArray]:
 
 
 def edge_of(curvature: xr.DataArray) -> xr.DataArray:
-    """h·λ_max(1 + 2μλ_max), beyond 2 at which descent on E + μ‖∇E‖² is unstable on a quadratic."""
+    """h·λ_max(1 + 2μλ_max), beyond 2 at which descent on E + μ‖∇E‖² is unstable on a quadratic.
+
+    Of plain descent: NaN for another optimizer, whose edge is elsewhere.
+    """
+    if str(curvature["optimizer"].values) != "sgd":
+        return xr.full_like(curvature, np.nan)
     return curvature * curvature["learning_rate"] * (1 + 2 * curvature["mu"] * curvature)
 
 
