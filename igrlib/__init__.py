@@ -3,14 +3,16 @@
 Gradient descent with step h follows, to the next order, the gradient flow of
 Ẽ = E + (h/4)‖∇E‖² and not that of the loss E. `igrlib` measures that regularizer
 (`regularizer`, `geometry`, `ntk`), derives the flow behind the steps of any one-step method to any
-order up to five (`backward_error`), and follows steps and flows (`flows`). Everything is a pure
-function of a JAX loss over a pytree of parameters; 64-bit mode is left as the caller set it.
+order up to five (`backward_error`), and follows steps and flows (`flows`, `comparison`). Everything
+is a pure function of a JAX loss over a pytree of parameters; 64-bit mode is left as the caller set
+it.
 
 The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """
 
 from igrlib import (
     backward_error,
+    comparison,
     curvature,
     flows,
     geometry,
@@ -28,7 +30,8 @@ from igrlib.backward_error import (
     step_corrections,
     step_field,
 )
-from igrlib.flows import Trajectory, flow, gradient_descent, gradient_field
+from igrlib.comparison import Comparison, compare
+from igrlib.flows import FlowStats, Trajectory, flow, gradient_descent, gradient_field
 from igrlib.probing import Probe, probe
 from igrlib.regularizer import (
     Terms,
@@ -44,10 +47,14 @@ from igrlib.regularizer import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
+    "FlowStats",
     "Probe",
     "Terms",
     "Trajectory",
     "backward_error",
+    "compare",
+    "comparison",
     "convergence_order",
     "curvature",
     "euler_corrections",

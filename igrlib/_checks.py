@@ -119,6 +119,19 @@ def real_array(name: str, value: Any) -> Any:
     return value
 
 
+def check_arrays(name: str, tree: PyTree) -> PyTree:
+    """The same pytree with every leaf a JAX array; numbers become arrays."""
+    tree = jax.tree.map(native, tree)
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        numbers = isinstance(leaf, (bool, int, float, complex, np.generic, np.ndarray))
+        if not (isinstance(leaf, Array) or (numbers and np.asarray(leaf).dtype.kind not in "OSUM")):
+            raise TypeError(
+                f"{name}{jax.tree_util.keystr(path)} must be an array or a number, got "
+                f"{_kind(leaf)}; what is none can be closed over"
+            )
+    return jax.tree.map(jnp.asarray, tree)
+
+
 def native(value: Any) -> Any:
     """`value`, in this machine's byte order if it is a NumPy array: JAX takes no other."""
     if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.isnative:

@@ -11,23 +11,35 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from igrlib._checks import (
     check_callable,
     check_integer,
     check_params,
     check_positive,
-    checked_field,
     checked_loss,
     is_traced,
-    real_array,
 )
 from igrlib._programs import Program, traced
+from igrlib._solving import solve
 from igrlib._trees import add_scaled, transform_of_gradient
 from igrlib._typing import Filter, PyTree, Scalar
 
-__all__ = ["Trajectory", "flow", "gradient_descent", "gradient_field"]
+__all__ = ["FlowStats", "Trajectory", "flow", "gradient_descent", "gradient_field"]
+
+
+class FlowStats(NamedTuple):
+    """What a flow cost: the steps of its solver, `num_steps` = `num_accepted` + `num_rejected`.
+
+    A step of `Dopri8` evaluates the field 13 times, whether it is accepted or not.
+
+    Source: diffrax; not in the paper.
+    """
+
+    num_steps: Int[Array, ""]
+    num_accepted: Int[Array, ""]
+    num_rejected: Int[Array, ""]
 
 
 class Trajectory(NamedTuple):
@@ -102,58 +114,59 @@ def gradient_descent(
 
 
 def flow(
-    field: Callable[[PyTree], PyTree],
+    field: Callable[..., PyTree],
     params: PyTree,
     times: Float[ArrayLike, "saved"],
-    *,
+    *args: PyTree,
     rtol: float | None = None,
     atol: float | None = None,
     max_steps: int = 100_000,
-) -> PyTree:
-    """The solution of dθ/dt = field(θ) with θ(times[0]) = params, at all `times`.
+    solver: diffrax.AbstractAdaptiveSolver | None = None,
+    stats: bool = False,
+) -> Any:
+    """The solution of dθ/dt = field(θ, *args) with θ(times[0]) = params, at all `times`.
 
-    Returns a pytree like `params` with a leading axis over `times`, which increase strictly.
-    The solver is diffrax's `Dopri8`, stepping onto every time. Tolerances default to 1e-10 and
-    1e-13 in float64, 1e-5 and 1e-7 below. Each call traces `field` anew, as `gradient_descent`
-    does its loss. Raises `ValueError` for bad times, tolerances or a field whose values are not
-    like `params`, and `RuntimeError` where the solution leaves the finite numbers or needs more
-    than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the message is the same, and JAX
-    chooses the type of the error.)
+    Returns a pytree like `params` with a leading axis over `times`, which increase strictly; with
+    `stats` the pair of it and a `FlowStats`. `args` are pytrees of arrays and numbers, such as a
+    batch or a learning rate. `solver` is a solver of diffrax with an estimate of its error,
+    by default `Dopri8`, and steps onto every time; an implicit one, `diffrax.Kvaerno5()`, is for
+    stiff flows of few parameters. Tolerances default to 1e-10 and 1e-13 in float64, 1e-5 and 1e-7
+    below.
+
+    Each call traces `field` once, and so sees what captured arrays, globals and attributes hold
+    now. A program compiles once for each field, solver, `max_steps` and shapes; other values of
+    `params`, `times`, `args`, tolerances and captured arrays compile nothing, a field with the
+    same arithmetic nothing either.
+
+    Raises `TypeError` or `ValueError` for bad times, tolerances, `args`, another `solver`, or a
+    field whose values are not like `params`, and `RuntimeError` where the solution leaves the
+    finite numbers or needs more than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the
+    message is the same, and JAX chooses the type of the error.)
 
     Source: eq. (5), Theorem 3.1; chapter 2.
 
     Example:
-        >>> field = ig.gradient_field(lambda theta: theta**2 / 2)
-        >>> path = ig.flow(field, 1.0, jnp.arange(2.0))  # 1, 1/e
+        >>> field = lambda theta, rate: -rate * theta
+        >>> path, stats = ig.flow(field, 1.0, jnp.arange(2.0), 0.5, stats=True)  # 1, 1/√e
         >>> [round(float(theta), 3) for theta in path]
-        [1.0, 0.368]
+        [1.0, 0.607]
+        >>> int(stats.num_steps) == int(stats.num_accepted) + int(stats.num_rejected)
+        True
     """
-    checked = checked_field(field)
-    params = check_params(params)
-    times = real_array("times", times)
-    max_steps = check_integer("max_steps", max_steps, low=1)
-    # Mixed precisions are solved in the widest of them.
-    dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
-    wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
-    program = traced(checked, wide, params, times, rtol, atol)
-    times = jnp.asarray(times, dtype)
-    _check_times(times)
-    single = dtype != jnp.float64
-    rtol = (1e-5 if single else 1e-10) if rtol is None else rtol
-    atol = (1e-7 if single else 1e-13) if atol is None else atol
-    check_positive("rtol", rtol)
-    check_positive("atol", atol)
-    solution, finite = _solve(program, params, times, rtol, atol, max_steps)
+    solution, reached, counts = solve(
+        field, params, times, args, rtol=rtol, atol=atol, max_steps=max_steps, solver=solver
+    )
     failure = (
         f"flow left the finite numbers or needed more than max_steps={max_steps} steps; "
         "if the solution does not blow up there, raise max_steps, or rtol and atol"
     )
-    if is_traced(finite):
-        return eqx.error_if(solution, ~finite.all(), failure)
-    if not finite.all():
-        first_bad = int(np.argmin(finite))
-        raise RuntimeError(f"{failure} (times[{first_bad}] = {times[first_bad]:.6g} not reached)")
-    return solution
+    if is_traced(reached):
+        solution = eqx.error_if(solution, ~reached.all(), failure)
+    elif not reached.all():
+        first_bad = int(np.argmin(reached))
+        time = float(np.asarray(times)[first_bad])
+        raise RuntimeError(f"{failure} (times[{first_bad}] = {time:.6g} not reached)")
+    return (solution, FlowStats(*counts)) if stats else solution
 
 
 @eqx.filter_jit
@@ -184,45 +197,3 @@ def _descend(
 
 def _saved_steps(num_steps: int, save_every: int) -> Int[np.ndarray, "saved"]:
     return np.append(np.arange(0, num_steps, save_every), num_steps)
-
-
-def _check_times(times: Array) -> None:
-    if times.ndim != 1 or times.size < 2:
-        raise ValueError(f"times must be a vector of two or more, got shape {times.shape}")
-    if is_traced(times):
-        return
-    if not (np.isfinite(times).all() and (np.diff(times) > 0).all()):
-        raise ValueError(f"times must be finite and increase strictly, got {times}")
-
-
-@eqx.filter_jit
-def _solve(
-    field: Program,
-    params: PyTree,
-    times: Float[Array, "saved"],
-    rtol: Scalar,
-    atol: Scalar,
-    max_steps: int,
-) -> tuple[PyTree, Bool[Array, "saved"]]:
-    """The solution, and at which times it was reached with finite numbers."""
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, theta, field: field(theta)),
-        diffrax.Dopri8(),
-        times[0],
-        times[-1],
-        None,
-        jax.tree.map(lambda leaf: leaf.astype(times.dtype), params),
-        field,
-        saveat=diffrax.SaveAt(ts=times),
-        # Interpolated values are a thousand times less accurate than the steps themselves.
-        stepsize_controller=diffrax.ClipStepSizeController(
-            diffrax.PIDController(rtol=rtol, atol=atol), step_ts=times
-        ),
-        max_steps=max_steps,
-        throw=False,
-    ).ys
-    solution = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), solution, params)
-    finite = [
-        jnp.isfinite(leaf).reshape(times.size, -1).all(1) for leaf in jax.tree.leaves(solution)
-    ]
-    return solution, jnp.stack(finite).all(0)

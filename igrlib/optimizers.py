@@ -214,7 +214,7 @@ def start_displacement(
             return state, longer, _distance(jax.tree.map(jnp.subtract, longer, total), f0), n + 1
 
         zero = jax.tree.map(jnp.zeros_like, params)
-        carry = (transformation.init(params), zero, jnp.ones(()), 0)
+        carry = (transformation.init(params), zero, jnp.ones_like(_distance(f0, f0)), 0)
         _, total, _, _ = jax.lax.while_loop(goes_on, step, carry)
         return total, unsettled
 

@@ -137,7 +137,8 @@ def modified_loss(
     """Ẽ = E + λ·R_IG = E + (h/4)‖∇E‖², the loss whose gradient flow gradient descent follows.
 
     `learning_rate` is a finite scalar, traced or concrete; `loss`, `wrt` and the returned function
-    are as in `implicit_gradient_regularizer`, with its errors.
+    are as in `implicit_gradient_regularizer`, with its errors. It may be the value of a schedule at
+    a traced step n: Ẽ then has h_n/4, and one compiled program serves all steps.
 
     Source: eq. (2), Theorem 3.1; chapter 2.
 
@@ -146,6 +147,11 @@ def modified_loss(
         >>> start = jnp.array([3.0, 4.0])
         >>> float(ig.modified_loss(loss, 0.5)(start))  # 12.5 + 0.5/4 · 25
         15.625
+        >>> import jax
+        >>> schedule = lambda step: 0.5 / (1 + step)
+        >>> gradient = jax.jit(lambda p, n: jax.grad(ig.modified_loss(loss, schedule(n)))(p))
+        >>> gradient(start, 0).tolist(), gradient(start, 1).tolist()  # (1 + h_n/2)·θ
+        ([3.75, 5.0], [3.375, 4.5])
     """
     learning_rate = wide_number("learning_rate", learning_rate)
     return gradient_regularized_loss(loss, learning_rate / 4, has_aux=has_aux, wrt=wrt)
@@ -161,7 +167,8 @@ def gradient_regularized_loss(
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖², the loss of explicit gradient regularization.
 
-    `mu` is a finite scalar, traced or concrete. `normalization="sum"` is eq. (8);
+    `mu` is a finite scalar, traced or concrete, the value of a schedule at a traced step too.
+    `normalization="sum"` is eq. (8);
     `normalization="mean"` is E + μ·R_IG, the convention of eq. (A.31), weaker by the number of
     parameters m. `loss`, `wrt`, the returned function and the errors are as in
     `implicit_gradient_regularizer`; another `normalization` raises `ValueError`.

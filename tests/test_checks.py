@@ -4,6 +4,7 @@ import functools
 import re
 from fractions import Fraction
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -53,6 +54,7 @@ OF_LOSS = {
     "gradient_regularized_loss": lambda loss, p: ig.gradient_regularized_loss(loss, 0.1)(p),
     "gradient_field": lambda loss, p: ig.gradient_field(loss)(p),
     "gradient_descent": lambda loss, p: ig.gradient_descent(loss, p, 0.1, 2),
+    "compare": lambda loss, p: ig.compare(loss, p, 0.1, 2),
     "slope": lambda loss, p: geometry.slope(loss)(p),
     "normal_vector": lambda loss, p: geometry.normal_vector(loss)(p),
     "angle": lambda loss, p: geometry.angle(loss)(p),
@@ -240,6 +242,7 @@ RATES = {
     "modified_field": ("learning_rate", lambda h: ig.modified_field(downhill, h, 1)),
     "field_from_iterates": ("learning_rate", lambda h: ig.field_from_iterates(np.ones((3, 2)), h)),
     "gradient_descent": ("learning_rate", lambda h: ig.gradient_descent(bowl, THETA, h, 2)),
+    "compare": ("learning_rate", lambda h: ig.compare(bowl, THETA, h, 2)),
     "ntk_modified_loss": ("learning_rate", lambda h: ntk.ntk_modified_loss(linear, jnp.sum, h)),
 }
 NO_NUMBERS = [
@@ -286,9 +289,10 @@ def test_a_rate_that_is_no_scalar(name):
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.1, -1, -1e-30])
-def test_a_step_of_gradient_descent_that_is_not_positive(value):
+@pytest.mark.parametrize("call", [ig.gradient_descent, ig.compare])
+def test_a_step_of_gradient_descent_that_is_not_positive(call, value):
     refused(
-        lambda: ig.gradient_descent(bowl, THETA, value, 2),
+        lambda: call(bowl, THETA, value, 2),
         ValueError,
         "^learning_rate must be positive",
         re.escape(str(value)),
@@ -324,6 +328,16 @@ INTEGERS = {
         None,
     ),
     "max_steps": ("max_steps", lambda n: ig.flow(downhill, THETA, TIMES, max_steps=n), 1, None),
+    "num_steps of compare": ("num_steps", lambda n: ig.compare(bowl, THETA, 0.1, n), 1, None),
+    **{
+        f"{name} of compare": (
+            name,
+            lambda n, name=name: ig.compare(bowl, THETA, 0.1, 2, **{name: n}),
+            1,
+            None,
+        )
+        for name in ("num_matvecs", "max_steps")
+    },
 }
 
 
@@ -455,6 +469,46 @@ def test_tolerances(name):
     for value, kind in wrong:
         with pytest.raises(kind, match=f"^{name} must be"):
             ig.flow(downhill, 1.0, TIMES, **{name: value})
+        refused(
+            lambda v=value: ig.compare(bowl, THETA, 0.1, 2, **{name: v}), kind, f"^{name} must be"
+        )
+
+
+WRONG_SOLVERS = {
+    "a class": (diffrax.Tsit5, TypeError, "Tsit5"),
+    "a name": ("Tsit5", TypeError, "'Tsit5'"),
+    "without an estimate": (diffrax.Euler(), ValueError, "diffrax.HalfSolver"),
+    "of two fields": (diffrax.SemiImplicitEuler(), ValueError, "SemiImplicitEuler"),
+    "of two terms": (diffrax.KenCarp4(), ValueError, "several terms"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SOLVERS)
+def test_what_is_no_solver_of_a_flow(name):
+    solver, kind, came = WRONG_SOLVERS[name]
+    for call in (
+        lambda: ig.flow(downhill, THETA, TIMES, solver=solver),
+        lambda: ig.compare(bowl, THETA, 0.1, 2, solver=solver),
+    ):
+        wanted = r"^solver must be a diffrax solver that estimates its error, such as diffrax.Tsit5"
+        refused(call, kind, wanted, came)
+
+
+# What the loss or field is given beside the parameters.
+OF_ARGS = {
+    "flow": lambda *args: ig.flow(lambda p, *_: -p, THETA, TIMES, *args),
+    "compare": lambda *args: ig.compare(lambda p, *_: bowl(p), THETA, 0.1, 2, *args),
+}
+
+
+@pytest.mark.parametrize("name", OF_ARGS)
+@pytest.mark.parametrize("wrong", ["abc", object(), np.array(["a"]), bowl], ids=str)
+def test_arguments_that_are_no_arrays(name, wrong):
+    refused(
+        lambda: OF_ARGS[name](1.0, {"x": np.ones(2), "y": wrong}),
+        TypeError,
+        r"^args\[1\]\['y'\] must be an array or a number, got ",
+    )
 
 
 # The kernel.

@@ -1,5 +1,6 @@
 """igrlib.flows against NumPy loops, closed forms, SciPy's integrators and fitted orders."""
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -287,6 +288,136 @@ def test_new_starts_and_times_compile_nothing():
     assert compilations == []
     assert float(first[1, 0]) == pytest.approx(np.exp(-1), rel=1e-9)
     np.testing.assert_allclose(other[1], np.array([1, 2]) * np.exp(-2), rtol=1e-9)
+
+
+# Arguments of the field, as pytrees of arrays: E = Σ w(θ − x)²/2, with θ(t) in closed form.
+def towards(theta, data, rate):
+    return -rate * data["w"] * (theta - data["x"])
+
+
+DATA = {"w": np.array([1.0, 2.0, 0.5]), "x": np.array([0.0, 1.0, -1.0])}
+
+
+def approached(start, data, rate, t):
+    return data["x"] + (start - data["x"]) * np.exp(-rate * data["w"] * t)
+
+
+def test_a_field_takes_arguments():
+    found = ig.flow(towards, START, np.array([0.0, 0.7]), DATA, 2)
+    np.testing.assert_allclose(found[1], approached(START, DATA, 2, 0.7), rtol=1e-9)
+
+
+def test_other_arguments_compile_nothing_and_trace_once():
+    traces = []
+
+    def field(theta, data, rate):
+        traces.append(1)
+        return towards(theta, data, rate)
+
+    times = np.array([0.0, 0.7])
+    ig.flow(field, START, times, DATA, 0.5)
+    other = {"w": jnp.array([2.0, 3.0, 1.5]), "x": np.array([0.5, 0.1, 0.2])}
+    traces.clear()
+    with counted_compilations() as compilations:
+        found = ig.flow(field, 2 * START, 2 * times, other, 1.5, rtol=1e-11, atol=1e-12)
+    assert compilations == []
+    assert len(traces) == 1
+    np.testing.assert_allclose(found[1], approached(2 * START, other, 1.5, 1.4), rtol=1e-9)
+
+
+def test_other_shapes_of_arguments_are_other_programs():
+    def field(theta, x):
+        return -theta * x.sum()
+
+    for x in (np.ones(2), np.ones(3)):
+        found = ig.flow(field, 1.0, np.array([0.0, 0.5]), x)
+        np.testing.assert_allclose(found[1], np.exp(-0.5 * len(x)), rtol=1e-9)
+
+
+def test_integers_and_keys_are_arguments_too():
+    def field(theta, label, key):
+        return -theta * label + 0 * jax.random.normal(key)
+
+    found = ig.flow(field, 1.0, np.array([0.0, 0.5]), np.array(3), jax.random.key(0))
+    np.testing.assert_allclose(found[1], np.exp(-1.5), rtol=1e-9)
+
+
+def test_arguments_under_jit_vmap_and_grad():
+    """θ(t) = e^{−rt}, and dθ/dr = −t·e^{−rt}."""
+    at = jax.jit(lambda rate: ig.flow(lambda p, r: -r * p, 1.0, jnp.array([0.0, 0.7]), rate)[1])
+    rates = np.array([0.5, 2.0])
+    np.testing.assert_allclose(jax.vmap(at)(rates), np.exp(-0.7 * rates), rtol=1e-9)
+    np.testing.assert_allclose(jax.grad(at)(2.0), -0.7 * np.exp(-1.4), rtol=1e-7)
+
+
+def test_a_number_does_not_widen_the_parameters():
+    found = ig.flow(lambda p, r: -r * p, np.ones(2, np.float32), np.array([0.0, 1.0]), 0.5)
+    assert found.dtype == np.float32
+
+
+SOLVERS = [
+    diffrax.Tsit5(),
+    diffrax.Kvaerno5(),
+    diffrax.HalfSolver(diffrax.Euler()),
+    diffrax.ReversibleHeun(),
+]
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+def test_other_solvers(solver):
+    times = np.array([0.0, 0.4, 1.0])
+    found = ig.flow(decay, decaying(2.0), times, solver=solver, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found["x"], np.exp(-2 * times), rtol=2e-3)
+    with counted_compilations() as compilations:
+        ig.flow(decay, decaying(1.0), 2 * times, solver=solver, rtol=1e-7, atol=1e-9)
+    assert compilations == []
+
+
+def test_an_implicit_solver_takes_few_steps_on_a_stiff_flow():
+    def field(theta):
+        return {"x": theta["rate"] * (1 - theta["x"]), "rate": jnp.zeros(())}
+
+    times, start = np.array([0.0, 1.0]), {"x": 0.0, "rate": 1e4}
+    implicit, explicit = (
+        ig.flow(field, start, times, solver=solver, rtol=1e-6, atol=1e-8, stats=True)
+        for solver in (diffrax.Kvaerno5(), diffrax.Dopri8())
+    )
+    assert float(implicit[0]["x"][1]) == pytest.approx(1, abs=1e-5)
+    assert int(implicit[1].num_steps) < int(explicit[1].num_steps) / 5
+
+
+# What a flow cost.
+def test_stats_are_those_of_the_solver():
+    """Counted by hand: on x′ = 0 nothing is rejected, and every time takes a step."""
+    times = np.array([0.0, 0.4, 1.0])
+    still = ig.flow(jnp.zeros_like, jnp.ones(2), times, stats=True)
+    assert isinstance(still[1], ig.FlowStats)
+    np.testing.assert_array_equal(still[0], 1)
+    assert int(still[1].num_rejected) == 0
+    assert 2 <= int(still[1].num_steps) == int(still[1].num_accepted) < 20
+
+
+def test_stats_count_what_the_solver_evaluates():
+    """A step of Dopri8 evaluates the field 13 times; beside them there are few evaluations."""
+    calls = []
+
+    def field(theta, rate):
+        jax.debug.callback(lambda _: calls.append(1), theta)
+        return -theta * (theta + 1) * jnp.cos(rate * theta)
+
+    _, stats = ig.flow(field, 2.0, np.array([0.0, 0.3, 2.0]), 7.0, stats=True)
+    jax.effects_barrier()
+    steps, accepted, rejected = map(int, stats)
+    assert steps == accepted + rejected
+    assert rejected > 0
+    assert 0 <= len(calls) - 13 * steps <= 3
+    assert jnp.issubdtype(stats.num_steps.dtype, jnp.integer)
+
+
+def test_stats_under_vmap():
+    at = jax.vmap(lambda r: ig.flow(decay, decaying(r), jnp.array([0.0, 1.0]), stats=True)[1])
+    steps = at(jnp.array([0.1, 50.0])).num_accepted
+    assert steps[0] < steps[1]
 
 
 # A flow that does not arrive says so.

@@ -415,3 +415,12 @@ def test_with_replacement_the_mean_has_the_term_of_plain_descent():
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_displacement_of_narrow_parameters_where_wide_ones_are_switched_on(dtype):
+    found = ig.optimizers.start_displacement(
+        lambda h: optax.sgd(h, momentum=0.5), lambda theta: jnp.sum(theta**2) / 2
+    )(jnp.ones(2, dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, float), [2.0, 2.0], rtol=0.02)

@@ -24,6 +24,7 @@ THEORY = (
     "igrlib.curvature",
     "igrlib.probing",
     "igrlib.flows",
+    "igrlib.comparison",
     "igrlib.geometry",
     "igrlib.ntk",
     "igrlib.two_parameter",
@@ -171,7 +172,7 @@ def test_the_promised_names_are_public(name):
 
 
 def test_the_top_level_holds_the_same_objects():
-    for module in (igrlib.regularizer, igrlib.backward_error, igrlib.flows):
+    for module in (igrlib.regularizer, igrlib.backward_error, igrlib.flows, igrlib.comparison):
         for item in module.__all__:
             assert item in igrlib.__all__
             assert getattr(igrlib, item) is getattr(module, item)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers import (
     ALL_DTYPES,
@@ -243,6 +244,28 @@ def test_the_rates_may_be_traced():
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     slope = jax.grad(lambda mu: ig.gradient_regularized_loss(cubic_loss, mu)(TREE))(0.3)
     np.testing.assert_allclose(slope, squares, rtol=1e-14)
+
+
+def test_the_learning_rate_may_be_that_of_a_schedule():
+    """At step n of a cosine decay: ∇Ẽ = (I + (h_n/2)H)g, by one compiled program."""
+    schedule = optax.cosine_decay_schedule(0.4, 10)
+
+    @jax.jit
+    def gradient(theta, step):
+        return jax.grad(ig.modified_loss(cubic_loss, schedule(step)))(theta)
+
+    gradient(VECTOR, 0)
+    g, hessian = cubic_gradient_numpy(VECTOR), cubic_hessian_numpy(VECTOR)
+    with counted_compilations() as compilations:
+        found = [gradient(VECTOR, step) for step in (0, 3, 10)]
+    assert compilations == []
+    for step, value in zip((0, 3, 10), found, strict=True):
+        h = 0.4 * (1 + np.cos(np.pi * step / 10)) / 2
+        np.testing.assert_allclose(value, g + h / 2 * hessian @ g, rtol=1e-12)
+    # Explicit regularization takes a schedule in the same way.
+    explicit = jax.jit(lambda n: ig.gradient_regularized_loss(cubic_loss, schedule(n) / 4)(VECTOR))
+    expected = cubic_loss_numpy(VECTOR) + 0.4 * (1 + np.cos(np.pi * 0.3)) / 8 * g @ g
+    np.testing.assert_allclose(explicit(3), expected, rtol=1e-12)
 
 
 def test_numpy_leaves_and_python_numbers_are_parameters():
