@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import os
+import re
 import time
 
 import jax
 import jax.numpy as jnp
 import jsonschema
+import nbformat
 import numpy as np
 import pytest
 
@@ -469,6 +471,34 @@ def test_a_step_of_pytorch_is_that_of_igrlib(mu):
         after = net.get_parameter(name_of(path)).detach().numpy()
         moved = p - (after.transpose(2, 3, 1, 0) if after.ndim == 4 else after.T)
         assert np.linalg.norm(moved - g) < 1e-3 * (1e-3 + np.linalg.norm(g))
+
+
+RECIPES = SCHEMA.parent.parent / "book" / "recipes.ipynb"
+
+
+@with_torch
+def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
+    import torch
+
+    cells = nbformat.read(RECIPES, as_version=4).cells
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    (block,) = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
+    nn, rng = torch.nn, np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, y = rng.normal(size=(8, 5)), rng.integers(3, size=8)
+    names = {"net": net, "mu": 0.3, "x": torch.from_numpy(x), "y": torch.from_numpy(y)}
+    exec(compile(block, "recipes.ipynb", "exec"), names)
+
+    def loss(p):
+        hidden = jnp.tanh(x @ p["0.weight"].T + p["0.bias"][None])
+        logits = hidden @ p["2.weight"].T + p["2.bias"][None]
+        return mean_cross_entropy(logits, jnp.asarray(y))
+
+    params = {name: jnp.asarray(p.detach().numpy()) for name, p in net.named_parameters()}
+    _, expected = gradient_regularized_value_and_grad(loss, 0.3)(params)
+    assert set(names["gradient"]) == set(expected)
+    for name, gradient in names["gradient"].items():
+        np.testing.assert_allclose(gradient.numpy(), expected[name], rtol=1e-9, atol=1e-12)
 
 
 @with_torch
