@@ -10,7 +10,12 @@ from .found import Comparison, Series
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html" / "book"
-EXPLORERS = {"step": "theorem", "phase": "two_parameters", "sweep": "mnist"}
+EXPLORERS = {
+    "step": "theorem",
+    "phase": "two_parameters",
+    "sweep": "mnist",
+    "optimizer": "optimizers",
+}
 
 # Milliseconds from an event to the end of the layout that it makes necessary, for many events. A
 # slider is moved through its whole range, a model after the other is chosen.

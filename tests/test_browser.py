@@ -165,7 +165,12 @@ def test_search_finds_a_theorem_by_name(chromium):
 
 # The explorers. Each is moved by mouse, by touch and by keyboard, and must say something new.
 
-EXPLORERS = {"step": "theorem", "phase": "two_parameters", "sweep": "mnist"}
+EXPLORERS = {
+    "step": "theorem",
+    "phase": "two_parameters",
+    "sweep": "mnist",
+    "optimizer": "optimizers",
+}
 
 
 @pytest.fixture(

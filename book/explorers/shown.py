@@ -1,12 +1,12 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3 and 7.
+Source: chapters 2, 3 and 10.
 """
 
 from explorers.page import Explorer
 from igrlib import two_parameter as tp
 
-__all__ = ["phase_explorer", "step_explorer"]
+__all__ = ["optimizer_explorer", "phase_explorer", "step_explorer"]
 
 
 def step_explorer(figure: str) -> Explorer:
@@ -47,6 +47,17 @@ def phase_explorer(figure: str) -> Explorer:
     data["flattest"] = [float(value) for value in tp.flattest_minimum(x, y)]
     title = "Four ways down: move the start, the learning rate and the explicit rate"
     return Explorer("phase", title, figure, data)
+
+
+def optimizer_explorer(figure: str) -> Explorer:
+    """The steps of an optimizer beside the flows of F_0 and F_0 + h·F_1, on E = (ab − 1)²/2.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: chapter 10, *Other optimizers*.
+    """
+    title = "An optimizer and its two flows: choose it, move the start, switch δ off and on"
+    return Explorer("optimizer", title, figure)
 
 
 def _steps(setting: tp.Setting) -> list[tuple[str, float]]:
