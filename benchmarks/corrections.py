@@ -93,7 +93,9 @@ def compare(problem: Problem, rounds: int) -> list[Comparison]:
     env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     turns = take_turns([Competitor(way, evaluate, (problem, way), env) for way in ways], rounds)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        held = dict(zip(ways, pool.map(copies, [problem] * len(ways), ways), strict=True))
+        held: dict[str, float] = dict(
+            zip(ways, pool.map(copies, [problem] * len(ways), ways), strict=True)
+        )
     for line in report(problem, turns, held):
         say(line)
     memory = [Series(way, "copies of the parameters", [count]) for way, count in held.items()]
