@@ -124,7 +124,7 @@ def flow(
     solver: diffrax.AbstractAdaptiveSolver | None = None,
     stats: bool = False,
 ) -> Any:
-    """The solution of dθ/dt = field(θ, *args) with θ(times[0]) = params, at all `times`.
+    """The solution of dθ/dt = `field(θ, *args)` with θ(times[0]) = params, at all `times`.
 
     Returns a pytree like `params` with a leading axis over `times`, which increase strictly; with
     `stats` the pair of it and a `FlowStats`. `args` are pytrees of arrays and numbers, such as a

@@ -90,10 +90,10 @@ def optimizer_corrections(
     time the steps differ from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it
     starts from the displaced point, see `start_displacement`. Of gradients it takes one and a
     Hessian product. The state is solved for entry by entry, in a few passes over the parameters,
-    where its arrays are averages by entries of gradients or of each other: Adam then takes the time
-    of 3 to 4 gradients of large batches, and memory for 10 copies of the parameters. A state that
-    mixes the entries of an array is solved for by GMRES, at the price of hundreds of such passes
-    and tens of copies.
+    where its arrays are averages by entries of gradients or of each other: at 10⁶ parameters Adam
+    then takes the time of 3 to 4 gradients of 512 examples, or of 9 of 32, and memory for 10 copies
+    of the parameters. A state that mixes the entries of an array is solved for by GMRES, which can
+    take hundreds of gradients and tens of copies.
 
     Raises `TypeError` for an `optimizer` that returns no transformation, and `ValueError` where
     updates do not scale with the learning rate, the state does not settle while the gradient
@@ -196,8 +196,8 @@ def start_displacement(
     Until its memory is filled an optimizer takes other steps than u(S_0): δ is the sum of
     u(s_n) − F_0 over the states s_n that it goes through from rest, while the gradient stands still
     at θ_0. For heavy ball δ = β/(1 − β)²·g; Adam, which corrects its bias, has hardly any. The sum
-    takes no gradient beyond one, and ends when its terms vanish or after 100,000 steps. Arguments
-    and errors are as in `optimizer_corrections`.
+    takes no gradient beyond one, and ends when its terms vanish, the state stands still, as rounded
+    numbers do, or after 100,000 steps. Arguments and errors are as in `optimizer_corrections`.
 
     Source: chapter 10, *Other optimizers*; not in the paper.
 

@@ -326,6 +326,14 @@ def test_displacements_in_closed_form():
     np.testing.assert_allclose(flat(found), -g * lengths.sum(0), rtol=1e-10)
 
 
+def test_the_displacement_ends_where_rounded_numbers_stand_still():
+    """They stop short of S_0, by as much at every further step."""
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)
+    found = opt.start_displacement(lambda h: optax.sgd(h, 0.99), loss)(single)
+    g, _ = gradient_and_products(START)
+    np.testing.assert_allclose(flat(found), 0.99 / (1 - 0.99) ** 2 * g, rtol=1e-4)
+
+
 def test_the_field_is_the_sum():
     f0, f1 = moments(clipped)
     h = 0.05
