@@ -18,7 +18,9 @@ from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.networks.model import Classifier
+from igrlib.experiments.optimizers import Adam, Momentum
 from igrlib.experiments.profiles import EXPERIMENTS
+from igrlib.experiments.sweep import Stopped
 from igrlib.experiments.units import units_of
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
@@ -175,6 +177,28 @@ def test_mnist_is_learned_and_the_same_twice():
     _, outputs = forward_numpy(layers_of(params), mnist.test.images / 255)
     assert accuracy == pytest.approx((outputs.argmax(1) == mnist.test.labels).mean(), abs=3e-4)
     assert accuracy > 0.85
+
+
+@pytest.mark.parametrize("optimizer", [Momentum(0.7), Adam()], ids=lambda o: o.kind)
+def test_an_optimizer_goes_on_from_its_checkpoint_to_the_same_bits(optimizer, digits, tmp_path):
+    """Its state is in the file: a sweep that is built anew and starts from it ends the same."""
+    (unit,) = units_of(changed(optimizer=optimizer, learning_rates=(0.02,)))
+    whole = build(unit, digits, LAYOUT).run()
+    with pytest.raises(Stopped):
+        build(unit, digits, LAYOUT).run(checkpoint=tmp_path / "c.npz", asked_to_stop=stop_after(3))
+    again = build(unit, digits, LAYOUT)
+    blank = jax.tree.map(np.array, again.state)
+    found = again.run(checkpoint=tmp_path / "c.npz")
+    for name, array in whole.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    plain = build(next(units_of(changed(learning_rates=(0.02,)))), digits, LAYOUT).run()
+    assert not np.array_equal(plain["train_loss"], whole["train_loss"])
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(blank.opt_state))
+
+
+def stop_after(strides):
+    seen = iter([False] * strides + [True] * 99)
+    return lambda: next(seen)
 
 
 def test_a_resnet_from_end_to_end(digits):
