@@ -32,7 +32,7 @@ def solve(
     rtol: float | None,
     atol: float | None,
     max_steps: int,
-    solver: diffrax.AbstractAdaptiveSolver | None,
+    solver: diffrax.AbstractAdaptiveSolver[Any] | None,
 ) -> tuple[PyTree, Bool[Array, "saved"], tuple[Array, Array, Array]]:
     """The solution, at which times it was reached with finite numbers, and how many steps it took.
 
@@ -58,7 +58,7 @@ def solve(
 
 def check_settings(
     params: PyTree, rtol: Any, atol: Any, max_steps: Any, solver: Any
-) -> tuple[Any, Scalar, Scalar, int, diffrax.AbstractAdaptiveSolver]:
+) -> tuple[Any, Scalar, Scalar, int, diffrax.AbstractAdaptiveSolver[Any]]:
     """The dtype a flow of `params` is solved in, the widest of them, and how."""
     dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
     defaults = (1e-10, 1e-13) if dtype == jnp.float64 else (1e-5, 1e-7)
@@ -69,7 +69,7 @@ def check_settings(
     return dtype, rtol, atol, max_steps, _checked_solver(solver)
 
 
-def _checked_solver(solver: Any) -> diffrax.AbstractAdaptiveSolver:
+def _checked_solver(solver: Any) -> diffrax.AbstractAdaptiveSolver[Any]:
     if solver is None:
         return diffrax.Dopri8()
     wanted = "solver must be a diffrax solver that estimates its error, such as diffrax.Tsit5()"
@@ -101,7 +101,7 @@ def _solve(
     args: tuple[PyTree, ...],
     tolerances: tuple[Scalar, Scalar],
     max_steps: int,
-    solver: diffrax.AbstractAdaptiveSolver,
+    solver: diffrax.AbstractAdaptiveSolver[Any],
 ) -> tuple[PyTree, Bool[Array, "saved"], tuple[Array, Array, Array]]:
     rtol, atol = tolerances
     found = diffrax.diffeqsolve(

@@ -80,7 +80,7 @@ def compare(
     rtol: float | None = None,
     atol: float | None = None,
     max_steps: int = 10_000,
-    solver: diffrax.AbstractAdaptiveSolver | None = None,
+    solver: diffrax.AbstractAdaptiveSolver[Any] | None = None,
 ) -> Comparison:
     """Gradient descent beside the gradient flows of E and of Ẽ = E + (h/4)‖∇E‖², by one call.
 

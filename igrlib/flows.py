@@ -121,7 +121,7 @@ def flow(
     rtol: float | None = None,
     atol: float | None = None,
     max_steps: int = 100_000,
-    solver: diffrax.AbstractAdaptiveSolver | None = None,
+    solver: diffrax.AbstractAdaptiveSolver[Any] | None = None,
     stats: bool = False,
 ) -> Any:
     """The solution of dθ/dt = `field(θ, *args)` with θ(times[0]) = params, at all `times`.
