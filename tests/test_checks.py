@@ -502,7 +502,9 @@ OF_ARGS = {
 
 
 @pytest.mark.parametrize("name", OF_ARGS)
-@pytest.mark.parametrize("wrong", ["abc", object(), np.array(["a"]), bowl], ids=str)
+@pytest.mark.parametrize(
+    "wrong", ["abc", object(), np.array(["a"]), bowl], ids=lambda x: type(x).__name__
+)
 def test_arguments_that_are_no_arrays(name, wrong):
     refused(
         lambda: OF_ARGS[name](1.0, {"x": np.ones(2), "y": wrong}),
