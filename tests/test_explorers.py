@@ -254,7 +254,7 @@ def test_the_steps_and_both_flows_of_an_optimizer(kind, displaced):
 OF_AN_OPTIMIZER = {
     "75 steps and ends nearer to the corrected flow from θ₀ + hδ (": {},
     "one step and ends nearer to the flow of F₀ (": {"effective": 0.3},
-    "heavy ball with h = 4·10⁻⁴ and β = 0.9": {},
+    "heavy ball with h/(1 − β) = 0.004 and β = 0.9": {},
     "Adam with h = 0.02 and b₁ = 0.5": {"kind": "adam", "beta": 0.5, "effective": 0.02},
     "the corrected flow from θ₀ (": {"displaced": False, "beta": 0.8},
     "does not move: the gradient is 0": {"start": [0.0, 0.0]},

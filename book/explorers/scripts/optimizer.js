@@ -92,8 +92,9 @@
     return { h, steps: state.n, lost, paths, ends };
   }
 
-  function sentence({ kind, beta, start, displaced }, { h, steps, lost, ends }, say) {
-    const rates = kind === "plain" ? `h = ${say(h)}` : `h = ${say(h)} and ${kind === "adam" ? "b₁" : "β"} = ${say(beta)}`;
+  function sentence({ kind, beta, effective, start, displaced }, { steps, lost, ends }, say) {
+    const rate = say(effective);
+    const rates = { plain: `h = ${rate}`, adam: `h = ${rate} and b₁ = ${say(beta)}` }[kind] ?? `h/(1 − β) = ${rate} and β = ${say(beta)}`;
     const from = `From (${start.map(say).join(", ")}) ${NAMES[kind]} with ${rates}`;
     if (lost) return `${from} diverges after ${steps} steps: no flow describes it.`;
     const { descent, flow, modified } = ends;
@@ -108,20 +109,20 @@
   IGR.explorers ??= {};
   IGR.explorers.optimizer = function (root) {
     const { stage } = IGR;
-    const state = { kind: "heavy", beta: 0.8, effective: 0.004, until: 0.3, start: [2.2, 1.4], displaced: true };
+    const state = { kind: "heavy", beta: 0.9, effective: 0.004, until: 0.3, start: [2.2, 1.4], displaced: true };
     const controls = stage.controls(root);
     stage.choice(controls, "Optimizer", Object.entries(NAMES), state.kind, (kind) => draw({ kind }));
-    const memory = stage.slider(controls, "Age of the gradients β/(1 − β)", (age) => draw({ beta: age / (1 + age) }));
+    const betas = [0.5, 0.8, 0.9, 0.95].map((b) => [b, String(b)]);
+    const memory = stage.choice(controls, "Momentum β, of Adam b₁", betas, state.beta, (beta) => draw({ beta: +beta }));
     const rate = stage.slider(controls, "Effective rate h/(1 − β), for Adam h", (effective) => draw({ effective }));
     const times = [0.1, 0.3, 1, 5].map((t) => [t, stage.number(t)]);
-    stage.choice(controls, "Until n times that is", times, state.until, (until) => draw({ until: +until }));
+    stage.choice(controls, "Time, steps times that", times, state.until, (until) => draw({ until: +until }));
     stage.choice(controls, "Corrected flow starts at", [["yes", "θ₀ + hδ"], ["no", "θ₀"]], "yes", (on) => draw({ displaced: on === "yes" }));
-    memory.limits(0.25, 9);
     rate.limits(5e-4, 0.1);
     const row = stage.row(root);
     const window = [0, 3.2];
     const plane = stage.plot(row, "Plane of a and b with the steps of an optimizer and two flows", "a", "b", 0.9);
-    const table = stage.add(stage.add(row, "div", { class: "igr-plot" }), "table");
+    const close = stage.plot(row, "The steps and the two flows, enlarged", "enlarged", "", 0.9, true);
     const LEGEND = { descent: "steps", flow: "flow of F₀", modified: "flow of F₀ + hF₁" };
     stage.legend(root, Object.entries(LEGEND));
     const words = stage.words(root);
@@ -132,33 +133,27 @@
 
     function draw(change) {
       Object.assign(state, change);
-      const found = compute(state), { paths, ends } = found;
+      const found = compute(state), { paths } = found;
       plane.clear();
       plane.pieces("level", levels);
       plane.line("guide", minima);
-      paths.descent.slice(0, 300).forEach((point) => plane.dot("descent", point, 2.5));
-      for (const name of ["descent", "flow", "modified"]) {
-        plane.line(name, paths[name]);
-        plane.dot(name, IGR.last(paths[name]), 5);
+      const [middle, half] = IGR.around(found.lost ? [state.start, [1, 1]] : Object.values(paths).flat());
+      close.limits(...middle.map((m) => [m - half, m + half]));
+      close.clear();
+      close.line("guide", minima);
+      for (const view of [plane, close]) {
+        paths.descent.slice(0, 300).forEach((point) => view.dot("descent", point, 2));
+        for (const name of ["flow", "modified"]) view.line(name, paths[name]);
+        view.dot("modified", paths.modified[0], 3.5);
+        for (const name of Object.keys(LEGEND)) view.dot(name, IGR.last(paths[name]), 4.5);
       }
-      plane.dot("modified", paths.modified[0], 3.5);
       handle.place(state.start);
-      memory.show(state.beta / (1 - state.beta));
       rate.show(state.effective);
-      memory.input.disabled = state.kind === "plain";
-      table.replaceChildren();
-      const head = stage.add(stage.add(table, "thead"), "tr");
-      for (const text of ["end of", "a² + b²", "from the steps’ end"]) stage.add(head, "th", { scope: "col" }, text);
-      const body = stage.add(table, "tbody");
-      for (const [name, end] of Object.entries(ends)) {
-        const line = stage.add(body, "tr");
-        stage.add(line, "th", { scope: "row" }, LEGEND[name]);
-        for (const number of [end.curvature, end.distance]) stage.add(line, "td", {}, stage.number(number));
-      }
+      memory.disabled = state.kind === "plain";
       words.say(sentence(state, found, stage.number));
     }
 
-    plane.onresize.push(() => draw({}));
+    for (const drawn of [plane, close]) drawn.onresize.push(() => draw({}));
     draw({});
   };
 })((globalThis.IGR ??= {}));
