@@ -6,14 +6,13 @@ arm; its learning rate is a model's.
 Source: Section 8 asks for them; chapter 10, *Other optimizers*.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from igrlib._checks import check_finite, one_of
+from igrlib._checks import check_finite
 from igrlib.experiments._extras import needed
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Momentum", "Optimizer", "RMSprop", "optimizer_of"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "Momentum", "Optimizer", "RMSprop"]
 
 
 @runtime_checkable
@@ -113,15 +112,6 @@ OPTIMIZERS: dict[str, type[Any]] = {
     optimizer.kind: optimizer for optimizer in (SGD, Momentum, Adam, RMSprop)
 }
 """The optimizers by the name that records and settings use."""
-
-
-def optimizer_of(config: Mapping[str, Any]) -> Optimizer:
-    """The optimizer of a unit's configuration; SGD where that names none.
-
-    Raises `ValueError` for an unknown one.
-    """
-    kind = OPTIMIZERS[one_of("optimizer", config.get("optimizer", SGD.kind), OPTIMIZERS)]
-    return kind(**{f.name: config[f.name] for f in fields(kind) if f.name in config})
 
 
 def _check_decay(name: str, value: float) -> None:
