@@ -42,6 +42,22 @@ def test_a_matched_arm_has_the_regularizer_of_each_rate_at_the_smallest_one():
     assert more == [(0.5, 0.0, 32), (0.5, 0.1, 32), (0.1, 0.0, 40), (0.1, 0.1, 40)]
 
 
+def test_a_ladder_has_the_regularizer_of_its_largest_rate_at_each_smaller_one():
+    """μ = (0.5 − h)/4 at each, for an equal physical time, each pair once."""
+    found = combinations(changed(learning_rates=(0.1, 0.5, 0.3), ladder=True, max_steps=160))
+    assert found[:3] == [(0.1, 0.0, 160), (0.5, 0.0, 32), (0.3, 0.0, 53)]
+    assert found[3:] == [(0.1, pytest.approx(0.1), 160), (0.3, pytest.approx(0.05), 53)]
+
+
+def test_sharpness_is_measured_evenly_in_log_t():
+    arm = changed(max_steps=6_400, physical_time=640.0, num_curvatures=7, first_curvature=100)
+    schedule = schedule_of(arm)
+    assert schedule.curvatures == (100, 200, 400, 800, 1_600, 3_200, 6_400)
+    assert set(schedule.curvatures) <= set(schedule.scores)
+    assert schedule_of(changed()).curvatures == ()
+    assert schedule_of(changed(num_curvatures=3, first_curvature=10_000)).curvatures == (40,)
+
+
 LONG = changed(max_steps=20_000, physical_time=2_000.0, num_gradients=8)
 
 

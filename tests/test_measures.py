@@ -17,6 +17,7 @@ from helpers.mlp import (
 )
 
 from igrlib.experiments import measures as of
+from igrlib.experiments.measures.curvature import top_eigenvalue
 
 N = 23
 LAYERS = random_layers((12, 5, 4, 3), seed=2)
@@ -164,6 +165,47 @@ def test_few_products_estimate_from_below(hessian):
     np.testing.assert_allclose(one, g @ hessian @ g / (g @ g), rtol=1e-6)
     assert one < 0.99 * largest
     assert one < three <= largest * (1 + 1e-7)
+
+
+def test_the_residual_is_that_of_the_vector(hessian):
+    """Of one product the vector is the gradient; of many it is an eigenvector."""
+    _, gradient = loss_and_gradient_numpy(LAYERS, IMAGES / 255, LABELS)
+    g = np.concatenate([a.ravel() for layer in gradient for a in layer])
+    found = top_eigenvalue(logits, PARAMS, *DATA, num_matvecs=1, at_once=10)
+    v = g / np.linalg.norm(g)
+    wanted = np.linalg.norm(hessian @ v - (v @ hessian @ v) * v)
+    np.testing.assert_allclose(found, (v @ hessian @ v, wanted), rtol=1e-6)
+    close = top_eigenvalue(logits, PARAMS, *DATA, num_matvecs=20)
+    assert close.residual < 1e-2 * close.value
+    assert abs(close.value - np.linalg.eigvalsh(hessian)[-1]) <= close.residual + 1e-7
+
+
+def test_sharpness_is_that_of_the_split_and_of_its_first_batches(hessian):
+    """By the dense Hessians of NumPy: three batches of 7 of the 23 examples."""
+    found = of.sharpness(
+        logits, PARAMS, *DATA, batch_size=7, num_batches=3, num_matvecs=25, at_once=10
+    )
+    curved, squared, largest = [], [], []
+    for k in range(0, 21, 7):
+        x, y = IMAGES[k : k + 7], LABELS[k : k + 7]
+        _, gradient = loss_and_gradient_numpy(LAYERS, x / 255, y)
+        g = np.concatenate([a.ravel() for layer in gradient for a in layer])
+        dense = dense_hessian_numpy(y, x)
+        curved.append(g @ dense @ g)
+        squared.append(g @ g)
+        largest.append(np.linalg.eigvalsh(dense)[-1])
+    curved, squared = np.array(curved), np.array(squared)
+    np.testing.assert_allclose(found.lambda_max, np.linalg.eigvalsh(hessian)[-1], rtol=1e-6)
+    assert found.lambda_max_residual < 1e-2 * found.lambda_max
+    np.testing.assert_allclose(found.batch_sharpness, curved.mean() / squared.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.batch_sharpness_mean, (curved / squared).mean(), rtol=1e-6)
+    np.testing.assert_allclose(found.batch_lambda_max, largest, rtol=1e-5)
+    every = of.sharpness_of_batches(logits, PARAMS, *DATA, batch_size=7)  # Three, and two over.
+    np.testing.assert_allclose(
+        every, (found.batch_sharpness, found.batch_sharpness_mean), rtol=1e-9
+    )
+    with pytest.raises(ValueError, match=r"num_batches must be .* 3, got 4"):
+        of.sharpness(logits, PARAMS, *DATA, batch_size=7, num_batches=4)
 
 
 def quadratic_logits(params, images):

@@ -13,7 +13,7 @@ from helpers.mlp import (
     params_of,
     random_layers,
 )
-from scipy.stats import kstest, truncnorm
+from scipy.stats import kstest, norm, truncnorm
 
 import igrlib as ig
 from igrlib.experiments.networks.mlp import MLP
@@ -69,10 +69,11 @@ def test_forward_pass_in_numpy(depth, num_classes):
     found = jax.jit(net.apply)(params_of(layers), jnp.asarray(IMAGES / 255))
     assert found.shape == (7, num_classes)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
-    _, smooth = forward_numpy(layers, IMAGES / 255, np.tanh)
-    net = MLP(depth, "tanh").module(6, num_classes=num_classes)
-    found = net.apply(params_of(layers), jnp.asarray(IMAGES / 255))
-    np.testing.assert_allclose(found, smooth, rtol=1e-12, atol=1e-12)
+    for name, function in (("tanh", np.tanh), ("gelu", lambda x: x * norm.cdf(x))):
+        _, smooth = forward_numpy(layers, IMAGES / 255, function)
+        net = MLP(depth, name).module(6, num_classes=num_classes)
+        found = net.apply(params_of(layers), jnp.asarray(IMAGES / 255))
+        np.testing.assert_allclose(found, smooth, rtol=1e-12, atol=1e-12)
 
 
 @pytest.fixture(scope="module", params=["haiku", "flax"])

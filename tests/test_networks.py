@@ -66,7 +66,7 @@ def test_a_configuration_says_which():
     [
         (lambda: MLP(0), "depth must be between 1 and 1000, got 0"),
         (lambda: MLP(100_000), "depth must be between 1 and 1000, got 100000"),
-        (lambda: MLP(activation="elu"), "activation must be one of relu, tanh, got 'elu'"),
+        (lambda: MLP(activation="elu"), "activation must be one of relu, tanh, gelu, got 'elu'"),
         (lambda: MLP(initial="keras"), "initial must be one of haiku, flax, got 'keras'"),
         (lambda: ResNet18("vgg"), "stem must be one of imagenet, cifar, got 'vgg'"),
     ],
@@ -94,6 +94,7 @@ def test_what_records_call_them(network, label):
     [
         ("mlp", {"activation": "relu"}, False),
         ("mlp", {"activation": "tanh"}, True),
+        ("mlp", {"activation": "gelu"}, True),
         ("mlp", {"activation": "tanh", "depth": 1, "initial": "flax"}, True),
         ("resnet18", {"stem": "imagenet"}, False),
         ("resnet18", {"stem": "cifar"}, False),

@@ -8,6 +8,7 @@ import pytest
 from helpers.ensembles import host, model, same_bits, trained_together
 from jax.sharding import Mesh
 
+from igrlib.curvature import batch_sharpness
 from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.ensemble.batches import batch_indices
 from igrlib.experiments.evaluation import MODES, Evaluation, Evaluator, Splits
@@ -213,7 +214,9 @@ MODE_OF = {
     ("measures", "validation"): evaluation,
     ("measures", "test"): evaluation,
     ("lambda_max", "train"): training,
+    ("sharpness", "train"): training,
     ("batch_squared_gradient", "train"): training,
+    ("batch_sharpness", "train"): training,
     ("noise_slope", "train"): training,
     ("noise_accuracy", "test"): evaluation,
 }
@@ -252,8 +255,15 @@ def by_hand(name, variables, split, function, at_once=10):
             outputs = logits(perturbed(params, key, jnp.float32(0.5)), x[part])
             right.append(np.mean(np.argmax(outputs, -1) == y[part]))
         return np.mean(right)
-    if name == "lambda_max":
+    if name in ("lambda_max", "sharpness"):
         return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
+    if name == "batch_sharpness":
+
+        def loss(p, x, y):
+            return cross_entropy(logits(p, x), y)
+
+        batches = tuple(a[: len(y) // 10 * 10].reshape(-1, 10, *a.shape[1:]) for a in (x, y))
+        return batch_sharpness(loss)(params, batches).ratio_of_means
     if name == "batch_squared_gradient":
         return mean_squared_batch_gradient(logits, params, x, y, batch_size=10)
     return measures(logits, params, x, y, at_once=at_once).loss
@@ -265,14 +275,15 @@ def test_every_measure_is_of_its_mode(measured, name, split):
     found = evaluator.measure(name, split, models)
     if name.startswith("noise"):
         found, _ = found  # Mean and standard deviation.
-    value = float(np.ravel(getattr(found, "loss", found))[0])
+    found = getattr(found, "lambda_max" if name == "sharpness" else "loss", found)
+    value = float(np.ravel(found)[0])
     own = MODE_OF[name, split]
     variables = jax.tree.map(jnp.asarray, model(models, 0))
     data = getattr(evaluator.splits, "train" if split == "evaluated" else split)
     np.testing.assert_allclose(value, by_hand(name, variables, data, own), rtol=1e-9)
     # Neither in the other mode nor, in training mode, with other parts.
     others = [by_hand(name, variables, data, evaluation if own is training else training)]
-    if own is training and name != "batch_squared_gradient":
+    if own is training and not name.startswith("batch"):
         others.append(by_hand(name, variables, data, own, at_once=500))
     assert min(abs(value - other) for other in others) > 1e-3 * abs(value)
 

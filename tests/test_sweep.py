@@ -13,12 +13,13 @@ from helpers.mlp import layers_of, logits, measures_numpy, squared_norm_numpy
 from jax.sharding import Mesh
 
 import igrlib
+from igrlib.curvature import batch_sharpness
 from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
 from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
 from igrlib.experiments.log import Schedule
-from igrlib.experiments.measures import largest_hessian_eigenvalue
+from igrlib.experiments.measures import cross_entropy, largest_hessian_eigenvalue
 from igrlib.experiments.schema import CURVATURE, POINTS
 from igrlib.experiments.sweep import Stopped, Sweep
 
@@ -35,9 +36,12 @@ def examples(n):
 TRAIN, VALIDATION, TEST = examples(40), examples(15), examples(12)
 # Five models in groups of two; the fourth blows up, the last one stops early.
 MEMBERS = Members((0.5, 0.1, 0.5, 1e35, 0.1), (0, 0, 1, 2, 2), (60, 60, 60, 60, 25), (0.0,) * 5)
-SCHEDULE = Schedule((0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1))
+SCHEDULE = Schedule(
+    (0, 1, *range(5, 61, 5)), (0, 10, 20, 25, 30, 50, 60), (1.2, 1.11, 1.0, 0.1), (1, 5, 40)
+)
 CLOSE = Evaluation(
     num_matvecs=2,
+    sharpness_batches=3,
     noise_sigmas=(0.0, 0.5),
     noise_draws=6,
     noise_parts=3,
@@ -104,6 +108,9 @@ def test_what_is_recorded_of_whom(done):
             "train_loss", "train_accuracy", "train_squared_gradient", "train_scale_free",
             "test_squared_gradient", "norm",
         ),
+        SCHEDULE.curvatures: (
+            "lambda_max", "lambda_max_residual", "batch_sharpness", "batch_sharpness_mean",
+        ),
     }  # fmt: skip
     for steps, names in kinds.items():
         known = [[reached(done, k, t) for t in steps] for k in range(members)]
@@ -111,6 +118,27 @@ def test_what_is_recorded_of_whom(done):
             assert a[name].shape == (members, len(steps))
             np.testing.assert_array_equal(~np.isnan(a[name]), known, err_msg=name)
     assert np.sum(known) < np.size(known)
+    np.testing.assert_array_equal(a["curvature_step"], SCHEDULE.curvatures)
+    np.testing.assert_array_equal(a["batch"], range(3))
+    assert a["batch_lambda_max"].shape == (members, 3, 3)
+    for k in range(3):
+        np.testing.assert_array_equal(~np.isnan(a["batch_lambda_max"][:, :, k]), known)
+
+
+def test_sharpness_is_measured_where_it_was_asked_for(done):
+    """λ_max by the same number of products, along the gradients of the first batches of 5."""
+    for member, column in ((0, 0), (2, 2)):
+        step = SCHEDULE.curvatures[column]
+        params = model(done.models[step], member)
+        whole = curvature(done, member, step)[0]
+        np.testing.assert_allclose(done.arrays["lambda_max"][member, column], whole, rtol=1e-8)
+        of_batch = jax.jit(
+            lambda p, x, y: largest_hessian_eigenvalue(logits, p, x, y, num_matvecs=2)
+        )
+        parts = [(TRAIN_LAID[0][k : k + 5], TRAIN_LAID[1][k : k + 5]) for k in (0, 5, 10)]
+        each = [float(of_batch(params, *part)) for part in parts]
+        found = done.arrays["batch_lambda_max"][member, column]
+        np.testing.assert_allclose(found, each, rtol=1e-8)
 
 
 def test_curves_are_those_of_the_models_trained_anew(done):
@@ -185,14 +213,16 @@ def test_the_close_look_is_taken_where_it_was_asked_for(done):
 
 
 def curvature(done, member, step):
-    """λ_max by the same number of products, and the mean of ‖∇E_B‖² in NumPy."""
+    """λ_max by the same number of products, ‖∇E_B‖² in NumPy, the sharpness along gradients."""
     params = model(done.models[step], member)
     squares = [
         measures_numpy(TRAIN[0][k : k + 5], TRAIN[1][k : k + 5], layers_of(params))[2]
         for k in range(0, 40, 5)
     ]
     product = jax.jit(lambda p: largest_hessian_eigenvalue(logits, p, *TRAIN_LAID, num_matvecs=2))
-    return float(product(params)), np.mean(squares)
+    batches = tuple(a.reshape(8, 5, *a.shape[1:]) for a in TRAIN_LAID)
+    along = jax.jit(batch_sharpness(cross_entropy(logits)))(params, batches)
+    return float(product(params)), np.mean(squares), float(along.ratio_of_means)
 
 
 TRAIN_LAID = tuple(jnp.asarray(a) for a in TRAIN)
@@ -424,6 +454,8 @@ def test_stopped_without_a_checkpoint(second):
         (((), ()), "scores must be steps in rising order"),
         (((0, 5), (-1, 0)), "gradients must be steps in rising order"),
         (((0, 5, 9), (0, 4, 9)), r"gradients must be among scores, got \[4\] besides"),
+        (((0, 5), (0,), (), (4,)), r"curvatures must be among scores, got \[4\] besides"),
+        (((0, 5), (0,), (), (5, 0)), "curvatures must be steps in rising order"),
         (((0, 5), (0,), (0.1, 0.5)), r"levels must be in falling order, got \(0.1, 0.5\)"),
     ],
 )

@@ -30,7 +30,10 @@ into a shard."""
 
 _MOST_STEPS = 2**31 - 1  # Steps are counted in 32 bits.
 _LEAST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-_COUNTED = ("num_train", "min_steps", "max_steps", "score_every", "num_gradients", "first_gradient")
+_COUNTED = (
+    *("num_train", "min_steps", "max_steps", "score_every", "num_gradients", "first_gradient"),
+    *("first_curvature", "sharpness_batches"),
+)
 _MOST = dict.fromkeys(_COUNTED, _MOST_STEPS) | {
     "num_matvecs": 1_000,
     "noise_draws": 100_000,
@@ -72,6 +75,12 @@ class Arm:
     first_gradient: int = 100
     gradient_every: int | None = 5_000
     """Steps between later measurements of gradients."""
+    num_curvatures: int = 0
+    """Measurements of the sharpness of the training split and of batches, evenly spread in log t
+    from `first_curvature` to the last step; 0 for none."""
+    first_curvature: int = 100
+    sharpness_batches: int = 64
+    """Batches whose sharpness is measured, all of them where there are fewer."""
     levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
     """Training losses, falling, at whose first crossing λ_max is measured."""
     mus: tuple[float, ...] = (0.0,)
@@ -79,6 +88,9 @@ class Arm:
     matched: bool = False
     """Whether the smallest learning rate h_s is also trained with μ = (h − h_s)/4 for each of the
     others: with the regularizer of a step h, without its length."""
+    ladder: bool = False
+    """Whether every smaller learning rate h is also trained with μ = (h_L − h)/4, h_L the largest:
+    with the regularizer of the largest step, without its length."""
     mu_ratios: tuple[float, ...] = ()
     """Ratios r > 0: each learning rate is also trained with μ = r·h."""
     points: tuple[str, ...] = ("validation",)
@@ -122,6 +134,9 @@ def combinations(arm: Arm) -> list[tuple[float, float, int]]:
     if arm.matched:
         small = min(arm.learning_rates)
         pairs += [(small, matching_mu(small, h)) for h in arm.learning_rates]
+    if arm.ladder:
+        large = max(arm.learning_rates)
+        pairs += [(h, matching_mu(h, large)) for h in arm.learning_rates]
     pairs += [(h, r * h) for r in arm.mu_ratios for h in arm.learning_rates]
     return [(h, mu, steps[h]) for h, mu in dict.fromkeys(pairs)]
 
@@ -141,9 +156,12 @@ def _check_size(arm: Arm) -> None:
             "num_seeds, widths or batch_sizes, or more seeds_per_unit"
         )
     models = max(min(number, together) for number, together in seeds)
-    models *= len(arm.learning_rates) * (len(arm.mus) + len(arm.mu_ratios) + arm.matched)
+    models *= len(arm.learning_rates) * (
+        len(arm.mus) + len(arm.mu_ratios) + arm.matched + arm.ladder
+    )
     last = _stop(arm, min(arm.learning_rates))
     steps = last // arm.score_every + last // (arm.gradient_every or last) + arm.num_gradients
+    steps += arm.num_curvatures * arm.sharpness_batches
     if models * steps > MOST_NUMBERS:
         raise ValueError(
             f"arm {arm.name!r} has {models} models in a unit, measured at {steps} steps: over "
@@ -210,7 +228,8 @@ def _check_lengths(arm: Arm) -> None:
     """Refuse numbers of examples, steps and measurements that cannot be."""
     for name, most in _MOST.items():
         _check_count(name, getattr(arm, name), most)
-    _check_count("num_validation", arm.num_validation, _MOST_STEPS, low=0)
+    for name in ("num_validation", "num_curvatures"):
+        _check_count(name, getattr(arm, name), _MOST_STEPS, low=0)
     if arm.gradient_every is not None:
         _check_count("gradient_every", arm.gradient_every, _MOST_STEPS)
     _check_number("physical_time", arm.physical_time, positive=True)

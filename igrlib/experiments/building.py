@@ -28,15 +28,18 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
 
 
 def schedule_of(arm: Arm) -> Schedule:
-    """When an arm is measured: accuracies with every gradient, and every `score_every` steps."""
+    """When an arm is measured: accuracies every `score_every` steps, and with everything else."""
     stops = stops_of(arm)
     last = max(stops)
     dense = min(arm.gradient_every or last, last)
     grid = np.round(np.geomspace(min(arm.first_gradient, dense), dense, arm.num_gradients))
     every = arm.gradient_every or last
     gradients = sorted({0, *map(int, grid), *range(every, last + 1, every), *stops})
-    scores = sorted({*gradients, *range(arm.score_every, last + 1, arm.score_every)})
-    return Schedule(tuple(scores), tuple(gradients), arm.levels)
+    first = min(arm.first_curvature, last)
+    curvatures = sorted(set(map(int, np.round(np.geomspace(first, last, arm.num_curvatures)))))
+    every_score = range(arm.score_every, last + 1, arm.score_every)
+    scores = sorted({*gradients, *curvatures, *every_score})
+    return Schedule(tuple(scores), tuple(gradients), arm.levels, tuple(curvatures))
 
 
 def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
@@ -68,6 +71,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     evaluation = Evaluation(
         points=arm.points,
         num_matvecs=arm.num_matvecs,
+        sharpness_batches=arm.sharpness_batches,
         noise_draws=arm.noise_draws,
         slope_sigmas=arm.slope_sigmas,
         slope_draws=arm.slope_draws,

@@ -31,6 +31,8 @@ from igrlib.experiments.measures import (
     measures,
     perturbed,
     scores,
+    sharpness,
+    sharpness_of_batches,
 )
 from igrlib.experiments.networks.model import Model, NormalizedClassifier, Variables
 from igrlib.experiments.schema import CURVATURE
@@ -48,7 +50,9 @@ MODES: dict[tuple[str, str], Mode] = {
     ("measures", "validation"): "evaluation",
     ("measures", "test"): "evaluation",
     ("lambda_max", "train"): "training",
+    ("sharpness", "train"): "training",
     ("batch_squared_gradient", "train"): "training",
+    ("batch_sharpness", "train"): "training",
     ("noise_slope", "train"): "training",
     ("noise_accuracy", "test"): "evaluation",
 }
@@ -68,7 +72,8 @@ class Evaluation:
     """How models are measured.
 
     points: at which of the chosen points λ_max and the effect of noise are measured; num_matvecs:
-    Hessian products for λ_max; noise_sigmas, noise_draws: standard deviations of the multiplicative
+    Hessian products for each λ_max; sharpness_batches: how many batches the sharpness is measured
+    of; noise_sigmas, noise_draws: standard deviations of the multiplicative
     noise and draws for the test accuracy after it, each on one of `noise_parts` equal parts of the
     test split, which take turns (images past the last whole part are left out); slope_sigmas,
     slope_draws: the same for the slope, on the whole training split.
@@ -76,6 +81,7 @@ class Evaluation:
 
     points: tuple[str, ...] = ("validation",)
     num_matvecs: int = 5
+    sharpness_batches: int = 64
     noise_sigmas: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
     noise_draws: int = 100
     noise_parts: int = 10
@@ -113,7 +119,7 @@ class Evaluator:
         return self._program(name, mode)(models, data)
 
     def curvature(self, models: PyTree) -> dict[str, np.ndarray]:
-        """λ_max and the mean of ‖∇E_B‖², for each model of a round."""
+        """λ_max, the mean of ‖∇E_B‖² and the batch sharpness, for each model of a round."""
         return {name: np.asarray(self.measure(name, "train", models)) for name in CURVATURE}
 
     def look(self, models: PyTree, *, deep: bool) -> dict[str, np.ndarray]:
@@ -145,10 +151,32 @@ class Evaluator:
                     of(v), v.params, *split, num_matvecs=num_matvecs, at_once=at_once
                 )
             )
+        if name == "sharpness":
+            batch_size = self._ensemble.batch_size
+            number = min(self.evaluation.sharpness_batches, self._ensemble.steps_per_epoch)
+            return self._ensemble.each(
+                lambda v, split: sharpness(
+                    of(v),
+                    v.params,
+                    *split,
+                    batch_size=batch_size,
+                    num_batches=number,
+                    num_matvecs=self.evaluation.num_matvecs,
+                    at_once=at_once,
+                )
+            )
         if name == "batch_squared_gradient":
             return self._ensemble.each(
                 lambda v, split: mean_squared_batch_gradient(
                     of(v), v.params, *split, batch_size=self._ensemble.batch_size
+                )
+            )
+        if name == "batch_sharpness":
+            return self._ensemble.each(
+                lambda v, split: (
+                    sharpness_of_batches(
+                        of(v), v.params, *split, batch_size=self._ensemble.batch_size
+                    ).ratio_of_means
                 )
             )
         noisy, sigmas = {

@@ -25,7 +25,8 @@ __all__ = ["Log", "Schedule"]
 class Schedule:
     """The steps at which accuracies, and gradients, are measured.
 
-    Sorted; `gradients` is among `scores`, because both are wanted of the same parameters.
+    Sorted; `gradients` and `curvatures`, where sharpness is measured, are among `scores`, because
+    all are wanted of the same parameters.
     `levels`: the training losses at whose first crossing a model is looked at closely, falling.
 
     Source: Appendix A.5 shows curves and does not say how often it measured; chapter 7.
@@ -34,15 +35,19 @@ class Schedule:
     scores: tuple[int, ...]
     gradients: tuple[int, ...]
     levels: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4)
+    curvatures: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("scores", "gradients"):
+        for name in ("scores", "gradients", "curvatures"):
             steps = getattr(self, name)
+            if not steps and name == "curvatures":
+                continue
             if not steps or list(steps) != sorted(set(steps)) or steps[0] < 0:
                 raise ValueError(f"{name} must be steps in rising order, got {steps}")
-        if not set(self.gradients) <= set(self.scores):
-            strays = sorted(set(self.gradients) - set(self.scores))
-            raise ValueError(f"gradients must be among scores, got {strays} besides")
+        for name in ("gradients", "curvatures"):
+            strays = sorted(set(getattr(self, name)) - set(self.scores))
+            if strays:
+                raise ValueError(f"{name} must be among scores, got {strays} besides")
         if list(self.levels) != sorted(set(self.levels), reverse=True):
             raise ValueError(f"levels must be in falling order, got {self.levels}")
 
@@ -81,6 +86,8 @@ class Log:
             slope_sigmas=evaluation.slope_sigmas,
             validation=splits.validation is not None,
             normalized=self.evaluator.normalized,
+            curvatures=schedule.curvatures,
+            batches=min(evaluation.sharpness_batches, ensemble.steps_per_epoch),
         )
         self.arrays |= {
             "learning_rate": np.asarray(members.learning_rates),
@@ -106,6 +113,10 @@ class Log:
             self._choose(split, models, alive, found.accuracy, at)
         if at in self.schedule.gradients and len(alive):
             self._measure_gradients(models, alive, self.schedule.gradients.index(at), at)
+        if at in self.schedule.curvatures and len(alive):
+            found = self._measured("sharpness", "train", models, alive)
+            for name, values in found._asdict().items():
+                arrays[name][alive, self.schedule.curvatures.index(at)] = values
         arrays["score_done"][column] = True
 
     def ended(self, state: State) -> State:

@@ -19,7 +19,7 @@ POINTS = ("validation", "test", "final")
 MEASURED = ("loss", "accuracy", "squared_gradient", "scale_free")
 """What is measured of a whole split."""
 
-CURVATURE = ("lambda_max", "batch_squared_gradient")
+CURVATURE = ("lambda_max", "batch_squared_gradient", "batch_sharpness")
 """What is measured of the training split at levels of its loss, and at the points asked for."""
 
 ALONG = {
@@ -31,8 +31,14 @@ ALONG = {
         "test_squared_gradient",
         "norm",
     ),
+    "curvature_step": (
+        "lambda_max",
+        "lambda_max_residual",
+        "batch_sharpness",
+        "batch_sharpness_mean",
+    ),
 }
-"""Arrays measured along the way, by the steps at which they are.
+"""Arrays measured along the way, by the steps at which they are; `curvature_step` where asked for.
 
 `evaluated` is the training split in evaluation mode, where there is batch norm.
 """
@@ -45,6 +51,8 @@ _NOISE = {"noise_accuracy": "noise_sigma", "noise_slope": "slope_sigma"}
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "stop": (),
     **{name: (grid,) for grid, names in ALONG.items() for name in names},
+    # λ_max of the Hessian of each of the first batches.
+    "batch_lambda_max": ("curvature_step", "batch"),
     # At the first measurement of gradients with a training loss below the level.
     **{f"crossing_{name}": ("level",) for name in ("step", *CURVATURE)},
     **{f"chosen_{name}_accuracy_then": () for name in POINTS[:2]},
@@ -59,7 +67,8 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
 """The dimensions of each array after the first, which is that of the models.
 
 `point` is that of `POINTS`; the others are arrays of a unit themselves: score_step, gradient_step,
-level (training losses), noise_sigma and slope_sigma (standard deviations of the noise).
+curvature_step, batch (its number), level (training losses), noise_sigma and slope_sigma (standard
+deviations of the noise).
 """
 
 MARKS = ("censored_validation", "censored_test", "fitted")
@@ -77,11 +86,14 @@ def empty_arrays(
     slope_sigmas: Sequence[float],
     validation: bool,
     normalized: bool = False,
+    curvatures: Sequence[int] = (),
+    batches: int = 0,
 ) -> dict[str, np.ndarray]:
     """All arrays of a sweep of `members` models, with nothing measured yet.
 
-    `scores` and `gradients` are the steps at which they are measured; `validation`: whether there
-    is such a split; `normalized`: whether there is batch norm.
+    `scores`, `gradients` and `curvatures` are the steps at which they are measured; `validation`:
+    whether there is such a split; `normalized`: whether there is batch norm; `batches`: of how many
+    batches λ_max is measured.
     """
     coordinates: dict[str, Sequence[Any]] = {
         "score_step": scores,
@@ -90,10 +102,14 @@ def empty_arrays(
         "noise_sigma": noise_sigmas,
         "slope_sigma": slope_sigmas,
     }
+    if curvatures:
+        coordinates |= {"curvature_step": curvatures, "batch": range(batches)}
     sizes = {name: len(values) for name, values in {**coordinates, "point": POINTS}.items()}
     arrays = {name: np.asarray(values) for name, values in coordinates.items()}
     for name, dimensions in DIMENSIONS.items():
         measured = name.removeprefix("chosen_") if "point" in dimensions else name
+        if not sizes.keys() >= set(dimensions):
+            continue
         if (normalized or not measured.startswith("evaluated")) and (
             validation or measured == name or not measured.startswith("validation")
         ):

@@ -30,7 +30,7 @@ __all__ = [
 _MODEL = {"learning_rate": "f", "seed": "iu", "diverged": "iu"}
 """Every unit of a sweep has these, one for each model, of numbers of this kind."""
 
-_SHARED = ("level", "noise_sigma", "slope_sigma")
+_SHARED = ("level", "noise_sigma", "slope_sigma", "batch")
 """Coordinates that all units of an arm have in common; the steps may differ."""
 
 _BLOCK, _TREATMENT = ["width", "batch_size", "seed"], ["mu", "learning_rate"]

@@ -9,6 +9,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 
 from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
 from igrlib.experiments.measures.noise import perturbed
+from igrlib.experiments.measures.sharpness import Sharpness, sharpness, sharpness_of_batches
 from igrlib.experiments.measures.splits import (
     AT_ONCE,
     Logits,
@@ -29,6 +30,7 @@ __all__ = [
     "Measures",
     "OverSplit",
     "Scores",
+    "Sharpness",
     "cross_entropy",
     "largest_hessian_eigenvalue",
     "mean_cross_entropy",
@@ -36,5 +38,7 @@ __all__ = [
     "measures",
     "perturbed",
     "scores",
+    "sharpness",
+    "sharpness_of_batches",
     "training_loss",
 ]

@@ -5,7 +5,9 @@ Differs from the paper: it says "5-layer"; only five *hidden* layers, with biase
 parameter counts that its figures print.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -24,6 +26,13 @@ except ImportError as _error:
 
 __all__ = ["MLP", "MLPModule"]
 
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": nn.relu,
+    "tanh": nn.tanh,
+    # Φ is that of the normal distribution, not an approximation by tanh.
+    "gelu": partial(nn.gelu, approximate=False),
+}
+
 
 @dataclass(frozen=True)
 class MLP:
@@ -33,8 +42,8 @@ class MLP:
     standard deviation 1/√fan-in cut off at two deviations, as Haiku does, which the paper used;
     that leaves 0.88/√fan-in. Flax's default, `initial="flax"`, corrects for the cut. Biases start
     at 0 in both. The paper's `activation` is "relu", whose kinks the theorem excludes; with "tanh"
-    the loss is smooth. Raises `TypeError` or `ValueError` for a `depth` that is no integer from 1
-    to 1000, another `initial` or `activation`.
+    and "gelu", x·Φ(x), the loss is smooth. Raises `TypeError` or `ValueError` for a `depth` that is
+    no integer from 1 to 1000, another `initial` or `activation`.
 
     Source: Section 6; the initial distribution is not stated there; chapter 7.
     """
@@ -43,18 +52,18 @@ class MLP:
     convolutional: ClassVar[bool] = False
 
     depth: int = 5
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: Literal["relu", "tanh", "gelu"] = "relu"
     initial: Literal["haiku", "flax"] = "haiku"
 
     def __post_init__(self) -> None:
         check_integer("depth", self.depth, low=1, high=1_000)
-        one_of("activation", self.activation, ("relu", "tanh"))
+        one_of("activation", self.activation, tuple(_ACTIVATIONS))
         one_of("initial", self.initial, ("haiku", "flax"))
 
     @property
     def smooth(self) -> bool:
-        """Whether the logits are smooth functions of the parameters: with tanh."""
-        return self.activation == "tanh"
+        """Whether the logits are smooth functions of the parameters: without kinks."""
+        return self.activation != "relu"
 
     @property
     def label(self) -> str:
@@ -97,7 +106,7 @@ class MLPModule(nn.Module):
     @nn.compact
     def __call__(self, images: Array) -> Array:
         x = jnp.reshape(images, (images.shape[0], -1))
-        nonlinear = nn.relu if self.network.activation == "relu" else nn.tanh
+        nonlinear = _ACTIVATIONS[self.network.activation]
         kernel_init = haiku_normal if self.network.initial == "haiku" else lecun_normal()
         for _ in range(self.network.depth):
             x = nonlinear(nn.Dense(self.width, kernel_init=kernel_init)(x))
