@@ -2,7 +2,7 @@
 
 Full float32 everywhere. The network is that of the paper: at width 410 it has 10⁶ parameters.
 
-Source: `igrlib.optimizers`; chapter 10, *Other optimizers*.
+Source: `igrlib.optimizers`; chapter 11, *Other optimizers*.
 """
 
 import multiprocessing

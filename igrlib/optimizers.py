@@ -11,7 +11,7 @@ and the optimizer is a one-step method again. With A = ∂G/∂s at S_0, and d a
 All of this is read off an Optax transformation as it is, with one Hessian product, dg. Optax itself
 is not needed.
 
-Source: chapter 10, *Other optimizers*; not in the paper, which asks for it (Section 8). Heavy ball:
+Source: chapter 11, *Other optimizers*; not in the paper, which asks for it (Section 8). Heavy ball:
 Ghosh et al., "Implicit regularization in heavy-ball momentum accelerated stochastic gradient
 descent", ICLR 2023; Adam and RMSprop: Cattaneo, Klusowski & Shigida, "On the implicit bias of
 Adam", ICML 2024.
@@ -101,7 +101,7 @@ def optimizer_corrections(
     (Adam with `eps_root=0` where an entry of the gradient is 0). Inside `jax.jit` values are not
     looked at.
 
-    Source: the module's docstring, chapter 10; not in the paper.
+    Source: the module's docstring, chapter 11; not in the paper.
 
     Example:
         >>> import optax
@@ -165,7 +165,7 @@ def optimizer_field(
     `learning_rate` is a finite scalar h, traced or concrete; the rest is as in
     `optimizer_corrections`. Time is t = n·h for every optimizer.
 
-    Source: chapter 10, *Other optimizers*; not in the paper.
+    Source: chapter 11, *Other optimizers*; not in the paper.
 
     Example:
         >>> import optax
@@ -199,7 +199,7 @@ def start_displacement(
     takes no gradient beyond one, and ends when its terms vanish, the state stands still, as rounded
     numbers do, or after 100,000 steps. Arguments and errors are as in `optimizer_corrections`.
 
-    Source: chapter 10, *Other optimizers*; not in the paper.
+    Source: chapter 11, *Other optimizers*; not in the paper.
 
     Example:
         >>> import optax
@@ -327,7 +327,7 @@ def heavy_ball_modified_loss(
     momentum as Optax takes it c = (1 − β + 2β²)/(1 − β): θ′ = −∇Ẽ/(1 − β) up to O(h²). `momentum`
     is β in [0, 1); `loss`, `wrt`, the returned function and the errors are as in `modified_loss`.
 
-    Source: Ghosh et al. (2023); chapter 10. Not in the paper.
+    Source: Ghosh et al. (2023); chapter 11. Not in the paper.
 
     Example:
         >>> loss = lambda theta: theta**2 / 2
@@ -387,7 +387,7 @@ def perturbed_one_norm(
     ε is small and b2 > b1 Adam is driven *away* from small norms. RMSprop is b1 = 0. `epsilon` is
     positive; `loss`, `wrt` and the returned function are as in `modified_loss`.
 
-    Source: Cattaneo, Klusowski & Shigida (2024); chapter 10. Not in the paper.
+    Source: Cattaneo, Klusowski & Shigida (2024); chapter 11. Not in the paper.
 
     Example:
         >>> float(ig.optimizers.perturbed_one_norm(lambda theta: 1.5 * theta**2, 16.0)(1.0))

@@ -1,7 +1,7 @@
 """What the theory asks of a loss that is given in batches, in anybody's training loop.
 
 Source: eqs. (3) and (4); the mean over batches: Smith, Dherin, Barrett & De (2021); chapters 7,
-*MNIST*, and 11, *What held*.
+*MNIST*, and 12, *What held*.
 """
 
 from collections.abc import Callable, Iterable, Iterator

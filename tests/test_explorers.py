@@ -186,7 +186,7 @@ def test_a_flow_from_far_off_ends_when_it_has_arrived():
     close(found["flow"][-1], tp.minimum_on_flow(tp.Params(100.0, 0.0), X, Y))
 
 
-# The optimizers of the explorer of chapter 10, as its menu states them, by the learning rate.
+# The optimizers of the explorer of chapter 11, as its menu states them, by the learning rate.
 OPTIMIZERS = {
     "plain": lambda beta: optax.sgd,
     "heavy": lambda beta: lambda h: optax.sgd(h, beta),

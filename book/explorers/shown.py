@@ -1,6 +1,6 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3 and 10.
+Source: chapters 2, 3 and 11.
 """
 
 from explorers.page import Explorer
@@ -54,7 +54,7 @@ def optimizer_explorer(figure: str) -> Explorer:
 
     `figure` is the label of the still figure that a reader without scripts is sent to.
 
-    Source: chapter 10, *Other optimizers*.
+    Source: chapter 11, *Other optimizers*.
     """
     title = "An optimizer and its two flows: choose it, move the start, switch δ off and on"
     return Explorer("optimizer", title, figure)

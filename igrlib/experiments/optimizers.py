@@ -3,7 +3,7 @@
 A new one needs what `Optimizer` has, and its place in `OPTIMIZERS`. Its fields are settings of an
 arm; its learning rate is a model's.
 
-Source: Section 8 asks for them; chapter 10, *Other optimizers*.
+Source: Section 8 asks for them; chapter 11, *Other optimizers*.
 """
 
 from dataclasses import asdict, dataclass
@@ -44,7 +44,7 @@ class SGD:
 class Momentum:
     """Heavy ball m⁺ = βm + ∇E_B, θ − hm⁺, or with `nesterov` θ − h(βm⁺ + ∇E_B); β in [0, 1).
 
-    Source: not in the paper; chapter 10.
+    Source: not in the paper; chapter 11.
     """
 
     kind: ClassVar[str] = "momentum"
@@ -67,7 +67,7 @@ class Adam:
     The default has its ε inside of the root: outside of it √v̂ has no derivative where a gradient
     is 0, as that of a black pixel is, and what Adam follows is not defined there.
 
-    Source: not in the paper; chapter 10.
+    Source: not in the paper; chapter 11.
     """
 
     kind: ClassVar[str] = "adam"
@@ -91,7 +91,7 @@ class Adam:
 class RMSprop:
     """RMSprop with a decay rate in [0, 1), θ − h∇E_B/√(v⁺ + eps), v from 0 and not corrected.
 
-    Source: not in the paper; chapter 10.
+    Source: not in the paper; chapter 11.
     """
 
     kind: ClassVar[str] = "rmsprop"

@@ -1,6 +1,6 @@
 """What a verdict on a sweep takes: fixed in the profile, and stored with each unit.
 
-Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 11, *What held*.
+Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 12, *What held*.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["Thresholds"]
 class Thresholds:
     """What a verdict takes. Effects are per doubling of h. The defaults are those of MNIST.
 
-    Source: chapter 11, *What held*.
+    Source: chapter 12, *What held*.
     """
 
     significance: float = 0.01

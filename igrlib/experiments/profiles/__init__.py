@@ -1,7 +1,7 @@
 """The experiments, and the profiles of each: what is run live, on two cores and on one GPU.
 
 Source: Sections 4 and 6; chapters 7, *MNIST*, 8, *ResNet-18*, 9, *Explicit regularization*, and
-10, *Other optimizers*.
+11, *Other optimizers*.
 """
 
 from igrlib.experiments.arm import Arm

@@ -6,7 +6,7 @@ plain descent at that rate with the penalty that makes up the difference for ful
 third, a known dose: μ = h/4, which doubles the regularizer that plain descent has of itself. The
 seeds are the same, and so are the batches.
 
-Source: not in the paper; chapter 10, *Other optimizers*.
+Source: not in the paper; chapter 11, *Other optimizers*.
 """
 
 from dataclasses import replace

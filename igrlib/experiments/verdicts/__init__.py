@@ -1,6 +1,6 @@
 """What recorded sweeps say of the paper's predictions and claims: observations, and readings.
 
-Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 9 and 11.
+Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 9 and 12.
 """
 
 from igrlib.experiments.thresholds import Thresholds

@@ -4,7 +4,7 @@ Both sides choose on validation, their learning rate, μ and time, and both may 
 gradients: a step on E + μ‖∇E‖² takes two, so that it has half of the steps. The paper's Figure 3c
 compares models of one learning rate instead, after equal numbers of steps.
 
-Source: Section 6, Figure 3c; chapters 9, *Explicit regularization*, and 11, *What held*.
+Source: Section 6, Figure 3c; chapters 9, *Explicit regularization*, and 12, *What held*.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def judge_boost(
     over `least` in none; cannot tell: anything else, fewer seeds or plain rates than wanted, or
     units missing. A gain is an effect of the penalty; what of it does it, the record cannot say.
 
-    Source: Section 6, Figure 3c; chapters 9 and 11.
+    Source: Section 6, Figure 3c; chapters 9 and 12.
     """
     limits = thresholds or BoostThresholds()
     if record is None or arm not in arms(record):

@@ -3,7 +3,7 @@
 Models of a block share initial values and batches also across the arms of a record: momentum is
 compared with plain descent at the same effective rate, or either with a penalty.
 
-Source: not in the paper; chapter 10, *Other optimizers*.
+Source: not in the paper; chapter 11, *Other optimizers*.
 """
 
 from typing import Literal, NamedTuple, TypeAlias
@@ -56,7 +56,7 @@ def contrast(
     same: an interval inside of ±`least`. Cannot tell: anything else. Raises `ValueError` where the
     treatments are not equally many, or no block is in both.
 
-    Source: chapter 10, *Other optimizers*.
+    Source: chapter 11, *Other optimizers*.
     """
     limits = limits or Thresholds()
     sizes = [side.sizes["treatment"] for side in (one, other)]

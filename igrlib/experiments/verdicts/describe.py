@@ -1,6 +1,6 @@
 """Verdicts in words: the only place of `igrlib.experiments.verdicts` that writes sentences.
 
-Source: chapter 11, *What held*.
+Source: chapter 12, *What held*.
 """
 
 from collections.abc import Iterator, Sequence

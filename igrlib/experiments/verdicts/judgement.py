@@ -6,7 +6,7 @@ of the regularizer alone, added explicitly at a small step. The thresholds were 
 records that they judge.
 
 Source: Section 2, Predictions 2.1-2.4, and Section 4; chapters 7, *MNIST*, 9, *Explicit
-regularization*, and 11, *What held*.
+regularization*, and 12, *What held*.
 """
 
 from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ def judge(
     kinks, beyond h·λ_max = 1 the first order is not the whole, and at chosen points the training
     losses may differ.
 
-    Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 11, *What held*.
+    Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 12, *What held*.
     """
     claims = CAUSES if explicit else CLAIMS
     if record is None:

@@ -19,7 +19,7 @@ FITTED = "among models that fitted every training example"
 
 EDGE = "among points with h·λ_max ≤ {:g}"
 """The control for stability, of full batches. With batches h·λ_max of the whole split stays far
-below 2 whatever their own stability is (chapter 11): there is no such control."""
+below 2 whatever their own stability is (chapter 12): there is no such control."""
 
 CLAIMS = {
     "2.1": "a larger learning rate goes with a smaller ‖∇E‖² at equal training loss",

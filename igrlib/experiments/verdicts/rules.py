@@ -1,6 +1,6 @@
 """The rules of a verdict: its thresholds, what was observed, and what that is evidence for.
 
-Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 11, *What held*.
+Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 12, *What held*.
 """
 
 from collections.abc import Iterator, Sequence

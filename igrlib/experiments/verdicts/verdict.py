@@ -1,6 +1,6 @@
 """A verdict: what was observed, what it is evidence for, and the numbers of both.
 
-Source: Section 2, Predictions 2.1-2.4; chapter 11, *What held*.
+Source: Section 2, Predictions 2.1-2.4; chapter 12, *What held*.
 """
 
 from dataclasses import dataclass, field
