@@ -18,6 +18,8 @@ NUMBERED = [
     for part in TOC["parts"]
     if part.get("numbered")
     for chapter in part["chapters"]
+    # A page of prose alone has neither exercises nor cells.
+    if not (ROOT / f"{chapter['file']}.md").exists()
 ]
 
 spec = spec_from_file_location("notebooks_tool", ROOT / "book" / "_tools" / "notebooks.py")
