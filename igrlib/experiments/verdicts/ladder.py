@@ -90,10 +90,11 @@ class Rung:
 
     mu: of the regularized models; like: the plain step of the same edge. kept, plain, edge: how far
     the models (h_s, μ), the models (h_s, 0) and the edge's prediction are from those of h_L, whose
-    distance from h_L the regularizer predicts to be 0. share: of the distance from (h_s, 0) to h_L
-    that (h_s, μ) has gone, which is 1 for the regularizer, and edge_share for the edge. position:
-    of (h_s, μ) between the predictions, 0 the edge's, 1 the regularizer's. bound: the distance of
-    2/`like` from 2/h_L in per cent, of λ_max alone. word, reasons: by the rules of `word_of`.
+    distance from h_L the regularizer predicts to be 0; from_edge: how far (h_s, μ) is from the
+    edge's prediction. share: of the distance from (h_s, 0) to h_L that (h_s, μ) has gone, which is
+    1 for the regularizer, and edge_share for the edge. position: of (h_s, μ) between the
+    predictions, 0 the edge's, 1 the regularizer's. bound: the distance of 2/`like` from 2/h_L in
+    per cent, of λ_max alone. word, reasons: by the rules of `word_of`.
     """
 
     learning_rate: float | None
@@ -102,6 +103,7 @@ class Rung:
     kept: Contrast
     plain: Contrast
     edge: Contrast
+    from_edge: Contrast
     share: Ratio
     edge_share: float
     position: Ratio
@@ -178,21 +180,31 @@ def rungs_of(table: xr.Dataset) -> list[tuple[float, float]]:
 
 
 def word_of(
-    position: Ratio, gap: Contrast, least: float, limits: LadderThresholds
+    position: Ratio,
+    gap: Contrast,
+    off: tuple[Contrast, Contrast],
+    least: float,
+    limits: LadderThresholds,
 ) -> tuple[Hypothesis, tuple[Reason, ...]]:
     """Which hypothesis a position agrees with, by its interval.
 
-    Cannot tell: too few blocks; or the predictions differ by less than `least`, or so little that
-    the position has no bounds; or an interval that fits none of the following. Regularizer: an
-    interval that holds 1, or lies within the margin of it, and does not reach beyond the middle
-    between the predictions on either side; edge: likewise with 0. Between: an interval that leaves
-    out both, and lies between them. Neither: one that lies beyond either by more than the margin.
+    `gap`: how far the edge's prediction is from the regularizer's; `off`: how far the observation
+    is from each. Cannot tell: too few blocks; or predictions that differ by less than `least`, or
+    so little that the position has no bounds; or an interval that fits none of the following.
+    Regularizer: an interval that holds 1, or lies within the margin of it, and does not reach
+    beyond half of the way between the predictions on either side; edge: likewise with 0. Between:
+    an interval that leaves out both, and lies between them. Neither: one that lies beyond either by
+    more than the margin; or, of predictions that do not differ, an observation that is off both,
+    the same way, by a `contrast`.
 
     Source: chapter 10, *The edge of stability*.
     """
     if position.blocks < limits.blocks:
-        return "cannot tell", (Reason("few blocks"),)
+        return "cannot tell", (Reason("few whole blocks", (str(limits.blocks),)),)
     if abs(gap.difference.effect) < least or position.interval is None:
+        seen = {one.observation for one in off}
+        if seen in ({"larger"}, {"smaller"}):
+            return "neither", (Reason("off both"),)
         return "cannot tell", (Reason("same predictions"),)
     if gap.difference.interval is None:
         return "cannot tell", (Reason("few seeds", (str(limits.seeds),)),)
@@ -222,8 +234,9 @@ def judge_ladder(
     """The verdicts of a ladder: of ‖∇E‖², λ_max and test accuracy at equal training loss.
 
     `thresholds`: the level and the confidence, by default those that the record was made with. A
-    word is that of all rungs together, by `word_of`; it cannot be told without a record or with
-    units missing, nor where the positions of two widths lie on different sides of the middle.
+    word is that of all rungs together, by `word_of`. It cannot be told without a record or with
+    units missing, nor where a width of itself lies beyond the middle from the prediction agreed
+    with, or outside of what is between.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -306,8 +319,8 @@ def _judged(
     width = table["width"].values
     widths = {int(n): rung(values.isel(block=width == n)) for n in np.unique(width)}
     word, reasons = whole.word, whole.reasons
-    sides = {part.position.value > limits.half for part in widths.values() if part.position.blocks}
-    if word not in ("cannot tell", "neither") and len(sides) > 1:
+    alone = [part.position.value for part in widths.values() if part.position.blocks]
+    if not all(_lies_with(word, value, limits) for value in alone):
         word, reasons = "cannot tell", (Reason("widths differ"),)
     standing = edge_of(lambda_max_at(table, judged.level))
     places = _places(table, steps, large)
@@ -339,6 +352,15 @@ def _judged(
         },
         thresholds=judged,
     )
+
+
+def _lies_with(word: Hypothesis, position: float, limits: LadderThresholds) -> bool:
+    """Whether the position of one width is on the side that a word of all of them is of."""
+    if word == "regularizer":
+        return position > limits.half
+    if word == "edge":
+        return position < limits.half
+    return word != "between" or 0 < position < 1
 
 
 def _word_at(
@@ -386,9 +408,14 @@ def _rung(
     values: _Values, relative: bool, least: float, judged: Thresholds, limits: LadderThresholds
 ) -> Rung:
     for_interval = replace(judged, seeds=limits.seeds)
-    kept, plain, edge = (
-        contrast(one, values.large, relative=relative, least=least, limits=for_interval)
-        for one in values.every[1:]
+    kept, plain, edge, from_edge = (
+        contrast(one, other, relative=relative, least=least, limits=for_interval)
+        for one, other in (
+            (values.kept, values.large),
+            (values.plain, values.large),
+            (values.edge, values.large),
+            (values.kept, values.edge),
+        )
     )
     # With several rungs each block has the means over those that are whole.
     large, at_kept, at_plain, at_edge = (one.mean("treatment").values for one in values.every)
@@ -396,9 +423,20 @@ def _rung(
     share = ratio_of_means(at_kept - at_plain, large - at_plain, confidence=confidence)
     edge_share = ratio_of_means(at_edge - at_plain, large - at_plain, confidence=confidence)
     position = ratio_of_means(at_kept - at_edge, large - at_edge, confidence=confidence)
-    word, reasons = word_of(position, edge, least, limits)
+    word, reasons = word_of(position, edge, (kept, from_edge), least, limits)
     return Rung(
-        None, None, None, kept, plain, edge, share, edge_share.value, position, word, reasons
+        None,
+        None,
+        None,
+        kept,
+        plain,
+        edge,
+        from_edge,
+        share,
+        edge_share.value,
+        position,
+        word,
+        reasons,
     )
 
 

@@ -97,7 +97,7 @@ def law_of(
     if exponent is None:
         return "cannot tell", (Reason("few strengths", (str(limits.strengths),)),)
     if exponent.blocks < limits.blocks or exponent.interval is None:
-        return "cannot tell", (Reason("few blocks"),)
+        return "cannot tell", (Reason("few whole blocks", (str(limits.blocks),)),)
     low, high = exponent.interval
     if 1 - limits.exponent <= low and high <= 1 + limits.exponent:
         return "in proportion", ()
