@@ -82,7 +82,7 @@ def describe_strength(verdict: Strength) -> Description:
         for mu, effect, within, edge in zip(
             verdict.mu, verdict.effects, verdict.within, verdict.edge[1:], strict=True
         ):
-            beyond = "" if within else ", beyond first order"
+            beyond = "" if within else ", which does not count"
             notes.append(
                 f"μ = {mu:g}: {_difference(effect.difference, '%', limits)}{beyond}; "
                 f"h·λ_max(1 + 2μλ_max) {_known(edge)}."

@@ -44,6 +44,8 @@ class StrengthThresholds:
     """An interval of the exponent within 1 ± this is in proportion."""
     most: float = 0.5
     """Of log ‖∇E‖²: beyond an effect of this size the first order is not the whole."""
+    faintest: float = 0.01
+    """Likewise: an effect below this size is not better known than the interpolation."""
     least: float = 5.0
     """Per cent: the largest effect within first order must be as large."""
     strengths: int = 3
@@ -60,10 +62,11 @@ class StrengthThresholds:
 class Strength:
     """A verdict on the law, with the effect of each μ.
 
-    mu: all > 0, rising; effects: on log ‖∇E‖² at equal training loss beside μ = 0, in per cent;
-    within: which of them are within first order; exponent: of |effect| as a power of μ over these;
-    slope: of log ‖∇E‖² per unit of μ at the smallest of them; edge: the median of h·λ_max(1 +
-    2μλ_max) at the level, for μ = 0 and each of `mu`, and the largest median at any level.
+    mu: all > 0, rising; effects: on ‖∇E‖² at equal training loss beside μ = 0, in per cent; within:
+    which of them count, being neither too faint nor beyond first order; exponent: of |effect| as a
+    power of μ over these; slope: of log ‖∇E‖² per unit of μ at the smallest of them; edge: the
+    median of h·λ_max(1 + 2μλ_max) at the level, for μ = 0 and each of `mu`; largest_edge: the
+    largest median at any level.
     """
 
     arm: str
@@ -163,17 +166,19 @@ def _judged(
         mean = np.array([_mean(column) for column in apart.T])
     # Those from the smallest on, up to the first that is beyond first order.
     within = np.logical_and.accumulate(np.abs(mean) <= limits.most)
+    within &= np.abs(mean) >= limits.faintest
     exponent = slope = None
     largest = effects[-1]
     if within.any():
+        first, last = np.flatnonzero(within)[[0, -1]]
+        largest = effects[last]
         slope = ratio_of_means(
-            apart[:, 0], np.full(len(apart), mu[1]), confidence=judged.confidence
+            apart[:, first], np.full(len(apart), mu[first + 1]), confidence=judged.confidence
         )
     if within.sum() >= limits.strengths:
         x = np.log(mu[1:][within])
         whole = np.isfinite(apart[:, within]).all(axis=1)
         exponent = _exponent(x, apart[whole][:, within], judged.confidence)
-        largest = effects[int(within.sum()) - 1]
     word, reasons = law_of(exponent, largest, limits)
     ways = [edge_of(lambda_max_at(table, one)) for one in table["level"].values.tolist()]
     medians = [way.median("block").values for way in ways]
