@@ -9,7 +9,7 @@ from scipy import stats
 
 from igrlib.experiments.table import table_of
 from igrlib.experiments.thresholds import Thresholds
-from igrlib.experiments.verdicts import Contrast, describe_ladder, judge_ladder
+from igrlib.experiments.verdicts import Contrast, describe_ladder, describe_together, judge_ladder
 from igrlib.experiments.verdicts import ladder as ld
 from igrlib.experiments.verdicts.ratios import Ratio
 from igrlib.experiments.verdicts.rules import Reason
@@ -273,6 +273,17 @@ def test_several_words_together():
     assert ld.agreed(["cannot tell"]) == "cannot tell"
     assert ld.agreed([]) == "cannot tell"
     assert ld.agreed(["edge", "regularizer", "cannot tell"]) == "they differ"
+
+
+def test_ladders_together_in_words():
+    several = (*judged(way=0.0, spread=0.02), *judged(way=0.0, spread=3.0))
+    words = describe_together(several)
+    assert words.sentence == "Together: edge; 3 of 6 can tell."
+    assert words.notes == ("‖∇E‖²: edge.", "λ_max: edge.", "Test accuracy: edge.")
+    other = tuple(replace(one, arm="gelu") for one in judged(way=1.0, spread=0.02))
+    words = describe_together((*several, *other))
+    assert words.sentence == "Together: they differ; 6 of 9 can tell."
+    assert words.notes[3:] == ("ladder: edge.", "gelu: regularizer.")
 
 
 def test_the_interval_of_a_position_is_where_the_residual_is_not_told_from_none():

@@ -11,6 +11,7 @@ from igrlib.experiments.verdicts.describe_edge import (
     describe_flatness,
     describe_ladder,
     describe_strength,
+    describe_together,
 )
 from igrlib.experiments.verdicts.flatness import judge_flatness
 from igrlib.experiments.verdicts.judgement import judge
@@ -42,6 +43,7 @@ __all__ = [
     "describe_flatness",
     "describe_ladder",
     "describe_strength",
+    "describe_together",
     "judge",
     "judge_boost",
     "judge_flatness",

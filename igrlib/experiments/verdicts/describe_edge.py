@@ -10,13 +10,13 @@ import numpy as np
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.describe import REASONS, Description, number_of, several, signed
 from igrlib.experiments.verdicts.flatness import Association, Flatness
-from igrlib.experiments.verdicts.ladder import Ladder, Rung
+from igrlib.experiments.verdicts.ladder import MEASURES, Hypothesis, Ladder, Rung, agreed
 from igrlib.experiments.verdicts.ratios import Ratio
 from igrlib.experiments.verdicts.rules import Reason
 from igrlib.experiments.verdicts.strength import Strength
 from igrlib.experiments.verdicts.trends import Trend
 
-__all__ = ["describe_flatness", "describe_ladder", "describe_strength"]
+__all__ = ["describe_flatness", "describe_ladder", "describe_strength", "describe_together"]
 
 _NAMES = {
     "squared_gradient": "‖∇E‖²",
@@ -47,6 +47,22 @@ def describe_ladder(verdict: Ladder) -> Description:
             f"{'; '.join(rungs)}."
         )
     return Description(" ".join(parts), tuple(_ladder_notes(verdict)))
+
+
+def describe_together(verdicts: Sequence[Ladder]) -> Description:
+    """What ladders say together: of all measures and arms that can tell, then of each by itself.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    arms = list(dict.fromkeys(one.arm for one in verdicts))
+    notes: list[str] = []
+    for of, names in (("measure", list(MEASURES)), ("arm", arms)):
+        for name in names if len(names) > 1 else ():
+            words: list[Hypothesis] = [one.word for one in verdicts if getattr(one, of) == name]
+            notes.append(f"{_NAMES.get(name, name)}: {agreed(words)}.")
+    count = sum(one.word != "cannot tell" for one in verdicts)
+    word = agreed([one.word for one in verdicts])
+    return Description(f"Together: {word}; {count} of {len(verdicts)} can tell.", tuple(notes))
 
 
 def describe_flatness(verdict: Flatness) -> Description:
@@ -177,7 +193,7 @@ def _blocks(number: int) -> str:
 
 
 def _decimal(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
+    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "unknown"
 
 
 def _known(value: float) -> str:
