@@ -34,6 +34,7 @@ __all__ = [
     "Way",
     "association",
     "explanation_of",
+    "groups_of",
     "judge_flatness",
     "way_of",
 ]
@@ -133,24 +134,15 @@ def association(
     Source: chapter 10, *The edge of stability*.
     """
     judged, limits = judged or Thresholds(), limits or FlatnessThresholds()
-    flat, accuracy = (one.transpose("block", "treatment") for one in (flat, accuracy))
-    group = np.zeros(flat.sizes["treatment"]) if within is None else flat[within].values
-    known = np.isfinite(flat.values) & np.isfinite(accuracy.values)
     number = flat.sizes["block"]
     above, below, ranges = (np.full(number, np.nan) for _ in range(3))
-    rows, cells = [], 0
-    for b in range(number):
-        parts = [known[b] & (group == one) for one in np.unique(group)]
-        parts = [part for part in parts if part.sum() > 1]
-        if not parts:
-            continue
-        halvings = [-flat.values[b][part] for part in parts]
-        points = [accuracy.values[b][part] for part in parts]
-        rows += [y[np.argsort(x)] for x, y in zip(halvings, points, strict=True)]
-        cells += sum(map(len, halvings))
-        x, y = (np.concatenate([one - one.mean() for one in of]) for of in (halvings, points))
-        above[b], below[b] = x @ y, x @ x
-        ranges[b] = np.mean([np.ptp(one) for one in halvings])
+    groups = groups_of(flat, accuracy, within=within)
+    for b in sorted({b for b, _, _ in groups}):
+        pairs = [(x - x.mean(), y - y.mean()) for of, x, y in groups if of == b]
+        above[b], below[b] = sum(x @ y for x, y in pairs), sum(x @ x for x, _ in pairs)
+        ranges[b] = np.mean([np.ptp(x) for x, _ in pairs])
+    rows = [y[np.argsort(x)] for _, x, y in groups]
+    cells = sum(len(x) for _, x, _ in groups)
     used = np.isfinite(above)
     effect = pooled_slope(above, below, confidence=judged.confidence)
     p = exact_tails(rows)
@@ -159,6 +151,26 @@ def association(
     return Association(
         effect, p, halvings, cells, seeds, way_of(effect, p, halvings, seeds, judged, limits)
     )
+
+
+def groups_of(
+    flat: xr.DataArray, accuracy: xr.DataArray, *, within: str | None = None
+) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """The models that `association` compares: of each group its block, halvings and accuracies.
+
+    A group has at least two models with both; halvings are −log₂, from no common start.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    flat, accuracy = (one.transpose("block", "treatment") for one in (flat, accuracy))
+    group = np.zeros(flat.sizes["treatment"]) if within is None else flat[within].values
+    known = np.isfinite(flat.values) & np.isfinite(accuracy.values)
+    return [
+        (b, -flat.values[b][part], accuracy.values[b][part])
+        for b in range(flat.sizes["block"])
+        for one in np.unique(group)
+        if (part := known[b] & (group == one)).sum() > 1
+    ]
 
 
 def way_of(
