@@ -33,7 +33,18 @@ from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.experiments.storage import npz
 from igrlib.experiments.sweep import Stopped
-from igrlib.experiments.verdicts import describe, judge, judge_boost
+from igrlib.experiments.verdicts import (
+    describe,
+    describe_flatness,
+    describe_ladder,
+    describe_strength,
+    describe_together,
+    judge,
+    judge_boost,
+    judge_flatness,
+    judge_ladder,
+    judge_strength,
+)
 
 RUN = ("run", "mlp-sweep")
 
@@ -699,6 +710,50 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "mu")
     last = out.partition("against the best learning rate:\n")[2]
     assert last.startswith(describe(judge_boost(record, "mu")).sentence)
+
+
+def test_verdicts_of_the_edge_are_those_that_an_arm_is_for(igr, tmp_path, monkeypatch):
+    """Of a ladder, and of strengths; other experiments are judged by the predictions alone."""
+    arms = {arm.name: arm for arm in EXPERIMENTS["egr-sweep"]["digits"]}
+    mus = (0.0, 0.01, 0.02)
+    edge = {
+        "ladder": arms["sgd"],
+        "strength": replace(arms["mu"], name="strength", learning_rates=(0.1,), mus=mus),
+        "steps": replace(arms["sgd"], name="steps", matched=False),
+    }
+    monkeypatch.setitem(EXPERIMENTS, "edge-sweep", {"digits": tuple(edge.values())})
+    for arm in edge.values():
+        (unit,) = runner.units([arm])
+        pairs = {mu for *_, mu, _ in combinations(arm)}
+        made = made_up(32, unit.seeds, rates=arm.learning_rates, mus=sorted(pairs))
+        path = shard(tmp_path, "digits", unit, experiment="edge-sweep", arrays=made.arrays)
+    record = records.open_record(path.parent)
+    wanted = {
+        "sgd": [
+            *map(describe_ladder, judge_ladder(record, "sgd")),
+            describe_together(judge_ladder(record, "sgd")),
+            *map(describe_flatness, judge_flatness(record, "sgd")),
+        ],
+        "strength": [
+            describe_strength(judge_strength(record, "strength")),
+            *map(describe_flatness, judge_flatness(record, "strength")),
+        ],
+        "steps": [],
+    }
+    titles = {"the ladder:", "the strength:", "whether flatness explains accuracy:"}
+    shown = {}
+    for name, words in wanted.items():
+        _, out, _ = igr("verdicts", "edge-sweep", "--arm", name)
+        lines = out.splitlines()
+        shown[name] = [line for line in lines if line in titles]
+        told = [line for one in words for line in (one.sentence, *(f"    {n}" for n in one.notes))]
+        first = lines.index(shown[name][0]) if shown[name] else len(lines)
+        assert [line for line in lines[first:] if line not in titles] == told
+    assert shown == {
+        "sgd": ["the ladder:", "whether flatness explains accuracy:"],
+        "strength": ["the strength:", "whether flatness explains accuracy:"],
+        "steps": [],
+    }
 
 
 def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):

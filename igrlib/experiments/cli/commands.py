@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def verdicts(args: argparse.Namespace) -> int:
-    """Print what a record says of Predictions 2.1 to 2.4, and of explicit regularization."""
+    """Print what a record says of Predictions 2.1 to 2.4, of the penalty, and of the edge."""
     from igrlib.experiments.verdicts import describe, judge, judge_boost
 
     with mistakes():
@@ -133,15 +133,36 @@ def verdicts(args: argparse.Namespace) -> int:
     if any(arm.mus):
         plain = _plain(folder, arm.network.kind)
         judged["against the best learning rate"] = (judge_boost(record, arm.name, plain=plain),)
-    for title, several in judged.items():
-        if len(judged) > 1:
+    said = {title: [*map(describe, several)] for title, several in judged.items()}
+    if args.experiment == "edge-sweep":
+        said |= _of_the_edge(record, arm)
+    for title, several in said.items():
+        if len(said) > 1:
             print(f"{title}:")
-        for verdict in several:
-            words = describe(verdict)
+        for words in several:
             print(words.sentence)
             for note in words.notes:
                 print(f"    {note}")
     return 0
+
+
+def _of_the_edge(record: Any, arm: Any) -> dict[str, list[Any]]:
+    """What a record says of the questions that an arm of `edge-sweep` is for."""
+    from igrlib.experiments import verdicts as of
+    from igrlib.experiments.arm import combinations
+    from igrlib.regularizer import matching_mu
+
+    pairs, large = [(h, mu) for h, mu, _ in combinations(arm)], max(arm.learning_rates)
+    found: dict[str, list[Any]] = {}
+    if any(h < large and mu == matching_mu(h, large) for h, mu in pairs):
+        ladders = of.judge_ladder(record, arm.name)
+        found["the ladder"] = [*map(of.describe_ladder, ladders), of.describe_together(ladders)]
+    if sum(mu > 0 for mu in arm.mus) > 1:
+        found["the strength"] = [of.describe_strength(of.judge_strength(record, arm.name))]
+    if any(mu for _, mu in pairs):
+        flat = of.judge_flatness(record, arm.name)
+        found["whether flatness explains accuracy"] = [*map(of.describe_flatness, flat)]
+    return found
 
 
 def _plain(folder: Any, network: str) -> tuple[Any, str] | None:

@@ -1,4 +1,6 @@
-"""Verdicts in words: the only place of `igrlib.experiments.verdicts` that writes sentences.
+"""Verdicts on the paper's predictions in words; `describe_edge` has those on the edge.
+
+Nothing else in `igrlib.experiments.verdicts` writes sentences.
 
 Source: chapter 12, *What held*.
 """
@@ -11,7 +13,7 @@ import numpy as np
 from igrlib.experiments.verdicts.trends import Trend
 from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
 
-__all__ = ["REASONS", "RIVALS", "Description", "describe"]
+__all__ = ["REASONS", "RIVALS", "Description", "describe", "number_of", "several", "signed"]
 
 REASONS = {
     "no record": "There is no record.",
@@ -39,6 +41,17 @@ REASONS = {
     "under the claim": "No seed fails to gain, but not all gain over {names} points.",
     "no gain": "No seed gains over {names}.",
     "some gain": "Some seeds gain, others do not.",
+    "few whole blocks": "At least {names} blocks with all of the models are needed.",
+    "same predictions": "The predictions do not differ by enough to be told apart.",
+    "wide": "The interval is too wide for any of the answers.",
+    "more than the regularizer": "It is beyond the regularizer's prediction.",
+    "less than the edge": "It is beyond the edge's prediction.",
+    "off both": "The predictions do not differ by enough, and it is off both.",
+    "widths differ": "A width of itself lies elsewhere.",
+    "silent": "It cannot be told over {names}.",
+    "other size": "The two effects are not of like size.",
+    "few strengths": "At least {names} strengths of a small effect are needed.",
+    "edge near": "The edge of stability is near or unknown: it is not the theorem's case.",
 }
 """What each kind of reason says; `names` are those of the reason."""
 
@@ -82,14 +95,15 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
     for kind, names in verdict.reasons:
         text = REASONS[kind]
         yield text.format(
-            names=_several(names),
+            names=several(names),
             limits=verdict.thresholds,
             least=verdict.least,
             unit=verdict.unit,
         )
 
 
-def _several(names: Sequence[str]) -> str:
+def several(names: Sequence[str]) -> str:
+    """Names with commas, of many the first three."""
     more = len(names) - 3
     return ", ".join(names) if more < 2 else f"{', '.join(names[:3])} and {more} more"
 
@@ -123,7 +137,7 @@ def _standing(standing: Standing) -> str:
 
 
 def _level(one: Level) -> str:
-    return f"E = {one.level:g} {one.observation}, {_signed(one.trend.effect)} %"
+    return f"E = {one.level:g} {one.observation}, {signed(one.trend.effect)} %"
 
 
 def _notes(verdict: Verdict) -> Iterator[str]:
@@ -148,7 +162,7 @@ def _notes(verdict: Verdict) -> Iterator[str]:
     if verdict.progress is not None and verdict.progress.blocks:
         falling, rising = verdict.progress.p
         yield (
-            f"Training loss there: {_signed(verdict.progress.effect)} % per doubling of "
+            f"Training loss there: {signed(verdict.progress.effect)} % per doubling of "
             f"{verdict.factor}; exact p of a fall {falling:.2g}, of a rise {rising:.2g}."
         )
     for one in verdict.levels:
@@ -197,13 +211,13 @@ def _effect(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> 
     limits = verdict.thresholds
     if not part.blocks:
         return f"{start}: no seed has {limits.rates} rates with a value."
-    parts = [f"{_signed(part.effect)} {verdict.unit} per doubling of {verdict.factor}"]
+    parts = [f"{signed(part.effect)} {verdict.unit} per doubling of {verdict.factor}"]
     if part.interval is not None:
-        low, high = map(_signed, part.interval)
+        low, high = map(signed, part.interval)
         parts.append(f"{100 * limits.confidence:g} % interval {low} to {high}")
     elif each:
         pairs = zip(part.seed.tolist(), part.effects.tolist(), strict=True)
-        parts.append(", ".join(f"{_signed(effect)} (seed {seed})" for seed, effect in pairs))
+        parts.append(", ".join(f"{signed(effect)} (seed {seed})" for seed, effect in pairs))
     way, p = ("fall", part.p.falling) if verdict.falls else ("rise", part.p.rising)
     parts.append(f"exact p of a {way} {p:.2g}")
     parts.append(f"{part.blocks} block{'s' * (part.blocks > 1)}")
@@ -215,12 +229,12 @@ def _range(values: np.ndarray) -> str:
     known = values[np.isfinite(values)]
     if not len(known):
         return "unknown"
-    low, high = (_two_digits(end) for end in (known.min(), known.max()))
+    low, high = (number_of(end) for end in (known.min(), known.max()))
     return low if low == high else f"{low} to {high}"
 
 
-def _two_digits(value: float) -> str:
-    """Without an exponent where that is short."""
+def number_of(value: float) -> str:
+    """To two digits, without an exponent where that is short."""
     rounded = float(f"{value:.2g}")
     return f"{rounded:,.0f}" if 100 <= rounded < 1e7 else f"{rounded:g}"
 
@@ -229,5 +243,6 @@ def _listed(values: np.ndarray) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _signed(number: float) -> str:
+def signed(number: float) -> str:
+    """With a sign and two decimals."""
     return f"{number:+.2f}".replace("-", "−")
