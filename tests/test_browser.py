@@ -170,6 +170,8 @@ EXPLORERS = {
     "phase": "two_parameters",
     "sweep": "mnist",
     "optimizer": "optimizers",
+    "parabola": "edge",
+    "catapult": "edge",
 }
 
 

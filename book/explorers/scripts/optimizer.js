@@ -1,4 +1,4 @@
-// Chapter 10: the steps of an optimizer beside the flows of F_0 and of F_0 + h·F_1.
+// Chapter 11: the steps of an optimizer beside the flows of F_0 and of F_0 + h·F_1.
 (function (IGR) {
   "use strict";
 
