@@ -102,7 +102,7 @@
       const { start, h } = Object.assign(state, { start: change.start ?? state.start, h: change.h ?? state.h });
       const found = compute(state), { points, losses, sharp, paths } = found;
       const seen = points.filter((p) => Math.max(...p.map(Math.abs)) < window[1]);
-      const [middle, half] = IGR.around([...seen, ...paths.flow, ...paths.modified]);
+      const [middle, size] = IGR.around([...seen, ...paths.flow, ...paths.modified]), half = Math.max(size, 0.02);
       close.limits(...middle.map((m) => [m - half, m + half]));
       const ring = edge(h, x, y), far = 1e3, all = [[-far, -far], [far, -far], [far, far], [-far, far]];
       for (const view of [plane, close]) {
@@ -124,7 +124,7 @@
       sharps.area([[[0, 2], [0, 9], [steps[1], 9], [steps[1], 2]]]);
       sharps.line("descent", sharp.map((value, n) => [n, value]));
       const highest = Math.min(1e3, Math.max(1, ...losses));
-      curve.limits(steps, [1e-12, 20 * highest], [false, true]);
+      curve.limits(steps, [1e-12, 100 * highest], [false, true]);
       curve.clear();
       curve.line("descent", losses.map((value, n) => [n, Math.max(value, 1e-14)]));
       handle.place(start);
