@@ -11,9 +11,11 @@ __all__ = ["Explorer", "script"]
 
 SCRIPTS = {
     "step": ("numbers", "stage", "step"),
-    "phase": ("numbers", "stage", "phase"),
+    "phase": ("numbers", "model", "stage", "phase"),
     "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
+    "parabola": ("numbers", "stage", "parabola"),
+    "catapult": ("numbers", "model", "stage", "catapult"),
 }
 """The files that each explorer runs, in order."""
 
