@@ -6,7 +6,7 @@ in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads r
 is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
 package beside them, since a kernel starts in the folder of its notebook.
 
-Source: chapters 2, 3, 7 and 11.
+Source: chapters 2, 3, 7, 10 and 11.
 """
 
 from explorers.page import Explorer, script

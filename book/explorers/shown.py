@@ -1,6 +1,6 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3 and 11.
+Source: chapters 2, 3, 10 and 11.
 """
 
 from explorers.page import Explorer
