@@ -15,6 +15,8 @@ EXPLORERS = {
     "phase": "two_parameters",
     "sweep": "mnist",
     "optimizer": "optimizers",
+    "parabola": "edge",
+    "catapult": "edge",
 }
 
 # Milliseconds from an event to the end of the layout that it makes necessary, for many events. A
@@ -22,12 +24,14 @@ EXPLORERS = {
 FRAMES = """(root) => {
   const slider = root.querySelector("input[type=range]");
   const control = slider ?? [...root.querySelectorAll("select")].pop();
-  const places = control.type === "range" ? 1000 : control.options.length - 1;
+  const isRange = control.type === "range";
+  const [low, high] = isRange ? [+control.min, +control.max] : [0, control.options.length - 1];
   const took = [];
   for (let k = 0; k <= 60; k++) {
-    control.value = Math.round((places * k) / 60);
+    const place = low + ((high - low) * k) / 60;
+    control.value = isRange ? place : Math.round(place);
     const began = performance.now();
-    control.dispatchEvent(new Event(control.type === "range" ? "input" : "change"));
+    control.dispatchEvent(new Event(isRange ? "input" : "change"));
     root.getBoundingClientRect();
     took.push(performance.now() - began);
   }

@@ -170,6 +170,8 @@ EXPLORERS = {
     "phase": "two_parameters",
     "sweep": "mnist",
     "optimizer": "optimizers",
+    "parabola": "edge",
+    "catapult": "edge",
 }
 
 
@@ -204,6 +206,11 @@ def middle(node):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
+def moved_by(name, across, down):
+    """How far a handle goes with the pointer: that of the parabola moves along hs alone."""
+    return (across, 0) if name == "parabola" else (across, down)
+
+
 def held_by(name, box, index):
     """What is taken hold of: a handle, or a model to be pointed at."""
     if name == "sweep":
@@ -220,7 +227,8 @@ def test_explorer_by_mouse(explorer):
         mouse.down()
         mouse.move(x - 30, y + 20, steps=5)
         mouse.up()
-        assert middle(held) == pytest.approx((x - 30, y + 20), abs=2)
+        right, down = moved_by(name, -30, 20)
+        assert middle(held) == pytest.approx((x + right, y + down), abs=2)
     assert said(box) != before
 
 
@@ -263,7 +271,8 @@ def test_explorer_by_touch(explorer):
     assert said(box) != before
     if name != "sweep":
         assert box.page.evaluate("() => scrollY") == scrolled
-        assert middle(held) == pytest.approx((x + 8, y + 40), abs=2)
+        right, down = moved_by(name, 8, 40)
+        assert middle(held) == pytest.approx((x + right, y + down), abs=2)
 
 
 DRAWN = "node => node.closest('[data-igr-explorer]').querySelector('.igr-row').innerHTML"
@@ -287,6 +296,47 @@ def test_explorer_by_keyboard(explorer):
         if label != "Curve":
             assert said(box) != before, f"{label} of {name}"
         box.page.keyboard.press("Tab")
+
+
+@pytest.mark.xdist_group("explorer-parabola")
+def test_the_ends_and_the_landmarks_of_the_parabola(chromium):
+    seen = visit(chromium, HTML / "book" / f"{EXPLORERS['parabola']}.html")
+    box = seen.page.locator("[data-igr-explorer=parabola]")
+    box.scroll_into_view_if_needed()
+    slider, exact = box.locator("input[type=range]"), box.locator("input[type=number]")
+    for held in (slider, box.locator(".igr-handle")):
+        for key, hs in (("End", "2.5"), ("ArrowLeft", "2.49"), ("Home", "0"), ("ArrowUp", "0.01")):
+            held.press(key)
+            assert (slider.input_value(), exact.input_value()) == (hs, hs)
+    handle = box.locator(".igr-handle .igr-touch")
+    for mark, words in (("1", "lands on the minimum"), ("2", "to and fro for ever")):
+        exact.fill(mark)
+        exact.press("Enter")
+        assert words in said(box)
+        # Both stand over their numbers: the handle, and the thumb, 16 px wide.
+        chart = box.locator(".igr-plot").last
+        number = chart.locator(".igr-axes text", has_text=re.compile(f"^{mark}$")).first
+        assert middle(handle)[0] == pytest.approx(middle(number)[0], abs=2)
+        area = slider.bounding_box()
+        thumb = area["x"] + 8 + (area["width"] - 16) * float(mark) / 2.5
+        landmark = box.locator(".igr-mark", has_text=re.compile(f"^{mark}$"))
+        assert middle(landmark)[0] == pytest.approx(thumb, abs=1)
+    exact.fill("7")
+    exact.press("Enter")
+    assert exact.input_value() == "2.5"
+    seen.page.context.close()
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / "book" / f"{EXPLORERS[name]}.html").as_uri())
+    box = page.locator(f"[data-igr-explorer={name}]")
+    assert box.locator(".igr-title").is_visible()
+    figure = box.get_by_role("link").get_attribute("href")
+    assert page.locator(f"[id='{figure[1:]}'] img").is_visible()
+    context.close()
 
 
 def test_what_an_explorer_says_is_read_out(explorer):

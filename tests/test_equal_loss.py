@@ -81,6 +81,7 @@ def table(
             "gradient_step": STEPS,
             "score_step": scores,
             "level": levels,
+            "curvature_step": STEPS[:0],
         },
     )
     for grid, names in ALONG.items():

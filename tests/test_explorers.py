@@ -272,6 +272,121 @@ def test_the_explorer_of_optimizers_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
+@pytest.mark.parametrize(("h", "s"), [(0.3, 1.0), (0.1, 8.0), (0.5, 2.0), (0.5, 3.6), (0.8, 3.1)])
+def test_a_step_on_a_parabola_and_both_flows(h, s):
+    loss, start = lambda theta: s * theta**2 / 2, jnp.float64(1.0)
+    found = run("parabola", "[IGR.parabola.factors(hs), IGR.parabola.gaps(hs)]", hs=h * s)
+    steps = ig.gradient_descent(loss, start, h, 6).params
+    flow = flow_end(loss, start, h)[-1]
+    modified = flow_end(ig.modified_loss(loss, h), start, h)[-1]
+    for name, end in (("descent", steps[1]), ("flow", flow), ("modified", modified)):
+        close(found[0][name], end)
+    close([found[1]["flow"], found[1]["modified"]], [flow - steps[1], modified - steps[1]])
+    close(run("parabola", "IGR.parabola.iterates(hs, 6)", hs=h * s), steps)
+
+
+ON_A_PARABOLA = {
+    "nothing moves": [0],
+    "every step stays on its side": [0.01, 0.99],
+    "lands on the minimum": [1],
+    "lands on the other side and nearer": [1.01, 1.99],
+    "to and fro for ever": [2],
+    "1.01 times as far off: gradient descent diverges": [2.01],
+    "1.5 times as far off: gradient descent diverges": [2.5],
+}
+
+
+@pytest.mark.parametrize("words", ON_A_PARABOLA)
+def test_the_parabola_says_on_which_side_of_its_landmarks_hs_is(words):
+    for hs in ON_A_PARABOLA[words]:
+        said = run("parabola", "IGR.parabola.sentence(hs, IGR.stage.number)", hs=hs)
+        assert words in said
+        assert not re.search("NaN|undefined|Infinity|–", said)
+        assert sum(other in said for other in ON_A_PARABOLA) == 1
+
+
+RUNS = explorers.catapult_explorer("fig-x").data["presets"]
+
+
+def sharpness(p):
+    return tp.largest_hessian_eigenvalue(tp.Params(*jnp.asarray(p).T), X, Y)
+
+
+@pytest.mark.parametrize("preset", RUNS, ids=lambda p: f"{p['start'][0]}-{p['h']}")
+def test_the_runs_of_the_catapult(preset):
+    start, h = jnp.array(preset["start"]), preset["h"]
+    state = preset | {"x": X, "y": Y}
+    found = run("catapult", "IGR.catapult.compute(state)", state=state)
+    steps = ig.gradient_descent(two_parameters, start, h, found["steps"])
+    # Where the steps jump about, a difference of one digit doubles with each.
+    tolerance = 1e-6 if found["outcome"] == "diverged" or h > 0.3 else 1e-9
+    close(found["points"], steps.params, tolerance)
+    close(found["losses"], steps.losses, tolerance)
+    eigenvalues = jax.vmap(lambda p: jnp.linalg.eigvalsh(jax.hessian(two_parameters)(p))[-1])
+    sharp = h * eigenvalues(steps.params)
+    close(found["sharp"], sharp, tolerance)
+    assert found["peak"] == int(jnp.argmax(steps.losses))
+    beyond = np.flatnonzero(sharp >= 2)
+    assert found["settled"] == (beyond[-1] + 1 if len(beyond) else 0)
+    # Beyond 4/K, K the squared length at the start, it diverges.
+    diverged = h * X**2 * float(start @ start) > 4
+    assert found["outcome"] == ("diverged" if diverged else "arrived")
+    close(found["ends"]["flow"], sharpness(tp.minimum_on_flow(tp.Params(*start), X, Y)))
+    modified = flow_end(ig.modified_loss(two_parameters, h), start, 30.0)[-1]
+    close(found["ends"]["modified"], sharpness(modified))
+
+
+@pytest.mark.parametrize(("h", "x", "y"), [(0.05, X, Y), (0.25, X, Y), (0.6, 1.3, -0.8)])
+def test_the_edge_of_the_shaded_region(h, x, y):
+    ring = np.array(run("catapult", "IGR.catapult.edge(h, x, y)", h=h, x=x, y=y))
+    assert len(ring) == 240
+    inside, on, outside = (
+        h * tp.largest_hessian_eigenvalue(tp.Params(*(by * ring).T), x, y) for by in (0.99, 1, 1.01)
+    )
+    close(on, np.full(240, 2.0))
+    assert (inside < 2).all()
+    assert (outside > 2).all()
+    # With 2/h below |xy| every point is beyond the edge.
+    assert run("catapult", "IGR.catapult.edge(4, 1, 0.6)") == []
+
+
+def test_the_landmarks_of_the_catapult_are_where_runs_change():
+    """From close to a sharp minimum, on both sides of each landmark."""
+    start = [0.2, 3.2]
+    two, four = run("catapult", "IGR.catapult.landmarks(p, x, y)", p=start, x=X, y=Y)
+    close([two, four], [2 / sharpness(start), 4 / (0.2**2 + 3.2**2)])
+    for h, leaves, diverges in (
+        (0.98 * two, False, False),
+        (1.02 * two, True, False),
+        (0.98 * four, True, False),
+        (1.02 * four, True, True),
+    ):
+        losses = ig.gradient_descent(two_parameters, jnp.array(start), h, 400).losses
+        assert bool(losses.max() > 10 * losses[0] or jnp.isnan(losses[-1])) == leaves
+        assert (not losses[-1] < 1) == diverges
+
+
+OF_THE_CATAPULT = {
+    "within the edge at 2. The loss is never above its first value": ([0.2, 3.2], 0.19),
+    "197 times what it was, at step 23. From step 25 on": ([0.2, 3.2], 0.21),
+    "diverges: after 11 steps": ([0.2, 3.2], 0.4),
+    "After 2000 steps gradient descent has not arrived": ([0.5, -0.5], 0.01),
+    "a saddle": ([0.5, -0.5], 0.2),
+    "nothing moves, but the smallest push would grow": ([0.3, 2.0], 0.55),
+    "The gradient is 0 here, and nothing moves.": ([0.3, 2.0], 0.3),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_CATAPULT)
+def test_the_catapult_says_what_there_is_to_see(words):
+    start, h = OF_THE_CATAPULT[words]
+    state = {"start": start, "h": h, "x": X, "y": Y}
+    expression = "IGR.catapult.sentence(state, IGR.catapult.compute(state), IGR.stage.number)"
+    said = run("catapult", expression, state=state)
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
 def test_a_step_from_where_the_gradient_is_zero():
     found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
     assert found["end"] == [0, 0]
@@ -321,7 +436,7 @@ def test_two_explorers_on_a_page_share_no_names():
 
 
 def test_regularized_gradient_of_the_phase_plane():
-    found = run("phase", "IGR.phase.regularized(rate, x, y)(p)", rate=0.37, x=1.3, y=-0.8, p=[2, 3])
+    found = run("phase", "IGR.model.regularized(rate, x, y)(p)", rate=0.37, x=1.3, y=-0.8, p=[2, 3])
     close(found, tp.modified_gradient(tp.Params(2.0, 3.0), 1.3, -0.8, 0.37), 1e-13)
 
 
@@ -456,12 +571,11 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert "a &quot;title&quot;" in page
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    for name in ("step", "phase", "optimizer", "sweep"):
-        assert len(explorers.script(name).encode()) < 20_000
+    for name in ("step", "phase", "optimizer", "sweep", "parabola", "catapult"):
+        assert len(explorers.script(name).encode()) < 24_000
 
 
 def test_an_unknown_explorer_is_refused():
-    with pytest.raises(
-        ValueError, match=r"name must be one of step, phase, optimizer, sweep, got 'stp'"
-    ):
+    names = "step, phase, optimizer, sweep, parabola, catapult"
+    with pytest.raises(ValueError, match=f"name must be one of {names}, got 'stp'"):
         explorers.script("stp")

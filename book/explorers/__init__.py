@@ -1,4 +1,4 @@
-"""Figures to take hold of: a step, the phase plane, an optimizer and a sweep, as scripts in a page.
+"""Figures to take hold of: steps, flows, the edge, an optimizer and a sweep, as scripts in a page.
 
 An `Explorer` shows itself in a notebook and in the built book. It needs no server, no network and
 no library: its script and its data are in its own HTML. What a script computes is computed
@@ -6,10 +6,24 @@ in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads r
 is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
 package beside them, since a kernel starts in the folder of its notebook.
 
-Source: chapters 2, 3, 7 and 11.
+Source: chapters 2, 3, 7, 10 and 11.
 """
 
 from explorers.page import Explorer, script
-from explorers.shown import optimizer_explorer, phase_explorer, step_explorer
+from explorers.shown import (
+    catapult_explorer,
+    optimizer_explorer,
+    parabola_explorer,
+    phase_explorer,
+    step_explorer,
+)
 
-__all__ = ["Explorer", "optimizer_explorer", "phase_explorer", "script", "step_explorer"]
+__all__ = [
+    "Explorer",
+    "catapult_explorer",
+    "optimizer_explorer",
+    "parabola_explorer",
+    "phase_explorer",
+    "script",
+    "step_explorer",
+]

@@ -11,9 +11,11 @@ __all__ = ["Explorer", "script"]
 
 SCRIPTS = {
     "step": ("numbers", "stage", "step"),
-    "phase": ("numbers", "stage", "phase"),
+    "phase": ("numbers", "model", "stage", "phase"),
     "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
+    "parabola": ("numbers", "stage", "parabola"),
+    "catapult": ("numbers", "model", "stage", "catapult"),
 }
 """The files that each explorer runs, in order."""
 
@@ -26,7 +28,7 @@ def script(name: str) -> str:
 
     Raises `ValueError` for another name.
 
-    Source: chapters 2, 3, 7 and 11.
+    Source: chapters 2, 3, 7, 10 and 11.
     """
     if name not in SCRIPTS:
         raise ValueError(f"name must be one of {', '.join(SCRIPTS)}, got {name!r}")
@@ -44,7 +46,7 @@ class Explorer:
 
     Raises `ValueError` for a `name` of which there is no script.
 
-    Source: chapters 2, 3, 7 and 11.
+    Source: chapters 2, 3, 7, 10 and 11.
     """
 
     name: str

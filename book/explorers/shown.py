@@ -1,12 +1,21 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3 and 11.
+Source: chapters 2, 3, 10 and 11.
 """
 
 from explorers.page import Explorer
 from igrlib import two_parameter as tp
 
-__all__ = ["optimizer_explorer", "phase_explorer", "step_explorer"]
+__all__ = [
+    "catapult_explorer",
+    "optimizer_explorer",
+    "parabola_explorer",
+    "phase_explorer",
+    "step_explorer",
+]
+
+RUNS = [(0.2, 3.2, h) for h in (0.19, 0.21, 0.25, 0.35, 0.4)] + [(2.8, 3.5, 0.18)]
+"""The start (a, b) and h of the runs of the catapult's menu; the last is Figure A.1's."""
 
 
 def step_explorer(figure: str) -> Explorer:
@@ -58,6 +67,36 @@ def optimizer_explorer(figure: str) -> Explorer:
     """
     title = "An optimizer and its two flows: choose it, move the start, switch δ off and on"
     return Explorer("optimizer", title, figure)
+
+
+def parabola_explorer(figure: str) -> Explorer:
+    """One step and the flows of E and Ẽ on a parabola of curvature s, for hs from 0 to 2.5.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    title = "A step on a parabola: move hs, the step size times the curvature, from 0 to 2.5"
+    return Explorer("parabola", title, figure)
+
+
+def catapult_explorer(figure: str) -> Explorer:
+    """Gradient descent of f(x; a, b) = abx over the region λ_max > 2/h, with its loss and hλ_max.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    data = {
+        "x": tp.POINT_I.x,
+        "y": tp.POINT_I.y,
+        "presets": [{"start": [a, b], "h": h} for a, b, h in RUNS],
+        "first": 1,
+        "h": [0.01, 0.6],
+        "window": [-4.2, 4.2],
+    }
+    title = "The catapult: move the start and the learning rate across the edge"
+    return Explorer("catapult", title, figure, data)
 
 
 def _steps(setting: tp.Setting) -> list[tuple[str, float]]:

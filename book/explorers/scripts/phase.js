@@ -6,26 +6,7 @@
   const MOST_STEPS = 100000; // so that a frame stays short
   const ARRIVED = 30;
 
-  const loss = ([a, b], x, y) => (y - a * b * x) ** 2 / 2;
-  const length2 = ([a, b]) => a * a + b * b;
-  const gradient = ([a, b], x, y) => {
-    const pull = -x * (y - a * b * x);
-    return [pull * b, pull * a];
-  };
-  // The gradient of E + rate·R_IG, R_IG = |∇E|²/2.
-  const regularized = (rate, x, y) => (p) => {
-    const g = gradient(p, x, y), stretch = 1 + rate * x * x * length2(p);
-    const central = 2 * rate * x * x * loss(p, x, y);
-    return p.map((value, i) => stretch * g[i] + central * value);
-  };
-
-  // The flow of E + rate·R_IG.
-  const flow = (rate, start, x, y, end) => {
-    const field = regularized(rate, x, y);
-    // Of the curve of minima the distance is to first order |y − abx| / (x|θ|).
-    const arrived = (p) => Math.abs(y - p[0] * p[1] * x) <= 1e-11 * x * Math.hypot(...p);
-    return IGR.flow((p) => field(p).map((g) => -g), start, end, 1e-11, arrived);
-  };
+  const { loss, length2, flow } = IGR.model;
 
   // Gradient descent until it stands still, diverges, or has made so many steps.
   function descend(h, start, x, y, most = MOST_STEPS) {
@@ -95,7 +76,7 @@
     return `${from} ends ${nearer} (${gaps}), at ${ratio}: ${rest}`;
   }
 
-  IGR.phase = { regularized, compute, sentence };
+  IGR.phase = { compute, sentence };
 
   IGR.explorers ??= {};
   IGR.explorers.phase = function (root, data) {

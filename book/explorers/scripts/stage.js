@@ -86,6 +86,19 @@
     self.dot = (kind, [u, v], r = 4.5) =>
       add(inside, "circle", { class: `igr-dot igr-${kind}`, cx: self.X(u).toFixed(1), cy: self.Y(v).toFixed(1), r });
 
+    const note = (x, y, anchor, text) => add(inside, "text", { class: "igr-note", x, y, "text-anchor": anchor }, text);
+    self.note = ([u, v], text) => note(self.X(u), self.Y(v) + 4, "middle", text);
+    // The region between closed lines.
+    self.area = (rings) =>
+      add(inside, "path", { class: "igr-area", "fill-rule": "evenodd", d: rings.map((ring) => `M${ring.map(place).join("L")}Z`).join("") });
+    // The length between two values of x, as a bracket at the height `v` with its number beside it.
+    self.bracket = (kind, ends, v, text) => {
+      const [low, high] = ends.map(self.X).sort((p, q) => p - q), y = self.Y(v);
+      add(inside, "path", { class: `igr-line igr-${kind}`, d: `M${low} ${y - 5}v10m0 -5H${high}m0 -5v10` });
+      if (high + 60 < self.width) note(high + 6, y + 4, "start", text);
+      else note(low - 6, y + 4, "end", text);
+    };
+
     self.cross = ([u, v]) =>
       add(inside, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
 
@@ -119,11 +132,16 @@
     return self;
   }
 
-  // A point to be moved by mouse, touch or arrow keys (with Shift, ten times as far).
-  function handle(plot, label, moved) {
+  const ofPlane = ([u, v]) => `a = ${number(u)}, b = ${number(v)}`;
+
+  // A point to be moved by mouse, touch or arrow keys (with Shift, ten times as far). `text` is what
+  // it says of itself. With a `step` it belongs to a curve: x alone is moved, every key by so much.
+  function handle(plot, label, moved, { text = ofPlane, step } = {}) {
     const node = add(plot.above, "g", { class: "igr-handle", tabindex: 0, role: "slider", "aria-label": label });
     const ring = [add(node, "circle", { r: 16, class: "igr-touch" }), add(node, "circle", { r: 7 })];
     let now = [0, 0];
+    const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    if (step) Object.assign(keys, { ArrowUp: [1, 0], ArrowDown: [-1, 0], Home: [-Infinity, 0], End: [Infinity, 0] });
     const inside = (v, [low, high]) => Math.min(high, Math.max(low, v));
     const move = ([u, v]) => moved([inside(u, plot.x), inside(v, plot.y)]);
     node.addEventListener("pointerdown", (event) => {
@@ -134,19 +152,18 @@
     });
     node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && move(plot.inverse(...plot.under(event))));
     node.addEventListener("keydown", (event) => {
-      const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+      const by = keys[event.key];
       if (!by) return;
       event.preventDefault();
-      const far = (event.shiftKey ? 0.1 : 0.01);
-      move(now.map((v, i) => v + by[i] * far * (i ? plot.y[1] - plot.y[0] : plot.x[1] - plot.x[0])));
+      const far = event.shiftKey ? 10 : 1;
+      move(now.map((v, i) => v + by[i] * far * (step ?? (i ? plot.y[1] - plot.y[0] : plot.x[1] - plot.x[0]) / 100)));
     });
     const place = (point) => {
       now = point;
-      const text = `a = ${number(now[0])}, b = ${number(now[1])}`;
       // A point out of sight has its handle at the edge.
       const [u, v] = [inside(now[0], plot.x), inside(now[1], plot.y)];
       ring.forEach((c) => (c.setAttribute("cx", plot.X(u)), c.setAttribute("cy", plot.Y(v))));
-      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: u, valuetext: text };
+      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: u, valuetext: text(now) };
       for (const [key, value] of Object.entries(state)) node.setAttribute(`aria-${key}`, value);
     };
     return { place };
@@ -174,6 +191,29 @@
     };
     input.addEventListener("input", () => moved(self.low * (self.high / self.low) ** (input.value / 1000)));
     return self;
+  }
+
+  // A slider over equal steps, with landmarks under it and a box for the number.
+  function dial(parent, label, limits, moved) {
+    const { min, max } = limits;
+    const [input, box] = labelled(parent, label, "input", { type: "range", ...limits });
+    const track = add(box, "span", { class: "igr-track" });
+    track.append(input);
+    const marks = add(track, "span", { "aria-hidden": "true" });
+    const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, ...limits });
+    input.addEventListener("input", () => moved(+input.value));
+    exact.addEventListener("change", () => moved(Math.min(max, Math.max(min, +exact.value))));
+    const show = (value) => {
+      input.value = value;
+      exact.value = +value.toPrecision(6);
+    };
+    // Of pairs of a value and its name; what lies beyond the slider is left out.
+    const mark = (pairs) => {
+      marks.replaceChildren();
+      for (const [value, name] of pairs)
+        if (value <= max) add(marks, "span", { class: "igr-mark", style: `--at: ${(value - min) / (max - min)}` }, name);
+    };
+    return { show, mark };
   }
 
   function choice(parent, label, options, value, chosen) {
@@ -222,5 +262,5 @@
     }
   }
 
-  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, choice, controls, row, legend, words, mount };
+  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, dial, choice, controls, row, legend, words, mount };
 })((globalThis.IGR ??= {}));
