@@ -7,6 +7,7 @@ import pytest
 from helpers.records import record, unit
 from scipy import stats
 
+from igrlib.experiments.schema import DIMENSIONS
 from igrlib.experiments.table import table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts import Contrast, describe_ladder, describe_together, judge_ladder
@@ -197,6 +198,29 @@ def test_it_takes_a_whole_record_with_a_ladder():
     found = judge_ladder(replace(plain, expected=tuple(plain.units)), "sgd", thresholds=LEVEL)
     assert "h_L" in describe_ladder(found[0]).sentence
     assert {one.word for one in found} == {"cannot tell"}
+
+
+def test_where_the_models_stand_is_told():
+    """By the made-up law λ_max is e² at a step of 1, and falls by e^−0.6 with each doubling."""
+    one = rungs(50, (0, 1, 2, 3))
+    h, mu = one.arrays["learning_rate"], one.arrays["mu"]
+    measured = "crossing_batch_sharpness" in DIMENSIONS
+    if measured:
+        one.arrays["crossing_batch_sharpness"] = (3 * h + mu)[:, None] * np.ones(4)
+    found = judge_ladder(replace(record(one), expected=(one.name,)), thresholds=LEVEL)[0].standing
+    steps = np.array(RATES[1:])
+    mus, like = (LARGE - steps) / 4, np.full(3, LARGE)
+    for kind, (k, m, x) in {
+        "large": (np.array([LARGE]), 0.0, np.array([LARGE])),
+        "kept": (steps, mus, like),
+        "plain": (steps, 0.0, steps),
+    }.items():
+        curvature = np.exp(2 - 0.6 * np.log2(x))
+        np.testing.assert_allclose(found["edge"][kind], k * curvature * (1 + 2 * m * curvature))
+        expected = k * (3 * k + m)
+        if measured:
+            np.testing.assert_allclose(found["batch_sharpness"][kind], expected)
+        assert found["time"][kind].shape == k.shape
 
 
 def test_the_rungs_of_a_table():

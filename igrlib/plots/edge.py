@@ -22,7 +22,7 @@ from igrlib.experiments.verdicts.flatness import FLATNESS, association, groups_o
 from igrlib.experiments.verdicts.ladder import Ladder, judge_ladder
 from igrlib.experiments.verdicts.rules import recorded_thresholds
 from igrlib.experiments.verdicts.trends import Trend
-from igrlib.plots._marks import learning_rate_axis, legend_above
+from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above
 from igrlib.plots._tables import palette
 from igrlib.plots.style import COLORS
 
@@ -188,6 +188,8 @@ def edge_of_batches(
         ax.set_title("full batch" if size in whole else f"batches of {size}")
     for ax in grid[-1]:
         ax.set_xlabel("step")
+    for ax in grid[:-1].flat:
+        decade_axis(ax, "y")
     handles = [Line2D([], [], color=colors[h], lw=3, label=f"$h = {h:g}$") for h in sorted(drawn)]
     if (table["mu"] > 0).any():
         handles.append(Line2D([], [], color="0.3", ls="--", label="with $\\mu$"))

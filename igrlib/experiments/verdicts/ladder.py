@@ -28,7 +28,13 @@ from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.contrasts import LEAST, Contrast, contrast
-from igrlib.experiments.verdicts.equal_loss import accuracy_at, lambda_max_at, log_at, trend_of
+from igrlib.experiments.verdicts.equal_loss import (
+    accuracy_at,
+    lambda_max_at,
+    log_at,
+    time_at,
+    trend_of,
+)
 from igrlib.experiments.verdicts.judgement import not_whole_reason
 from igrlib.experiments.verdicts.predictions import edge_of
 from igrlib.experiments.verdicts.ratios import Ratio, ratio_of_means
@@ -120,8 +126,10 @@ class Ladder:
     together, each block with the mean over its rungs. word: of `whole`, unless units are missing or
     widths disagree. falling, plain_falling, edge_falling: the trend per doubling of h_s along the
     models (h_s, μ) and h_L, along plain ones, and along the edge's prediction; the regularizer
-    predicts 0. widths: `whole` of each width. standing: median h·λ_max(1 + 2μλ_max) at the level
-    of the models h_L, then of (h_s, μ), then of (h_s, 0). levels: the words at other losses.
+    predicts 0. widths: `whole` of each width. standing: medians at the level of edge, which is
+    h·λ_max(1 + 2μλ_max), batch_sharpness times h, where it was measured, and time, n·h: of the
+    models "large", h_L, then along the rungs "kept", (h_s, μ), and "plain", (h_s, 0). levels: the
+    words at other losses.
     """
 
     arm: str
@@ -137,7 +145,7 @@ class Ladder:
     plain_falling: Trend | None = None
     edge_falling: Trend | None = None
     widths: dict[int, Rung] = field(default_factory=dict)
-    standing: dict[str, np.ndarray] = field(default_factory=dict)
+    standing: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     levels: dict[float, Hypothesis] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -322,8 +330,6 @@ def _judged(
     alone = [part.position.value for part in widths.values() if part.position.blocks]
     if not all(_lies_with(word, value, limits) for value in alone):
         word, reasons = "cannot tell", (Reason("widths differ"),)
-    standing = edge_of(lambda_max_at(table, judged.level))
-    places = _places(table, steps, large)
     kept, plain, edge = (
         _falling(one, values.large, large, relative, judged, limits) for one in values.every[1:]
     )
@@ -341,10 +347,7 @@ def _judged(
         plain,
         edge,
         widths,
-        {
-            kind: standing.isel(treatment=at).median("block").values
-            for kind, at in zip(("large", "kept", "plain"), places, strict=True)
-        },
+        _standing(table, judged.level, _places(table, steps, large)),
         {
             other: _word_at(table, name, other, judged, limits)
             for other in table["level"].values.tolist()
@@ -352,6 +355,25 @@ def _judged(
         },
         thresholds=judged,
     )
+
+
+def _standing(
+    table: xr.Dataset, level: float, places: tuple[list[int], list[int], list[int]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Where the models stand at the level: medians over blocks."""
+    found = {"edge": edge_of(lambda_max_at(table, level)), "time": time_at(table, level)}
+    at = np.isclose(table["level"], level)
+    if "crossing_batch_sharpness" in table and at.any():
+        sharpness = table["crossing_batch_sharpness"].isel(level=int(np.argmax(at)))
+        if sharpness.notnull().any():
+            found["batch_sharpness"] = table["learning_rate"] * sharpness
+    return {
+        name: {
+            kind: one.isel(treatment=of).median("block").values
+            for kind, of in zip(("large", "kept", "plain"), places, strict=True)
+        }
+        for name, one in found.items()
+    }
 
 
 def _lies_with(word: Hypothesis, position: float, limits: LadderThresholds) -> bool:
