@@ -122,7 +122,7 @@ def batches():
         models = part.stack(model=("block", "treatment"), create_index=False)
         arrays = {name: models[name].transpose("model", ...).values for name in one.data_vars}
         arrays |= {name: models[name].values for name in ("seed", "learning_rate", "mu")}
-        arrays |= {"curvature_step": STEPS, "diverged": np.full(6, -1)}
+        arrays |= {"curvature_step": STEPS, "batch": np.arange(4), "diverged": np.full(6, -1)}
         units.append(made("batches", 50, (0, 1, 2), arrays, {}, batch_size=size, num_train=32))
     return record(*units)
 
