@@ -720,18 +720,21 @@ def test_verdicts_of_the_edge_are_those_that_an_arm_is_for(igr, tmp_path, monkey
         "ladder": arms["sgd"],
         "strength": replace(arms["mu"], name="strength", learning_rates=(0.1,), mus=mus),
         "steps": replace(arms["sgd"], name="steps", matched=False),
+        "wide": replace(arms["sgd"], name="wide", widths=(64,), num_seeds=(2,)),
     }
     monkeypatch.setitem(EXPERIMENTS, "edge-sweep", {"digits": tuple(edge.values())})
     for arm in edge.values():
         (unit,) = runner.units([arm])
         pairs = {mu for *_, mu, _ in combinations(arm)}
-        made = made_up(32, unit.seeds, rates=arm.learning_rates, mus=sorted(pairs))
+        made = made_up(unit.width, unit.seeds, rates=arm.learning_rates, mus=sorted(pairs))
         path = shard(tmp_path, "digits", unit, experiment="edge-sweep", arrays=made.arrays)
     record = records.open_record(path.parent)
     wanted = {
         "sgd": [
             *map(describe_ladder, judge_ladder(record, "sgd")),
             describe_together(judge_ladder(record, "sgd")),
+            *map(describe_ladder, judge_ladder(record, ("sgd", "wide"))),
+            describe_together(judge_ladder(record, ("sgd", "wide"))),
             *map(describe_flatness, judge_flatness(record, "sgd")),
         ],
         "strength": [
@@ -740,7 +743,12 @@ def test_verdicts_of_the_edge_are_those_that_an_arm_is_for(igr, tmp_path, monkey
         ],
         "steps": [],
     }
-    titles = {"the ladder:", "the strength:", "whether flatness explains accuracy:"}
+    titles = {
+        "the ladder:",
+        "the ladder, sgd with wide:",
+        "the strength:",
+        "whether flatness explains accuracy:",
+    }
     shown = {}
     for name, words in wanted.items():
         _, out, _ = igr("verdicts", "edge-sweep", "--arm", name)
@@ -750,7 +758,7 @@ def test_verdicts_of_the_edge_are_those_that_an_arm_is_for(igr, tmp_path, monkey
         first = lines.index(shown[name][0]) if shown[name] else len(lines)
         assert [line for line in lines[first:] if line not in titles] == told
     assert shown == {
-        "sgd": ["the ladder:", "whether flatness explains accuracy:"],
+        "sgd": ["the ladder:", "the ladder, sgd with wide:", "whether flatness explains accuracy:"],
         "strength": ["the strength:", "whether flatness explains accuracy:"],
         "steps": [],
     }

@@ -47,6 +47,14 @@ def test_quantities_beside_the_edge():
     np.testing.assert_allclose(found["beyond"][:, 1], 2 / 3)
 
 
+def test_a_share_is_of_the_batches_that_were_measured():
+    one = table()
+    one["batch_lambda_max"][0, 0, 0, :2] = np.nan
+    one["batch_lambda_max"][0, 0, 1] = np.nan
+    found = edge.edge_quantities(one)["beyond"][0, 0]
+    np.testing.assert_allclose(found, [1.0, np.nan, 1 / 3])
+
+
 def test_curves_are_medians_and_ranges_by_batch_size_and_treatment():
     one = table()
     one["lambda_max"][1, 0, 2] = np.nan

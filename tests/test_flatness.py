@@ -183,6 +183,20 @@ def test_thresholds_were_fixed_before_the_record():
     assert list(fl.FLATNESS) == ["lambda_max", "slope"]
 
 
+def test_arms_stand_together():
+    made = swept(by_flatness=0.3, spread=0.1)
+    one, other = made.units.values()
+    name = other.name.replace("sgd", "wide")
+    config = {**other.meta["unit_config"], "name": "wide"}
+    apart = record(one, replace(other, name=name, meta={**other.meta, "unit_config": config}))
+    apart = replace(apart, expected=tuple(apart.units))
+    found = judge_flatness(apart, ("sgd", "wide"), thresholds=LEVEL)
+    for pooled, whole in zip(found, judge_flatness(made, "sgd", thresholds=LEVEL), strict=True):
+        assert (pooled.arm, pooled.word) == ("sgd with wide", whole.word)
+        assert pooled.over_h.effect == whole.over_h.effect
+        assert pooled.over_mu.effect == whole.over_mu.effect
+
+
 def test_it_takes_a_whole_record():
     made = swept(by_flatness=0.3)
     assert {one.reasons for one in judge_flatness(None, "sgd")} == {(Reason("no record"),)}

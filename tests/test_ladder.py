@@ -7,6 +7,7 @@ import pytest
 from helpers.records import record, unit
 from scipy import stats
 
+from igrlib.experiments.schema import DIMENSIONS
 from igrlib.experiments.table import table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts import Contrast, describe_ladder, describe_together, judge_ladder
@@ -28,13 +29,13 @@ def like_edge(h, mu):
     return 2 / max(roots)
 
 
-def rungs(width, seeds, *, way=1.0, slopes=None, spread=0.0, factor=0.0, rates=RATES):
+def rungs(width, seeds, *, way=1.0, slopes=None, spread=0.0, factor=0.0, rates=RATES, arm="ladder"):
     """A unit whose models end like a plain step: `way` from the edge's to the regularizer's.
 
     On a scale of log h. `factor`: added to the logarithms of regularized models, and to accuracy.
     """
     slopes = {**SLOPES, **(slopes or {})}
-    one = unit(width, seeds, arm="ladder", rates=rates, mus=(0.0, 1.0))
+    one = unit(width, seeds, arm=arm, rates=rates, mus=(0.0, 1.0))
     large = max(rates)
     h, with_mu = one.arrays["learning_rate"], one.arrays["mu"] > 0
     mu = np.where(with_mu, (large - h) / 4, 0.0)
@@ -183,6 +184,37 @@ def test_a_width_that_lies_elsewhere_forbids_the_word(most, few, word):
     assert (found.word, found.reasons) == ("cannot tell", (Reason("widths differ"),))
 
 
+def test_arms_of_other_widths_stand_together():
+    """As widths of one arm do; the same block twice, other steps or thresholds cannot."""
+    how = {"way": 0.0, "spread": 0.1}
+    one, wide = rungs(50, (0, 1, 2, 3), **how), rungs(200, (0, 1, 2, 3), arm="wide", **how)
+    made = record(one, wide)
+    made = replace(made, expected=tuple(made.units))
+    found = judge_ladder(made, ("ladder", "wide"), thresholds=LEVEL)
+    for pooled, whole in zip(found, judged(**how), strict=True):
+        assert pooled.arm == "ladder with wide"
+        assert (pooled.word, pooled.whole.position) == (whole.word, whole.whole.position)
+        np.testing.assert_array_equal(
+            pooled.standing["edge"]["kept"], whole.standing["edge"]["kept"]
+        )
+        assert set(pooled.widths) == {50, 200}
+        assert pooled.levels == whole.levels
+    few = judge_ladder(
+        replace(made, expected=(*made.expected, "wide-n0800-b00032-s00-03")),
+        ("ladder", "wide"),
+        thresholds=LEVEL,
+    )
+    assert few[0].missing == ("wide-n0800-b00032-s00-03",)
+    assert judge_ladder(made, ("ladder", "gd"))[0].reasons == (Reason("no arm", ("gd",)),)
+    same, other = rungs(50, (3, 4), arm="same"), rungs(100, (0,), arm="other", rates=RATES[:3])
+    made = record(one, same, other)
+    made = replace(made, expected=tuple(made.units))
+    for arm, words in (("same", "without a block in common"), ("other", "the same learning_rate")):
+        found = judge_ladder(made, ("ladder", arm), thresholds=LEVEL)[0]
+        assert found.word == "cannot tell"
+        assert words in describe_ladder(found).sentence
+
+
 def test_it_takes_a_whole_record_with_a_ladder():
     made = ladder()
     assert {one.reasons for one in judge_ladder(None)} == {(Reason("no record"),)}
@@ -197,6 +229,29 @@ def test_it_takes_a_whole_record_with_a_ladder():
     found = judge_ladder(replace(plain, expected=tuple(plain.units)), "sgd", thresholds=LEVEL)
     assert "h_L" in describe_ladder(found[0]).sentence
     assert {one.word for one in found} == {"cannot tell"}
+
+
+def test_where_the_models_stand_is_told():
+    """By the made-up law λ_max is e² at a step of 1, and falls by e^−0.6 with each doubling."""
+    one = rungs(50, (0, 1, 2, 3))
+    h, mu = one.arrays["learning_rate"], one.arrays["mu"]
+    measured = "crossing_batch_sharpness" in DIMENSIONS
+    if measured:
+        one.arrays["crossing_batch_sharpness"] = (3 * h + mu)[:, None] * np.ones(4)
+    found = judge_ladder(replace(record(one), expected=(one.name,)), thresholds=LEVEL)[0].standing
+    steps = np.array(RATES[1:])
+    mus, like = (LARGE - steps) / 4, np.full(3, LARGE)
+    for kind, (k, m, x) in {
+        "large": (np.array([LARGE]), 0.0, np.array([LARGE])),
+        "kept": (steps, mus, like),
+        "plain": (steps, 0.0, steps),
+    }.items():
+        curvature = np.exp(2 - 0.6 * np.log2(x))
+        np.testing.assert_allclose(found["edge"][kind], k * curvature * (1 + 2 * m * curvature))
+        expected = k * (3 * k + m)
+        if measured:
+            np.testing.assert_allclose(found["batch_sharpness"][kind], expected)
+        assert found["time"][kind].shape == k.shape
 
 
 def test_the_rungs_of_a_table():

@@ -32,7 +32,7 @@ THEORY = (
 PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
 FIGURES = tuple(
     f"igrlib.plots.{name}"
-    for name in ("chosen", "curves", "explicit", "factors", "matched", "resnet")
+    for name in ("chosen", "curves", "edge", "explicit", "factors", "matched", "resnet")
 )
 PUBLIC = (
     *THEORY,
@@ -47,7 +47,12 @@ PUBLIC = (
     "igrlib.experiments.verdicts.chance",
     "igrlib.experiments.measures",
     "igrlib.experiments.verdicts",
+    "igrlib.experiments.verdicts.edge",
     "igrlib.experiments.verdicts.equal_loss",
+    "igrlib.experiments.verdicts.flatness",
+    "igrlib.experiments.verdicts.ladder",
+    "igrlib.experiments.verdicts.ratios",
+    "igrlib.experiments.verdicts.strength",
     "igrlib.experiments.storage.files",
     "igrlib.experiments.storage.npz",
     "igrlib.experiments.networks",

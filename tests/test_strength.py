@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers.records import record, unit
 
+from igrlib.experiments.table import table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts import Contrast, describe_strength, judge_strength
 from igrlib.experiments.verdicts import strength as st
@@ -79,6 +80,17 @@ def test_the_edge_is_told_beside_the_word():
     curvature = 0.2 / 0.05
     np.testing.assert_allclose(far.edge, 0.2 * (1 + 2 * np.array(MUS) * curvature))
     assert far.largest_edge == pytest.approx(0.2 * (1 + 2 * MUS[-1] * curvature))
+    # Of strengths that do not count it does not matter.
+    beyond = judged(most=2.0)
+    assert beyond.largest_edge == pytest.approx(0.2 * (1 + 2 * MUS[3] * curvature))
+
+
+def test_the_edge_at_any_step_counts():
+    table = table_of(strengths(curvature=0.2), "strength")
+    along = np.full((8, 6, 3), 4.0)
+    along[:, 0, 1] = 14.0
+    step = ("block", "treatment", "curvature_step")
+    assert st._largest_edge(table.assign(lambda_max=(step, along))) == pytest.approx(0.7)
 
 
 def test_the_interval_of_the_exponent_is_the_jackknifes():
@@ -168,4 +180,4 @@ def test_a_verdict_in_words():
     assert words.sentence.startswith(start)
     assert sum("which does not count" in note for note in words.notes) == 2
     assert words.notes[0].startswith("μ = 0.0001: −1.9")
-    assert "at any loss: 0.22 at most." in "\n".join(words.notes)
+    assert "on the way: 0.2 at most." in "\n".join(words.notes)

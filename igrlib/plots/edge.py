@@ -22,7 +22,7 @@ from igrlib.experiments.verdicts.flatness import FLATNESS, association, groups_o
 from igrlib.experiments.verdicts.ladder import Ladder, judge_ladder
 from igrlib.experiments.verdicts.rules import recorded_thresholds
 from igrlib.experiments.verdicts.trends import Trend
-from igrlib.plots._marks import learning_rate_axis, legend_above
+from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above
 from igrlib.plots._tables import palette
 from igrlib.plots.style import COLORS
 
@@ -188,6 +188,8 @@ def edge_of_batches(
         ax.set_title("full batch" if size in whole else f"batches of {size}")
     for ax in grid[-1]:
         ax.set_xlabel("step")
+    for ax in grid[:-1].flat:
+        decade_axis(ax, "y")
     handles = [Line2D([], [], color=colors[h], lw=3, label=f"$h = {h:g}$") for h in sorted(drawn)]
     if (table["mu"] > 0).any():
         handles.append(Line2D([], [], color="0.3", ls="--", label="with $\\mu$"))
@@ -201,7 +203,7 @@ def _rungs(ax: Axes, one: Ladder) -> None:
     def shown(values: Any) -> Any:
         return 1 + np.asarray(values) / 100 if one.relative else np.asarray(values)
 
-    rungs = [rung for rung in one.rungs if rung.position.blocks]
+    rungs = [rung for rung in reversed(one.rungs) if rung.position.blocks]
     steps = np.array([rung.learning_rate for rung in rungs], float)
     whole = np.array([*steps, one.large])
     ax.axhline(1.0 if one.relative else 0.0, color=PREDICTIONS["regularizer"], zorder=1)
@@ -222,8 +224,10 @@ def _rungs(ax: Axes, one: Ladder) -> None:
             ax.plot([h], shown([found.effect]), marker, color=color, ms=size, zorder=3)
             if found.interval is not None:
                 ax.plot([h, h], shown(found.interval), color=color, lw=1.4, zorder=3)
-    learning_rate_axis(ax, np.sort(whole))
-    ax.set(xlabel="learning rate $h$", ylabel=_NAMES[one.measure])
+    learning_rate_axis(ax, whole)
+    parts = [one.large / h for h in whole]
+    ax.set_xticks(whole, ["$h_L$" if k == 1 else f"$h_L/{k:.3g}$" for k in parts])
+    ax.set(xlabel=f"$h$, with $h_L = {one.large:g}$", ylabel=_NAMES[one.measure])
     if one.relative:
         ax.set_yscale("log", base=2)
         ax.yaxis.set_major_formatter("{x:g}")

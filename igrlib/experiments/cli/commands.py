@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +135,7 @@ def verdicts(args: argparse.Namespace) -> int:
         judged["against the best learning rate"] = (judge_boost(record, arm.name, plain=plain),)
     said = {title: [*map(describe, several)] for title, several in judged.items()}
     if args.experiment == "edge-sweep":
-        said |= _of_the_edge(record, arm)
+        said |= _of_the_edge(record, arm, arms.values())
     for title, several in said.items():
         if len(said) > 1:
             print(f"{title}:")
@@ -146,10 +146,14 @@ def verdicts(args: argparse.Namespace) -> int:
     return 0
 
 
-def _of_the_edge(record: Any, arm: Any) -> dict[str, list[Any]]:
-    """What a record says of the questions that an arm of `edge-sweep` is for."""
+def _of_the_edge(record: Any, arm: Any, arms: Iterable[Any]) -> dict[str, list[Any]]:
+    """What a record says of the questions that an arm of `edge-sweep` is for.
+
+    A ladder stands beside those of other widths, where these are recorded.
+    """
     from igrlib.experiments import verdicts as of
     from igrlib.experiments.arm import combinations
+    from igrlib.experiments.table import arms as recorded
     from igrlib.regularizer import matching_mu
 
     pairs, large = [(h, mu) for h, mu, _ in combinations(arm)], max(arm.learning_rates)
@@ -157,12 +161,26 @@ def _of_the_edge(record: Any, arm: Any) -> dict[str, list[Any]]:
     if any(h < large and mu == matching_mu(h, large) for h, mu in pairs):
         ladders = of.judge_ladder(record, arm.name)
         found["the ladder"] = [*map(of.describe_ladder, ladders), of.describe_together(ladders)]
+        alike = [one.name for one in arms if replace(one, **_size(arm)) == arm]
+        alike = [name for name in alike if name in recorded(record)]
+        if len(alike) > 1:
+            ladders = of.judge_ladder(record, alike)
+            found[f"the ladder, {' with '.join(alike)}"] = [
+                *map(of.describe_ladder, ladders),
+                of.describe_together(ladders),
+            ]
     if sum(mu > 0 for mu in arm.mus) > 1:
         found["the strength"] = [of.describe_strength(of.judge_strength(record, arm.name))]
     if any(mu for _, mu in pairs):
         flat = of.judge_flatness(record, arm.name)
         found["whether flatness explains accuracy"] = [*map(of.describe_flatness, flat)]
     return found
+
+
+def _size(arm: Any) -> dict[str, Any]:
+    """The fields of an arm in which one with other networks of its kind, or more seeds, differs."""
+    names = ("name", "widths", "num_seeds", "seeds_per_unit")
+    return {name: getattr(arm, name) for name in names}
 
 
 def _plain(folder: Any, network: str) -> tuple[Any, str] | None:

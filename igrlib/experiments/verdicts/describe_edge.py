@@ -25,6 +25,8 @@ _NAMES = {
     "slope": "the slope ‖∇E‖",
 }
 
+_KINDS = ("large", "kept", "plain")
+
 
 def describe_ladder(verdict: Ladder) -> Description:
     """The verdict of a ladder on one measure: the word, the position, each rung; then the details.
@@ -103,7 +105,8 @@ def describe_strength(verdict: Strength) -> Description:
                 f"μ = {mu:g}: {_difference(effect.difference, '%', limits)}{beyond}; "
                 f"h·λ_max(1 + 2μλ_max) {_known(edge)}."
             )
-        notes.append(f"h·λ_max(1 + 2μλ_max) at any loss: {_known(verdict.largest_edge)} at most.")
+        most = _known(verdict.largest_edge)
+        notes.append(f"h·λ_max(1 + 2μλ_max) of those that count, on the way: {most} at most.")
     if verdict.slope is not None:
         notes.append(f"log ‖∇E‖² per unit of μ, at the smallest: {_ratio(verdict.slope, limits)}.")
     return Description(" ".join(parts), tuple(notes))
@@ -131,17 +134,18 @@ def _ladder_notes(verdict: Ladder) -> Iterator[str]:
     for width, part in verdict.widths.items():
         if len(verdict.widths) > 1 and part.position.blocks:
             yield f"At width {width}: {part.word}; position {_ratio(part.position, limits)}."
-    standing = {kind: values for kind, values in verdict.standing.items() if len(values)}
-    if standing:
-        told = "; ".join(
-            f"{kind} {', '.join(_known(value) for value in standing[name])}"
-            for name, kind in (
-                ("large", f"h = {verdict.large:g}"),
-                ("kept", "with the penalty, as h falls,"),
-                ("plain", "without"),
+    for name, label in (
+        ("edge", "h·λ_max(1 + 2μλ_max)"),
+        ("batch_sharpness", "h·batch sharpness"),
+        ("time", "t = n·h"),
+    ):
+        of = verdict.standing.get(name)
+        if of is not None:
+            large, kept, plain = (", ".join(map(_known, of[kind])) for kind in _KINDS)
+            yield (
+                f"Median {label} there: {large} with h = {verdict.large:g}; as h falls, with the "
+                f"penalty {kept}, without {plain}."
             )
-        )
-        yield f"Median h·λ_max(1 + 2μλ_max) there: {told}."
     if verdict.levels:
         words = "; ".join(f"E = {e:g} {word}" for e, word in verdict.levels.items())
         yield f"At other losses: {words}."

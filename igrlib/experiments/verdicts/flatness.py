@@ -9,8 +9,8 @@ association, which the step may bring about in other ways.
 Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -21,8 +21,9 @@ from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.equal_loss import accuracy_at, lambda_max_at, log_at
 from igrlib.experiments.verdicts.judgement import not_whole_reason
+from igrlib.experiments.verdicts.ladder import thresholds_together, together
 from igrlib.experiments.verdicts.ratios import Ratio, pooled_slope
-from igrlib.experiments.verdicts.rules import Reason, recorded_thresholds
+from igrlib.experiments.verdicts.rules import Reason
 from igrlib.experiments.verdicts.trends import Tails, exact_tails
 
 __all__ = [
@@ -236,48 +237,41 @@ def explanation_of(
 
 def judge_flatness(
     record: Record | None,
-    arm: str,
+    arm: str | Sequence[str],
     *,
     thresholds: Thresholds | None = None,
     limits: FlatnessThresholds | None = None,
 ) -> tuple[Flatness, ...]:
-    """The verdicts on flatness as λ_max and as the slope, from one arm of a record.
+    """The verdicts on flatness as λ_max and as the slope, from an arm, or several, of a record.
 
-    Plain models are compared over h, models of one h over μ. `thresholds` are by default those that
-    the record was made with. By the rules of `explanation_of`; it cannot be told without a record
-    or with units missing.
+    Of several, of the same treatments, the blocks stand together as in `judge_ladder`. Plain models
+    are compared over h, models of one h over μ. `thresholds` are by default those that the record
+    was made with. By the rules of `explanation_of`; it cannot be told without a record or with
+    units missing.
 
     Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
     """
     limits = limits or FlatnessThresholds()
-    level = (thresholds or Thresholds()).level
+    names = (arm,) if isinstance(arm, str) else tuple(arm)
+    arm, level = " with ".join(names), (thresholds or Thresholds()).level
     if record is None:
         return _unknown(arm, level, Reason("no record"))
-    if arm not in arms(record):
-        return _unknown(arm, level, Reason("no arm", (arm,)))
+    for name in names:
+        if name not in arms(record):
+            return _unknown(arm, level, Reason("no arm", (name,)))
     try:
-        judged = thresholds or recorded_thresholds(record, arm)
+        judged = thresholds or thresholds_together(record, names)
         level = judged.level
-        table = table_of(record, arm)
-        found = [_judged(arm, table, name, judged, limits) for name in FLATNESS]
+        tables = [table_of(record, name) for name in names]
+        found = [_judged(arm, tables, name, judged, limits) for name in FLATNESS]
     except ValueError as error:
         return _unknown(arm, level, Reason("not usable", (str(error),)))
-    lacking = not_whole_reason(record, arm)
-    if lacking is None:
+    lacking = [reason for name in names if (reason := not_whole_reason(record, name))]
+    if not lacking:
         return tuple(found)
-    missing = missing_units(record, arm)
+    missing = tuple(unit for name in names for unit in missing_units(record, name))
     return tuple(
-        Flatness(
-            arm,
-            one.measure,
-            level,
-            "cannot tell",
-            (lacking,),
-            one.over_h,
-            one.over_mu,
-            missing=missing,
-            thresholds=one.thresholds,
-        )
+        replace(one, word="cannot tell", reasons=tuple(lacking), missing=missing, levels={})
         for one in found
     )
 
@@ -287,10 +281,17 @@ def _unknown(arm: str, level: float, reason: Reason) -> tuple[Flatness, ...]:
 
 
 def _judged(
-    arm: str, table: xr.Dataset, name: str, judged: Thresholds, limits: FlatnessThresholds
+    arm: str,
+    tables: Sequence[xr.Dataset],
+    name: str,
+    judged: Thresholds,
+    limits: FlatnessThresholds,
 ) -> Flatness:
+    table = tables[0]
+
     def at(level: float) -> tuple[Association, Association]:
-        flat, accuracy = FLATNESS[name](table, level), accuracy_at(table, level)
+        flat = together(tables, lambda one: FLATNESS[name](one, level))
+        accuracy = together(tables, lambda one: accuracy_at(one, level))
         plain = (table["mu"] == 0).values
         return (
             association(

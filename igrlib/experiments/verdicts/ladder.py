@@ -28,7 +28,13 @@ from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.contrasts import LEAST, Contrast, contrast
-from igrlib.experiments.verdicts.equal_loss import accuracy_at, lambda_max_at, log_at, trend_of
+from igrlib.experiments.verdicts.equal_loss import (
+    accuracy_at,
+    lambda_max_at,
+    log_at,
+    time_at,
+    trend_of,
+)
 from igrlib.experiments.verdicts.judgement import not_whole_reason
 from igrlib.experiments.verdicts.predictions import edge_of
 from igrlib.experiments.verdicts.ratios import Ratio, ratio_of_means
@@ -46,6 +52,8 @@ __all__ = [
     "edge_step",
     "judge_ladder",
     "rungs_of",
+    "thresholds_together",
+    "together",
     "word_of",
 ]
 
@@ -120,8 +128,10 @@ class Ladder:
     together, each block with the mean over its rungs. word: of `whole`, unless units are missing or
     widths disagree. falling, plain_falling, edge_falling: the trend per doubling of h_s along the
     models (h_s, μ) and h_L, along plain ones, and along the edge's prediction; the regularizer
-    predicts 0. widths: `whole` of each width. standing: median h·λ_max(1 + 2μλ_max) at the level
-    of the models h_L, then of (h_s, μ), then of (h_s, 0). levels: the words at other losses.
+    predicts 0. widths: `whole` of each width. standing: medians at the level of edge, which is
+    h·λ_max(1 + 2μλ_max), batch_sharpness times h, where it was measured, and time, n·h: of the
+    models "large", h_L, then along the rungs "kept", (h_s, μ), and "plain", (h_s, 0). levels: the
+    words at other losses.
     """
 
     arm: str
@@ -137,7 +147,7 @@ class Ladder:
     plain_falling: Trend | None = None
     edge_falling: Trend | None = None
     widths: dict[int, Rung] = field(default_factory=dict)
-    standing: dict[str, np.ndarray] = field(default_factory=dict)
+    standing: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     levels: dict[float, Hypothesis] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -226,13 +236,14 @@ def word_of(
 
 def judge_ladder(
     record: Record | None,
-    arm: str = "ladder",
+    arm: str | Sequence[str] = "ladder",
     *,
     thresholds: Thresholds | None = None,
     limits: LadderThresholds | None = None,
 ) -> tuple[Ladder, ...]:
     """The verdicts of a ladder: of ‖∇E‖², λ_max and test accuracy at equal training loss.
 
+    `arm`: one, or several of the same steps whose blocks, such as other widths, stand together.
     `thresholds`: the level and the confidence, by default those that the record was made with. A
     word is that of all rungs together, by `word_of`. It cannot be told without a record or with
     units missing, nor where a width of itself lies beyond the middle from the prediction agreed
@@ -241,26 +252,63 @@ def judge_ladder(
     Source: chapter 10, *The edge of stability*.
     """
     limits = limits or LadderThresholds()
-    level = (thresholds or Thresholds()).level
+    names = (arm,) if isinstance(arm, str) else tuple(arm)
+    arm, level = " with ".join(names), (thresholds or Thresholds()).level
     if record is None:
         return _unknown(arm, level, Reason("no record"))
-    if arm not in arms(record):
-        return _unknown(arm, level, Reason("no arm", (arm,)))
+    for name in names:
+        if name not in arms(record):
+            return _unknown(arm, level, Reason("no arm", (name,)))
     try:
-        judged = thresholds or recorded_thresholds(record, arm)
+        judged = thresholds or thresholds_together(record, names)
         level = judged.level
-        table = table_of(record, arm)
-        found = [_judged(arm, table, name, judged, limits) for name in MEASURES]
+        tables = [table_of(record, name) for name in names]
+        found = [_judged(arm, tables, name, judged, limits) for name in MEASURES]
     except ValueError as error:
         return _unknown(arm, level, Reason("not usable", (str(error),)))
-    lacking = not_whole_reason(record, arm)
-    if lacking is not None:
-        missing = missing_units(record, arm)
+    lacking = [reason for name in names if (reason := not_whole_reason(record, name))]
+    if lacking:
+        missing = tuple(unit for name in names for unit in missing_units(record, name))
         found = [
-            replace(one, word="cannot tell", reasons=(lacking,), missing=missing, levels={})
+            replace(one, word="cannot tell", reasons=tuple(lacking), missing=missing, levels={})
             for one in found
         ]
     return tuple(found)
+
+
+def thresholds_together(record: Record, names: Sequence[str]) -> Thresholds:
+    """The thresholds of several arms; `ValueError` where they differ.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    found = {recorded_thresholds(record, name) for name in names}
+    if len(found) != 1:
+        raise ValueError(f"arm must be arms of the same thresholds, got {', '.join(names)}")
+    return found.pop()
+
+
+def together(
+    tables: Sequence[xr.Dataset], of: Callable[[xr.Dataset], xr.DataArray]
+) -> xr.DataArray:
+    """A quantity of several tables of the same treatments, (block, treatment), with all blocks.
+
+    Raises `ValueError` where the treatments differ, or two tables have a block in common.
+
+    Source: chapter 10, *The edge of stability*.
+    """
+    first, names = tables[0], ("width", "batch_size", "seed")
+    for name in ("learning_rate", "mu"):
+        if any(not np.array_equal(first[name], one[name]) for one in tables):
+            raise ValueError(f"arm must be arms of the same {name}, got others")
+    keys = [
+        key
+        for one in tables
+        for key in zip(*(one[name].values.tolist() for name in names), strict=True)
+    ]
+    if len(set(keys)) < len(keys):
+        raise ValueError("arm must be arms without a block in common: width, batch size and seed")
+    parts = [of(one).transpose("block", "treatment") for one in tables]
+    return xr.concat(parts, "block", coords="minimal", compat="override")
 
 
 def agreed(words: Sequence[Hypothesis]) -> Hypothesis | Literal["they differ"]:
@@ -299,11 +347,15 @@ class _Values:
 
 
 def _judged(
-    arm: str, table: xr.Dataset, name: str, judged: Thresholds, limits: LadderThresholds
+    arm: str,
+    tables: Sequence[xr.Dataset],
+    name: str,
+    judged: Thresholds,
+    limits: LadderThresholds,
 ) -> Ladder:
-    quantity, relative = MEASURES[name]
+    (quantity, relative), table = MEASURES[name], tables[0]
     steps, large = rungs_of(table), float(table["learning_rate"].max())
-    value = quantity(table, judged.level)
+    value = together(tables, lambda one: quantity(one, judged.level))
     values = _values(value, steps, large)
 
     def rung(of: _Values) -> Rung:
@@ -316,14 +368,12 @@ def _judged(
         one = rung(values.isel(treatment=[k]))
         rungs.append(replace(one, learning_rate=h, mu=mu, like=like, bound=bound))
     whole = rung(values)
-    width = table["width"].values
+    width = value["width"].values
     widths = {int(n): rung(values.isel(block=width == n)) for n in np.unique(width)}
     word, reasons = whole.word, whole.reasons
     alone = [part.position.value for part in widths.values() if part.position.blocks]
     if not all(_lies_with(word, value, limits) for value in alone):
         word, reasons = "cannot tell", (Reason("widths differ"),)
-    standing = edge_of(lambda_max_at(table, judged.level))
-    places = _places(table, steps, large)
     kept, plain, edge = (
         _falling(one, values.large, large, relative, judged, limits) for one in values.every[1:]
     )
@@ -341,17 +391,42 @@ def _judged(
         plain,
         edge,
         widths,
+        _standing(tables, judged.level, _places(table, steps, large)),
         {
-            kind: standing.isel(treatment=at).median("block").values
-            for kind, at in zip(("large", "kept", "plain"), places, strict=True)
-        },
-        {
-            other: _word_at(table, name, other, judged, limits)
+            other: _word_at(tables, name, other, judged, limits)
             for other in table["level"].values.tolist()
             if not np.isclose(other, judged.level)
         },
         thresholds=judged,
     )
+
+
+def _standing(
+    tables: Sequence[xr.Dataset], level: float, places: tuple[list[int], list[int], list[int]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Where the models stand at the level: medians over blocks."""
+    found = {
+        "edge": together(tables, lambda one: edge_of(lambda_max_at(one, level))),
+        "batch_sharpness": together(tables, lambda one: _batch_sharpness(one, level)),
+        "time": together(tables, lambda one: time_at(one, level)),
+    }
+    return {
+        name: {
+            kind: one.isel(treatment=of).median("block").values
+            for kind, of in zip(("large", "kept", "plain"), places, strict=True)
+        }
+        for name, one in found.items()
+        if one.notnull().any()
+    }
+
+
+def _batch_sharpness(table: xr.Dataset, level: float) -> xr.DataArray:
+    """h times the batch sharpness where the loss was first seen below a recorded level."""
+    at = np.flatnonzero(np.isclose(table["level"], level))
+    if "crossing_batch_sharpness" not in table or not len(at):
+        return xr.full_like(time_at(table, level), np.nan)
+    sharpness = table["crossing_batch_sharpness"].isel(level=int(at[0]))
+    return sharpness.drop_vars("level") * table["learning_rate"]
 
 
 def _lies_with(word: Hypothesis, position: float, limits: LadderThresholds) -> bool:
@@ -364,11 +439,16 @@ def _lies_with(word: Hypothesis, position: float, limits: LadderThresholds) -> b
 
 
 def _word_at(
-    table: xr.Dataset, name: str, level: float, judged: Thresholds, limits: LadderThresholds
+    tables: Sequence[xr.Dataset],
+    name: str,
+    level: float,
+    judged: Thresholds,
+    limits: LadderThresholds,
 ) -> Hypothesis:
     quantity, relative = MEASURES[name]
-    large = float(table["learning_rate"].max())
-    values = _values(quantity(table, level), rungs_of(table), large)
+    large = float(tables[0]["learning_rate"].max())
+    value = together(tables, lambda one: quantity(one, level))
+    values = _values(value, rungs_of(tables[0]), large)
     return _rung(values, relative, getattr(limits, name), judged, limits).word
 
 

@@ -66,7 +66,7 @@ class Strength:
     which of them count, being neither too faint nor beyond first order; exponent: of |effect| as a
     power of μ over these; slope: of log ‖∇E‖² per unit of μ at the smallest of them; edge: the
     median of h·λ_max(1 + 2μλ_max) at the level, for μ = 0 and each of `mu`; largest_edge: the
-    largest median at any level.
+    largest at any time of those that count and of μ = 0.
     """
 
     arm: str
@@ -180,9 +180,7 @@ def _judged(
         whole = np.isfinite(apart[:, within]).all(axis=1)
         exponent = _exponent(x, apart[whole][:, within], judged.confidence)
     word, reasons = law_of(exponent, largest, limits)
-    ways = [edge_of(lambda_max_at(table, one)) for one in table["level"].values.tolist()]
-    medians = [way.median("block").values for way in ways]
-    largest_edge = float(np.nanmax(medians)) if np.isfinite(medians).any() else np.nan
+    largest_edge = _largest_edge(table.isel(treatment=[True, *within]))
     if not largest_edge <= limits.edge:
         reasons += (Reason("edge near"),)
     return Strength(
@@ -200,6 +198,16 @@ def _judged(
         largest_edge,
         thresholds=judged,
     )
+
+
+def _largest_edge(table: xr.Dataset) -> float:
+    """The largest median of h·λ_max(1 + 2μλ_max) at any level or step at which it is known."""
+    ways = [edge_of(lambda_max_at(table, one)) for one in table["level"].values.tolist()]
+    if "lambda_max" in table:
+        ways.append(edge_of(table["lambda_max"]))
+    medians = np.concatenate([way.median("block").values.ravel() for way in ways] or [[]])
+    known = medians[np.isfinite(medians)]
+    return float(known.max()) if len(known) else np.nan
 
 
 def _exponent(x: np.ndarray, apart: np.ndarray, confidence: float) -> Ratio:
