@@ -21,6 +21,7 @@ from jaxtyping import ArrayLike, Float
 from igrlib._checks import check_callable, check_integer, check_params, check_positive
 from igrlib._trees import add_scaled, gradient_of
 from igrlib._typing import PyTree, Scalar
+from igrlib.backward_error import field_from_iterates
 from igrlib.flows import flow
 
 
@@ -51,12 +52,12 @@ def rod_flow(
 ) -> RodPath:
     """The centre and the half-difference of consecutive steps of gradient descent, as a flow.
 
-    `order` 1 or 2 is how many differences of the two-step map are taken, see the module. As
-    h → 0 at fixed time, the ends differ from steps of gradient descent by O(h^order). The field
+    `order` from 1 to 4 is how many differences of the two-step map are taken, see the module. As
+    h → 0 at a fixed time, the ends differ from steps of gradient descent by O(h^order). The field
     takes 2·`order` gradients and no product with the Hessian. `params` are θ at times[0], the end
     `centre` − `half_difference`; `args`, the tolerances, `solver` and the errors are as in
     `igrlib.flow`. Raises `TypeError` or `ValueError` unless `learning_rate` h > 0 is finite and
-    `order` is 1 or 2.
+    `order` is from 1 to 4.
 
     Source: Regis & Chewi, "Rod flow: a continuous-time model for gradient descent at the edge of
     stability", 2026 (arXiv:2602.01480); chapter 10.
@@ -70,23 +71,18 @@ def rod_flow(
     """
     check_callable("loss", loss)
     check_positive("learning_rate", learning_rate)
-    order = check_integer("order", order, low=1, high=2)
+    order = check_integer("order", order, low=1, high=4)
     params = check_params(params)
     gradient = gradient_of(loss, has_aux=False)
 
-    def two_steps(theta: PyTree, h: Scalar, given: tuple[PyTree, ...]) -> PyTree:
-        other = add_scaled(theta, -h, gradient(theta, *given))
-        return add_scaled(other, -h, gradient(other, *given))
+    def step(theta: PyTree, h: Scalar, given: tuple[PyTree, ...]) -> PyTree:
+        return add_scaled(theta, -h, gradient(theta, *given))
 
     def field(theta: PyTree, h: Scalar, *given: PyTree) -> PyTree:
-        after = two_steps(theta, h, given)
-        if order == 1:
-            return jax.tree.map(lambda a, b: (b - a) / (2 * h), theta, after)
-        later = two_steps(after, h, given)
-        # Δ − ½Δ² of three iterates.
-        return jax.tree.map(
-            lambda a, b, c: (2 * b - 1.5 * a - 0.5 * c) / (2 * h), theta, after, later
-        )
+        ends = [theta]
+        for _ in range(order):
+            ends.append(step(step(ends[-1], h, given), h, given))
+        return field_from_iterates(jax.tree.map(lambda *each: jnp.stack(each), *ends), 2 * h)
 
     ends = flow(
         field,
