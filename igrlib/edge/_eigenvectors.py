@@ -33,7 +33,7 @@ def top_eigenvectors(
     product: Callable[[Float[Array, " m"]], Float[Array, " m"]],
     start: Float[Array, "m k"],
     far: Callable[[Float[Array, " k"], Float[Array, " k"]], Array],
-    max_iterations: int,
+    max_iterations: Array | int,
 ) -> Top:
     """The top eigenvectors of a symmetric `product`, from k ≤ m orthonormal vectors near to them.
 

@@ -32,7 +32,6 @@ from igrlib._checks import (
     is_traced,
     real_array,
 )
-from igrlib._lanczos import lanczos, start_vector
 from igrlib._programs import Program, traced
 from igrlib._solving import check_times
 from igrlib._trees import flattened
@@ -52,9 +51,6 @@ SKIPPED = 4
 
 BEYOND = 1.01
 """Eigenvalues above this part of 2/h are not there by an error of the discretisation."""
-
-START_MATVECS = 40
-"""Of Lanczos' method, which finds the first eigenvectors."""
 
 
 class CentralPath(NamedTuple):
@@ -93,17 +89,17 @@ def central_flow(
 ) -> CentralPath:
     """The central flow of gradient descent with step h from θ(times[0]) = params, at all `times`.
 
-    `learning_rate` h is positive, `times` increase strictly, in the time of gradient flow: a step
-    of gradient descent takes h. `args` are what `loss` takes after `params`, pytrees of arrays and
-    numbers. Of the k = `num_directions` top eigenvectors, 1 to 8, every one may be at the edge.
+    `learning_rate` h is positive; `times` increase strictly, in the time of gradient flow, where a
+    step of gradient descent takes h. `args` are what `loss` takes after `params`, pytrees of arrays
+    and numbers. Of the k = `num_directions` top eigenvectors, 1 to 8, every one may be at the edge.
     Where no eigenvalue is at 2/h, Σ = 0 and the flow is gradient flow.
 
     A time h is divided into `substeps` or more, 2 at least; the error at a fixed time is of second
     order in their length, that of Σ of first. An eigenvector near the edge, and at the saved times
-    every one, has a residual of at most `tolerance`·2/h; it takes at most `max_iterations` of 2k + 2
-    products with the Hessian. A substep costs 2 gradients, k + 1 products far below the edge in
-    every fifth, and near the edge 3k + 3 or more and j(j + 1)/2 third derivatives, of about five
-    gradients each, for j eigenvectors above 0.95·2/h. Nothing of the size of the Hessian is formed.
+    every one, has a residual of at most `tolerance`·2/h, after at most `max_iterations` of 2k + 2
+    products with the Hessian each. A substep costs 2 gradients; below 0.75·2/h k + 1 products in
+    every fifth; near the edge k + 1 or more, mostly 3k + 3, and j(j + 1)/2 third derivatives for j
+    eigenvectors above 0.95·2/h. Nothing of the size of the Hessian is formed.
     `save_directions` asks for the eigenvectors of Σ, k copies of θ for each time.
 
     Each call traces `loss` anew, as `igrlib.flow` does; other values of `params`, `times`, `args`,
@@ -130,41 +126,45 @@ def central_flow(
     """
     check_positive("learning_rate", learning_rate)
     check_positive("tolerance", tolerance)
-    settings = _Settings(
-        check_integer("num_directions", num_directions, low=1, high=MOST_DIRECTIONS),
-        check_integer("substeps", substeps, low=2),
-        check_integer("max_iterations", max_iterations, low=1),
-        bool(save_directions),
-    )
+    num_directions = check_integer("num_directions", num_directions, low=1, high=MOST_DIRECTIONS)
+    substeps = check_integer("substeps", substeps, low=2)
+    max_iterations = check_integer("max_iterations", max_iterations, low=1)
     checked = checked_loss(loss, has_aux=False)
     params, args = check_params(params), check_arrays("args", args)
     wide = flattened(params)[0].dtype
     times = jnp.asarray(real_array("times", times), wide)
     check_times(times)
     program = traced(lambda given: checked(given[0], *given[1]), (params, args), times)
-    h, small = (jnp.asarray(number, wide) for number in (learning_rate, tolerance))
-    path, status, when = _follow(program, params, times, args, h, small, settings)
+    h, small, count = (jnp.asarray(number, wide) for number in (learning_rate, tolerance, substeps))
+    numbers = _Numbers(h, small, count, jnp.int32(max_iterations))
+    path, status, when = _follow(
+        program, params, times, args, numbers, num_directions, bool(save_directions)
+    )
+    failures = _failures(num_directions, substeps, max_iterations)
     if is_traced(status):
-        return eqx.error_if(path, status != FINE, " or ".join(_failures(settings).values()))
+        return eqx.error_if(path, status != FINE, " or ".join(failures.values()))
+    if status == NOT_HELD and when == times[0]:
+        status = BEYOND_EDGE
     if int(status) != FINE:
         error = ValueError if int(status) in (TOO_FEW, BEYOND_EDGE) else RuntimeError
-        raise error(f"{_failures(settings)[int(status)]} (at time {float(when):.6g})")
+        raise error(f"{failures[int(status)]} (at time {float(when):.6g})")
     return path
 
 
-class _Settings(NamedTuple):
-    num_directions: int
-    substeps: int
-    max_iterations: int
-    save_directions: bool
+class _Numbers(NamedTuple):
+    """What may change without compiling anew."""
+
+    h: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    substeps: Float[Array, ""]
+    max_iterations: Array
 
 
 FINE, INFINITE, NO_VECTORS, NO_SIGMA, NOT_HELD, TOO_FEW, BEYOND_EDGE = range(7)
 
 
-def _failures(settings: _Settings) -> dict[int, str]:
-    k, most = settings.num_directions, settings.max_iterations
-    finer = f"take more substeps than {settings.substeps}"
+def _failures(k: int, substeps: int, most: int) -> dict[int, str]:
+    finer = f"take more substeps than {substeps}"
     return {
         INFINITE: f"central_flow left the finite numbers; if it does not blow up there, {finer}",
         NO_VECTORS: (
@@ -192,13 +192,14 @@ def _follow(
     params: PyTree,
     times: Float[Array, "saved"],
     args: tuple[PyTree, ...],
-    h: Float[Array, ""],
-    tolerance: Float[Array, ""],
-    settings: _Settings,
+    numbers: _Numbers,
+    k: int,
+    save_directions: bool,
 ) -> tuple[CentralPath, Array, Array]:
     """The path, what went wrong, and when."""
     theta, unflatten = flattened(params)
-    k, m = settings.num_directions, theta.size
+    h, tolerance, substeps, max_iterations = numbers
+    m = theta.size
     kept, tracked = min(k, m), min(k + 1, m)  # One more, to see whether they are enough.
     edge = 2 / h
 
@@ -218,10 +219,10 @@ def _follow(
             near = values + residuals > NEAR * edge
             return (residuals > tolerance * edge) & (jnp.arange(tracked) < kept) & (near | every)
 
-        found = top_eigenvectors(product, vectors, far, settings.max_iterations)
+        found = top_eigenvectors(product, vectors, far, max_iterations)
         lost = jnp.any(far(found.values, found.residuals))
         status = jnp.where(lost, NO_VECTORS, FINE)
-        if tracked > kept:
+        if tracked > kept:  # Where too many are near, the last ones are not found either.
             status = jnp.where(found.values[kept] > BEYOND * edge, TOO_FEW, status)
         return g, found.values[:kept], found.vectors, status
 
@@ -298,7 +299,7 @@ def _follow(
         value, spread = loss(x), jnp.diagonal(sigma)
         padding = (0, k - kept)
         directions = None
-        if settings.save_directions:
+        if save_directions:
             turned = jnp.pad((vectors[:, :kept] @ weights).T, (padding, (0, 0)))
             directions = jax.vmap(unflatten)(turned)
         path = CentralPath(
@@ -316,9 +317,9 @@ def _follow(
     def interval(carry: tuple["_State", Array], ends: tuple[Array, Array]) -> Any:
         begin, end = ends
         rounding = 1 - 100 * jnp.finfo(h.dtype).eps
-        count = jnp.ceil((end - begin) * settings.substeps / h * rounding).astype(jnp.int32)
-        count = jnp.maximum(count, 1)
-        dt = (end - begin) / count
+        count = jnp.ceil((end - begin) * substeps / h * rounding).astype(jnp.int32)
+        # There is none before the first time.
+        dt = jnp.where(count > 0, (end - begin) / count, h / substeps)
 
         def step(inner: tuple[Array, "_State", Array]) -> tuple[Array, "_State", Array]:
             n, state, _ = inner
@@ -332,16 +333,10 @@ def _follow(
         state, path = observed(state, dt)
         return (state, when), path
 
-    g, product = jax.linearize(gradient, theta)
-    matrix, krylov, _ = lanczos(product, start_vector(g), min(START_MATVECS, m))
-    start = krylov.T @ jnp.linalg.eigh(matrix)[1][:, ::-1][:, :tracked]
+    start = jax.random.normal(jax.random.key(0), (m, tracked), theta.dtype)
     state = _State(theta, start, jnp.zeros_like(theta), jnp.asarray(0), jnp.asarray(FINE))
-    state, first = observed(state, h / settings.substeps)
-    beyond = state.status == NOT_HELD
-    state = state._replace(status=jnp.where(beyond, BEYOND_EDGE, state.status))
-    ends = times[:-1], times[1:]
-    (state, when), rest = jax.lax.scan(interval, (state, times[0]), ends)
-    path = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), first, rest)
+    ends = jnp.concatenate([times[:1], times[:-1]]), times
+    (state, when), path = jax.lax.scan(interval, (state, times[0]), ends)
     return path, state.status, when
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from igrlib._checks import check_integer, check_params, check_positive, is_traced
 from igrlib._lanczos import lanczos, start_vector
 from igrlib._models import of_model
+from igrlib._programs import run, traced
 from igrlib._trees import flattened, gradient_of
 from igrlib._typing import Filter, PyTree, Scalar
 
@@ -67,8 +68,12 @@ def principal_field(
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=num_directions)
     gradient = gradient_of(loss, has_aux)
 
-    def field(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
-        theta, unflatten = flattened(check_params(params))
+    # An array is an argument of the compiled program: another h compiles nothing.
+    h = jnp.asarray(learning_rate, float)
+
+    def along(params: PyTree, args: Any, kwargs: Any) -> tuple[PyTree, Float[Array, ""]]:
+        """The field, and hλ of the largest of the other eigenvalues."""
+        theta, unflatten = flattened(params)
 
         def flat(x: Array) -> Array:
             return flattened(gradient(unflatten(x), *args, **kwargs))[0].astype(x.dtype)
@@ -78,18 +83,22 @@ def principal_field(
         start = jnp.where(jnp.any(g != 0), g, start_vector(g))
         matrix, vectors, _ = lanczos(product, start, min(num_matvecs, g.size))
         values, small = jnp.linalg.eigh(matrix)
-        values, small = values[::-1], small[:, ::-1]
-        h = jnp.asarray(learning_rate, g.dtype)
-        top = slice(0, num_directions)
-        along = (small[:, top].T @ vectors @ g) * _excess(h * values[top])
-        rest = jnp.max(h * values[num_directions:], initial=-jnp.inf)
+        z = h.astype(g.dtype) * values[::-1]
+        top = small[:, ::-1].T[:num_directions] @ vectors
+        excess = _excess(z[:num_directions]) * (top @ g)
+        found = -(g + h.astype(g.dtype) / 2 * product(g)) + excess @ top
+        rest = jnp.max(z[num_directions:], initial=-jnp.inf)
+        return unflatten(jnp.where(rest >= 2, jnp.nan, found)), rest
+
+    def field(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
+        params = check_params(params)
+        found, rest = run(traced(lambda p: along(p, args, kwargs), params), params)
         if not is_traced(rest) and rest >= 2:
             raise ValueError(
                 f"num_directions={num_directions} are too few: the next eigenvalue is "
                 f"{float(rest):.4g}/h, beyond the edge 2/h; take more directions"
             )
-        found = -(g + h / 2 * product(g)) + along @ (small[:, top].T @ vectors)
-        return unflatten(jnp.where(rest >= 2, jnp.nan, found))
+        return found
 
     return field
 
