@@ -46,7 +46,7 @@ def solve(
     settings = check_settings(params, rtol, atol, max_steps, solver)
     dtype, relative, absolute, most, method = settings
     times = jnp.asarray(times, dtype)
-    _check_times(times)
+    check_times(times)
     wide = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
     program = traced(
         lambda given: checked(given[0], *given[1]), (wide, args), times, relative, absolute
@@ -84,7 +84,7 @@ def _checked_solver(solver: Any) -> diffrax.AbstractAdaptiveSolver[Any]:
     return solver
 
 
-def _check_times(times: Array) -> None:
+def check_times(times: Array) -> None:
     if times.ndim != 1 or times.size < 2:
         raise ValueError(f"times must be a vector of two or more, got shape {times.shape}")
     if is_traced(times):

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from igrlib._checks import check_params, checked_loss
@@ -59,3 +60,13 @@ def transform_of_gradient(
         return quantity(out, gradient)
 
     return transformed
+
+
+def flattened(params: PyTree) -> tuple[Float[Array, " m"], Callable[[Array], PyTree]]:
+    """All numbers in one vector, of float32 or wider, and the way back to their own dtypes."""
+    vector, unravel = ravel_pytree(params)
+
+    def unflatten(x: Array) -> PyTree:
+        return jax.tree.map(lambda a, p: a.astype(p.dtype), unravel(x), params)
+
+    return vector.astype(jnp.promote_types(vector.dtype, jnp.float32)), unflatten
