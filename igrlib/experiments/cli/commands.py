@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         _one_device_a_core()
         from igrlib.experiments import runner
         from igrlib.experiments.folder import Claimed
-        from igrlib.experiments.sweep import Stopped
+        from igrlib.experiments.job import Stopped
 
         with mistakes():
             folder, units = units_named(args.experiment, args.profile, args.set, args.out)
