@@ -14,7 +14,7 @@ import pytest
 from helpers import counted_compilations
 
 import igrlib as ig
-from igrlib import curvature, geometry, ntk, optimizers
+from igrlib import curvature, edge, geometry, ntk, optimizers
 
 THETA = jnp.ones(3)
 INPUTS, ERRORS = jnp.ones((2, 3)), jnp.ones(2)
@@ -77,6 +77,9 @@ OF_LOSS = {
         p, (INPUTS,)
     ),
     "perturbed_one_norm": lambda loss, p: optimizers.perturbed_one_norm(loss, 0.1)(p),
+    "principal_field": lambda loss, p: edge.principal_field(loss, 0.1, num_directions=1)(p),
+    "central_flow": lambda loss, p: edge.central_flow(loss, p, 0.1, TIMES, num_directions=1),
+    "rod_flow": lambda loss, p: edge.rod_flow(loss, p, 0.1, TIMES),
 }
 # And everything that takes parameters.
 OF_PARAMS = {
@@ -244,6 +247,15 @@ RATES = {
     "gradient_descent": ("learning_rate", lambda h: ig.gradient_descent(bowl, THETA, h, 2)),
     "compare": ("learning_rate", lambda h: ig.compare(bowl, THETA, h, 2)),
     "ntk_modified_loss": ("learning_rate", lambda h: ntk.ntk_modified_loss(linear, jnp.sum, h)),
+    "principal_field": (
+        "learning_rate",
+        lambda h: edge.principal_field(bowl, h, num_directions=1),
+    ),
+    "central_flow": (
+        "learning_rate",
+        lambda h: edge.central_flow(bowl, THETA, h, TIMES, num_directions=1),
+    ),
+    "rod_flow": ("learning_rate", lambda h: edge.rod_flow(bowl, THETA, h, TIMES)),
 }
 NO_NUMBERS = [
     "0.1",
@@ -289,7 +301,16 @@ def test_a_rate_that_is_no_scalar(name):
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.1, -1, -1e-30])
-@pytest.mark.parametrize("call", [ig.gradient_descent, ig.compare])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ig.gradient_descent,
+        ig.compare,
+        lambda loss, p, h, _: edge.rod_flow(loss, p, h, TIMES),
+        lambda loss, p, h, _: edge.central_flow(loss, p, h, TIMES, num_directions=1),
+        lambda loss, p, h, _: edge.principal_field(loss, h, num_directions=1)(p),
+    ],
+)
 def test_a_step_of_gradient_descent_that_is_not_positive(call, value):
     refused(
         lambda: call(bowl, THETA, value, 2),
@@ -338,6 +359,30 @@ INTEGERS = {
         )
         for name in ("num_matvecs", "max_steps")
     },
+    "num_directions of principal_field": (
+        "num_directions",
+        lambda n: edge.principal_field(bowl, 0.1, num_directions=n),
+        1,
+        None,
+    ),
+    "num_directions of central_flow": (
+        "num_directions",
+        lambda n: edge.central_flow(bowl, THETA, 0.1, TIMES, num_directions=n),
+        1,
+        8,
+    ),
+    **{
+        f"{name} of central_flow": (
+            name,
+            lambda n, name=name: edge.central_flow(
+                bowl, THETA, 0.1, TIMES, num_directions=1, **{name: n}
+            ),
+            least,
+            None,
+        )
+        for name, least in (("substeps", 2), ("max_iterations", 1))
+    },
+    "order of rod_flow": ("order", lambda n: edge.rod_flow(bowl, THETA, 0.1, TIMES, order=n), 1, 4),
 }
 
 
@@ -456,6 +501,12 @@ def test_convergence_order(steps, errors, words):
 )
 def test_times(times, words):
     refused(lambda: ig.flow(downhill, 1.0, times), ValueError, "^times must be", *words)
+    refused(
+        lambda: edge.central_flow(bowl, THETA, 0.1, times, num_directions=1),
+        ValueError,
+        "^times must be",
+        *words,
+    )
 
 
 def test_times_that_float32_cannot_tell_apart():

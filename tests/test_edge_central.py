@@ -63,8 +63,12 @@ def test_the_top_eigenvectors(m):
         200,
     )
     close(found.values, np.linalg.eigvalsh(matrix)[::-1][:k], rtol=1e-10)
-    close(matrix @ found.vectors, found.vectors * found.values, atol=1e-8)
-    close(found.vectors.T @ found.vectors, np.eye(k), atol=1e-12)
+    vectors = np.asarray(found.vectors)
+    close(matrix @ vectors, vectors * np.asarray(found.values), atol=1e-8)
+    close(vectors.T @ vectors, np.eye(k), atol=1e-12)
+
+
+ALONG = np.array([0.0, 1.0, 3.0, 6.0])
 
 
 def curved(theta, drift):
@@ -75,12 +79,12 @@ def curved(theta, drift):
 
 def test_along_a_curved_edge_with_the_order_of_the_substeps():
     """The flow is −∇V projected to y + w²/2 = 2/h: w′ = −r·w/(1 + w²), w²·exp(w²) = c·exp(−2rt)."""
-    drift, times = 0.3, np.array([0.0, 1.0, 3.0, 6.0])
-    expected = np.sqrt(lambertw(np.exp(1 - 2 * drift * times)).real)
+    drift = 0.3
+    expected = np.sqrt(lambertw(np.exp(1 - 2 * drift * ALONG)).real)
     substeps, errors = np.array([2, 4, 8]), []
     for count in substeps:
         path = central_flow(
-            curved, np.array([0.0, EDGE - 0.5, 1.0]), H, times, drift, num_directions=1,
+            curved, np.array([0.0, EDGE - 0.5, 1.0]), H, ALONG, drift, num_directions=1,
             substeps=int(count),
         )  # fmt: skip
         errors.append(np.abs(path.params[:, 2] - expected).max())
@@ -107,17 +111,18 @@ def test_into_the_edge_and_out_of_it():
         loss, np.array([0.0, EDGE, 0.0]), H, times, EDGE + speed, num_directions=1, substeps=8
     )
     close(path.params[:2, 1], EDGE, rtol=1e-6)
-    close(path.params[1, 2], 1, rtol=1e-3)
+    close(path.params[1, 2], 1, rtol=2e-3)
     close(path.variances[0, 0], 2, rtol=5e-2)
     # y″ = −w′ = y − s, from y = 2/h, y′ = 0.
     late = times[2] - 1
     close(path.params[2, 1], EDGE + speed - speed * np.cosh(late), atol=2e-3)
     close(path.params[2, 2], 1 + speed * np.sinh(late), atol=2e-3)
-    assert path.variances[2, 0] == 0
-    assert path.predicted_loss[2] == path.loss[2]
+    assert path.variances[2, 0] < 1e-20
+    close(path.predicted_loss[2], path.loss[2], rtol=1e-12)
 
 
 PULL = np.array([0.3, 0.2, 0.05])
+TIMES = np.array([0.0, 0.5, 9.0, 10.0])
 
 
 def two(params, pull):
@@ -130,9 +135,7 @@ def two(params, pull):
 def test_two_directions_at_the_edge():
     """At Y = (2/h)·1 it is Y′ = 0: Σ = ((2r_0, r_2), (r_2, 2r_1))."""
     start = {"x": np.zeros(2), "y": np.array([3.0, 3.5, 0.1])}
-    path = central_flow(
-        two, start, H, np.array([0.0, 0.5, 9.0, 10.0]), PULL, num_directions=2, save_directions=True
-    )
+    path = central_flow(two, start, H, TIMES, PULL, num_directions=2, save_directions=True)
     close(path.params["y"][1], start["y"] + 0.5 * PULL, rtol=1e-10)  # Below the edge.
     close(path.params["y"][2:], np.tile([EDGE, EDGE, 0.0], (2, 1)), atol=1e-6)
     directions, variances = path.directions["x"][-1], path.variances[-1]
@@ -147,10 +150,11 @@ def test_where_the_covariance_would_not_be_positive_one_direction_leaves():
     """r_2² > 4·r_0·r_1: Σ of rank one, and the other eigenvalue falls."""
     pull = np.array([0.3, 0.2, 0.8])
     start = {"x": np.zeros(2), "y": np.array([EDGE, EDGE, 0.0])}
-    path = central_flow(two, start, H, np.array([0.0, 1.0]), pull, num_directions=2)
-    assert path.variances[-1, 1] < 1e-8 < path.variances[-1, 0]
-    close(path.eigenvalues[-1, 0], EDGE, rtol=1e-3)
-    assert path.eigenvalues[-1, 1] < EDGE - 0.1
+    path = central_flow(two, start, H, TIMES, pull, num_directions=2, save_directions=True)
+    assert (path.variances[1:, 1] < 1e-8).all()
+    assert (path.variances[:, 0] > 0.1).all()
+    close(path.eigenvalues[:, 0], EDGE, rtol=1e-3)
+    assert path.eigenvalues[1, 1] < EDGE - 0.1
 
 
 def test_far_from_the_edge_it_is_gradient_flow():
@@ -171,7 +175,6 @@ def test_far_from_the_edge_it_is_gradient_flow():
 def test_gradient_descent_at_the_edge_averaged_over_windows():
     """λ = y rises to 2/h; there the steps oscillate about it, in cycles of about 300 steps."""
     drift, steps = 2e-3, 6000
-    loss = lambda theta, r: curved(theta, r)  # noqa: E731
     start = np.array([0.02, EDGE, 0.3])
     x, y, w = start
     seen = []
@@ -182,17 +185,15 @@ def test_gradient_descent_at_the_edge_averaged_over_windows():
         x, y, w = np.array([x, y, w]) - H * gradient
     seen = np.array(seen)
     start[1] = EDGE - 0.3**2 / 2
-    window = slice(3000, 6000)
-    times = np.linspace(0, steps * H, 61)
-    path = central_flow(loss, np.array([0.0, *start[1:]]), H, times, drift, num_directions=1)
-    later = times >= 3000 * H
-    mean = seen[window].mean(axis=0)
-    close(mean[2], path.params[later, 2].mean(), atol=5e-3)
-    close(mean[3], path.predicted_loss[later].mean(), rtol=0.1)
-    close(mean[4], path.predicted_squared_gradient[later].mean(), rtol=0.1)
-    close((seen[window, 0] ** 2).mean(), path.variances[later, 0].mean(), rtol=0.1)
-    # Without Σ the loss would be far off.
-    assert abs(mean[3] - path.loss[later].mean()) > 0.2 * abs(mean[3])
+    # Of the second half; what the flow says there hardly moves.
+    mean = seen[steps // 2 :].mean(axis=0)
+    times = steps * H * np.array([0, 0.5, 0.75, 1])
+    path = central_flow(curved, np.array([0.0, *start[1:]]), H, times, drift, num_directions=1)
+    close(mean[2], path.params[2, 2], atol=5e-3)
+    close((seen[steps // 2 :, 0] ** 2).mean(), path.variances[2, 0], rtol=0.1)
+    close(mean[4], path.predicted_squared_gradient[2], rtol=0.1)
+    apart = np.abs(mean[3] - np.array([path.predicted_loss[2], path.loss[2]]))
+    assert apart[0] < 0.05 * apart[1]
 
 
 def test_a_network_in_float32():
@@ -207,8 +208,8 @@ def test_a_network_in_float32():
     def loss(p, inputs, labels):
         return jnp.mean((jnp.tanh(inputs @ p["in"]) @ p["out"] - labels) ** 2)
 
-    h = 0.45
-    path = central_flow(loss, params, h, jnp.arange(0, 100.0, 20), inputs, labels, num_directions=3)
+    h = 0.2
+    path = central_flow(loss, params, h, jnp.arange(0, 25.0, 5), inputs, labels, num_directions=3)
     assert path.params["in"].shape == (5, 8, 30)
     assert path.params["out"].dtype == path.eigenvalues.dtype == jnp.float32
     assert path.directions is None
@@ -219,8 +220,17 @@ def test_a_network_in_float32():
     close(path.eigenvalues[-1], expected, rtol=1e-3)
 
 
+def polynomial(x, square, fourth):
+    return square * x**2 / 2 + fourth * x**4 / 12
+
+
+def of_polynomial(*factors):
+    """With more directions than parameters."""
+    return central_flow(polynomial, 1.0, H, np.array([0.0, 5.0]), *factors, num_directions=2)
+
+
 def test_more_directions_than_parameters():
-    path = central_flow(lambda x: x**4 / 12, 1.0, 1.0, np.array([0.0, 1.0]), num_directions=2)
+    path = of_polynomial(0.0, 1.0)
     close(path.eigenvalues[:, 0], path.params**2, rtol=1e-12)
     assert np.isnan(path.eigenvalues[:, 1]).all()
     assert (path.variances == 0).all()
@@ -229,42 +239,47 @@ def test_more_directions_than_parameters():
 FAILURES = {
     "one more direction": (
         lambda: central_flow(
-            two, {"x": np.zeros(2), "y": np.array([3.9, 3.95, 0.0])}, H, np.array([0.0, 3.0]),
-            PULL, num_directions=1,
+            two,
+            {"x": np.zeros(2), "y": np.array([3.9, 3.95, 0.0])},
+            H,
+            np.array([0.0, 3.0]),
+            PULL,
+            num_directions=1,
         ),
         ValueError,
         r"num_directions=1 are too few.*take more.*\(at time ",
     ),
     "a start beyond the edge": (
         lambda: central_flow(
-            curved, np.array([0.0, EDGE + 1, 0.0]), H, np.array([0.0, 1.0]), 0.3, num_directions=1
+            curved, np.array([0.0, EDGE + 1, 0.0]), H, ALONG, 0.3, num_directions=1
         ),
         ValueError,
         "params must not lie beyond the edge.*smaller learning_rate",
     ),
     "a blow-up": (
-        lambda: central_flow(
-            lambda x: -(x**4), 1.0, H, np.array([0.0, 5.0]), num_directions=1
-        ),
+        lambda: of_polynomial(0.0, -12.0),
         RuntimeError,
         "left the finite numbers.*take more substeps than 2",
     ),
     "no third derivatives": (
-        lambda: central_flow(
-            lambda x: EDGE * 1.001 * x**2 / 2, 1.0, H, np.array([0.0, 5.0]), num_directions=1
-        ),
+        lambda: of_polynomial(1.001 * EDGE, 0.0),
         RuntimeError,
         "no Σ that keeps the eigenvalues below 2/h",
     ),
     "no eigenvectors": (
         lambda: central_flow(
-            lambda x: x @ (jnp.linspace(0, 1, 50) * x), np.ones(50), 0.1, np.array([0.0, 5.0]),
-            num_directions=2, tolerance=1e-12, max_iterations=1,
+            lambda x: x @ (jnp.linspace(0, 1, 50) * x),
+            np.ones(50),
+            0.1,
+            np.array([0.0, 5.0]),
+            num_directions=2,
+            tolerance=1e-12,
+            max_iterations=1,
         ),
         RuntimeError,
         "no eigenvectors in max_iterations=1; raise it, or tolerance",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAILURES)

@@ -18,7 +18,7 @@ from flax import nnx
 from test_package import THEORY
 
 import igrlib as ig
-from igrlib import curvature, geometry, ntk, optimizers
+from igrlib import curvature, edge, geometry, ntk, optimizers
 
 RNG = np.random.default_rng(3)
 PARAMS = {"b": jnp.asarray(RNG.normal(size=2)), "w": jnp.asarray(RNG.normal(size=(3, 2)))}
@@ -146,6 +146,9 @@ CALLS = {
         form.loss, H, wrt=form.wrt
     )(m, BATCHES),
     "perturbed_one_norm": of_loss(optimizers.perturbed_one_norm, 0.1),
+    "principal_field": lambda form, m: edge.principal_field(
+        form.loss, H, num_directions=1, num_matvecs=4, wrt=form.wrt
+    )(m, X, Y),
     "ntk": lambda form, m: ntk.ntk(form.outputs, m, X, wrt=form.wrt),
     "ntk_quadratic_form": lambda form, m: ntk.ntk_quadratic_form(
         form.outputs, m, X, Y, wrt=form.wrt

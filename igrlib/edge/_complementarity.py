@@ -67,7 +67,7 @@ def solve_complementarity(a: Float[Array, "k k"], gram: Float[Array, "k k k k"])
         both = jnp.where(values > 0, large, small), jnp.where(values > 0, small, large)
         x, s = (jnp.einsum("npp,p->n", turned, part) for part in both)
         # The derivative of √(Z² + 4μ), a symmetric map between −1 and 1.
-        slopes = (values[:, None] + values) / (root[:, None] + root)
+        slopes = (values[:, None] + values[None]) / (root[:, None] + root[None])
         moved = jnp.einsum("npq,pq,mpq->nm", turned, slopes, turned)
         eye = jnp.eye(len(z), dtype=z.dtype)
         return x, s - right - b @ x, (moved - eye) / 2 - b @ (moved + eye) / 2

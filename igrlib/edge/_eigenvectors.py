@@ -51,7 +51,7 @@ def top_eigenvectors(
         return values, basis @ weights, images @ weights
 
     def residuals(values: Array, vectors: Array, images: Array) -> Array:
-        return jnp.linalg.norm(images - vectors * values, axis=0)
+        return jnp.linalg.norm(images - vectors * values[None], axis=0)
 
     def improve(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         _, basis, images, n = carry
@@ -86,9 +86,10 @@ def _orthonormal(
         new = new - basis @ (basis.T @ new)
         # What is left of the rounding of others is nothing.
         rest = jnp.linalg.norm(new, axis=0)
-        new = jnp.where(rest > 100 * eps * length, new / jnp.where(rest > 0, rest, 1), 0)
+        kept = (rest > 100 * eps * length) & (rest > 0)
+        new = jnp.where(kept[None], new / jnp.where(kept, rest, 1)[None], 0)
         squares, vectors = jnp.linalg.eigh(new.T @ new)
         there = squares > 100 * eps
-        new = new @ vectors * jnp.where(there, 1 / jnp.sqrt(jnp.where(there, squares, 1)), 0)
+        new = new @ vectors * jnp.where(there, 1 / jnp.sqrt(jnp.where(there, squares, 1)), 0)[None]
         length = jnp.ones_like(length)
     return new, there

@@ -39,6 +39,8 @@ from igrlib._typing import PyTree, Scalar
 from igrlib.edge._complementarity import solve_complementarity
 from igrlib.edge._eigenvectors import top_eigenvectors
 
+__all__ = ["CentralPath", "central_flow"]
+
 MOST_DIRECTIONS = 8
 
 NEAR = 0.95
@@ -143,7 +145,7 @@ def central_flow(
     failures = _failures(num_directions, substeps, max_iterations)
     if is_traced(status):
         return eqx.error_if(path, status != FINE, " or ".join(failures.values()))
-    if status == NOT_HELD and when == times[0]:
+    if int(status) in (NOT_HELD, TOO_FEW) and when == times[0]:
         status = BEYOND_EDGE
     if int(status) != FINE:
         error = ValueError if int(status) in (TOO_FEW, BEYOND_EDGE) else RuntimeError
@@ -223,7 +225,10 @@ def _follow(
         lost = jnp.any(far(found.values, found.residuals))
         status = jnp.where(lost, NO_VECTORS, FINE)
         if tracked > kept:  # Where too many are near, the last ones are not found either.
-            status = jnp.where(found.values[kept] > BEYOND * edge, TOO_FEW, status)
+            # One that is not held takes the place of the largest, which stays at the edge.
+            free = (found.values[0] > BEYOND * edge) & (found.values[kept] > edge / BEYOND)
+            free |= found.values[kept] > BEYOND * edge
+            status = jnp.where(free, TOO_FEW, status)
         return g, found.values[:kept], found.vectors, status
 
     def push(

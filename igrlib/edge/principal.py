@@ -1,4 +1,8 @@
-"""The principal flow: the logarithm of a step of gradient descent along the top eigenvectors."""
+"""The principal flow: the logarithm of a step of gradient descent along the top eigenvectors.
+
+Source: Rosca, Wu, Qin & Dherin, "On a continuous time model of gradient descent dynamics and
+instability in deep learning", TMLR 2023 (arXiv:2302.01952); chapter 10.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +17,8 @@ from igrlib._models import of_model
 from igrlib._programs import run, traced
 from igrlib._trees import flattened, gradient_of
 from igrlib._typing import Filter, PyTree, Scalar
+
+__all__ = ["principal_field"]
 
 
 def principal_field(

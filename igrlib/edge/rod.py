@@ -24,6 +24,8 @@ from igrlib._typing import PyTree, Scalar
 from igrlib.backward_error import field_from_iterates
 from igrlib.flows import flow
 
+__all__ = ["RodPath", "rod_flow"]
+
 
 class RodPath(NamedTuple):
     """The rod at all times: its ends are `centre` − `half_difference` and their sum.
