@@ -36,6 +36,7 @@ def made(**arrays):
             ("distance", "mean_distance", "flow_loss", "flow_squared_gradient"), (2, 4)
         ),
         "flow_eigenvalue": (2, 4, K),
+        "norm": (1, 4),
     }
     arrays = {
         "learning_rate": np.array([H]),
@@ -67,6 +68,7 @@ def test_every_number_stands_at_its_time_flow_and_direction():
     assert float(one["flow_eigenvalue"].isel(direction=1)) == arrays["flow_eigenvalue"][1, 1, 1]
     assert float(path["scaled_curvature"].sel(saved=8)[0]) == 0.5 * arrays["eigenvalue"][2, 0]
     assert float(path["loss"].sel(step=3)) == arrays["loss"][3]
+    assert float(path["norm"].sel(saved=12)) == arrays["norm"][0, 3]
     assert np.isnan(path["ended"].sel(flow="gradient"))
     assert (float(one["ended"]), str(one["why"].item())) == (2.0, "no Σ")
     assert (path.attrs["seed"], path.attrs["learning_rate"], path.attrs["smooth"]) == (7, 0.5, True)

@@ -20,6 +20,7 @@ from igrlib.experiments.networks import MLP
 from igrlib.experiments.paths import FLOWS, PathArm, paths_of
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.runner import run_unit, units
+from igrlib.experiments.schema import MARKS
 from igrlib.experiments.settings import changed
 from igrlib.experiments.table import arms, table_of
 
@@ -108,6 +109,8 @@ def test_the_run_is_that_of_gradient_descent(made, run):
     np.testing.assert_allclose(made["squared_gradient"], squares, rtol=1e-4)
     moved = np.linalg.norm(iterates[[0, 4, 8, 12]] - iterates[0], axis=1)
     np.testing.assert_allclose(made["moved"], moved, rtol=1e-4)
+    norms = np.linalg.norm(iterates[[0, 4, 8, 12]], axis=1)
+    np.testing.assert_allclose(made["norm"], [norms], rtol=1e-5)
     for column, step in enumerate((0, 4, 8, 12)):
         values = np.linalg.eigvalsh(jax.hessian(loss)(jnp.asarray(iterates[step])))
         np.testing.assert_allclose(made["eigenvalue"][column], values[:-3:-1], rtol=1e-3)
@@ -144,7 +147,8 @@ def test_distances_are_those_from_flows_that_set_out_together(made, run):
         )
     assert np.isnan(made["distance"][:, 0]).all()
     assert made["distance"][1, -1] < 0.5 * made["distance"][0, -1]
-    assert marks_of(made) == {"ended": {}}
+    # With the marks that sweeps have: tables of all units name them.
+    assert marks_of(made) == {"ended": {}, **{mark: [] for mark in MARKS}}
 
 
 def test_stopped_on_the_way_it_goes_on_to_the_same_bits(digits, made, tmp_path):
@@ -185,7 +189,7 @@ def test_a_flow_that_fails_is_nan_from_there_and_the_others_go_on(digits, made, 
     assert np.isfinite(arrays["central_loss"]).tolist() == [False, False, True, False]
     assert len(calls) == 2
     # Records take no path of a machine: the reason is then the kind of the error.
-    assert marks_of(arrays) == {"ended": {"central": {"step": 8, "why": "RuntimeError"}}}
+    assert marks_of(arrays)["ended"] == {"central": {"step": 8, "why": "RuntimeError"}}
     (short,) = paths_of(changed_arm(flows=("gradient",), max_solver_steps=1))
     ended = marks_of(Following(short, digits).run())["ended"]["gradient"]
     assert ended["step"] == 4
@@ -307,7 +311,7 @@ def test_the_command_runs_stops_lists_and_goes_on(igr, tmp_path):
     assert shard.meta["seeds"] == [0]
     assert shard.meta["unit_config"]["num_params"] == 64 * 3 + 3 + 2 * (3 * 3 + 3) + 3 * 10 + 10
     assert shard.meta["provenance"]["versions"]["igrlib"]
-    assert shard.meta["marks"] == {"ended": {}}
+    assert shard.meta["marks"]["ended"] == {}
     assert np.isfinite(shard.arrays["distance"][:, -1]).all()
     assert np.isfinite(shard.arrays["central_loss"][1:]).all()
     # It is no arm of a sweep.

@@ -31,6 +31,7 @@ from igrlib.experiments.measures import mean_cross_entropy
 from igrlib.experiments.paths import FLOWS, PathArm, PathUnit
 from igrlib.experiments.records import RecordError
 from igrlib.experiments.records.metadata import check_no_path
+from igrlib.experiments.schema import MARKS
 from igrlib.flows import gradient_field
 from igrlib.regularizer import modified_loss
 
@@ -55,9 +56,13 @@ def check_images(arm: PathArm, dataset: Dataset) -> None:
 
 
 def marks_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The flows that ended early: after which step of the run, and why."""
+    """The flows that ended early: after which step of the run, and why.
+
+    The marks of a sweep are there too: no model was chosen, and none was seen to fit everything.
+    """
     ended = zip(*(arrays[name].tolist() for name in ("flow", "ended", "why")), strict=True)
-    return {"ended": {flow: {"step": at, "why": why} for flow, at, why in ended if at >= 0}}
+    early = {flow: {"step": at, "why": why} for flow, at, why in ended if at >= 0}
+    return {**{mark: [] for mark in MARKS}, "ended": early}
 
 
 @runtime_checkable
@@ -247,6 +252,7 @@ class Following(Job):
         _, _, largest = self._look(place["params"])
         arrays["eigenvalue"][column], arrays["residual"][column] = largest
         arrays["moved"][column] = _distance(place["params"], place["start"])
+        arrays["norm"][0, column] = jnp.sqrt(squared_norm(place["params"]))
         middle = _middle(place["params"], after)
         # The mean of the two middles around a step: what alternates is in neither.
         mean = _middle(_middle(place["before"], place["params"]), middle)
@@ -312,6 +318,7 @@ def _empty(unit: PathUnit) -> dict[str, np.ndarray]:
     saved, k = len(unit.saved), unit.arm.num_directions
     along: dict[str, tuple[int, ...]]
     along = {"eigenvalue": (saved, k), "residual": (saved, k), "moved": (saved,)}
+    along["norm"] = (1, saved)  # Of each model, as sweeps have it.
     along |= dict.fromkeys(("loss", "squared_gradient"), (unit.model_steps + 1,))
     each = (len(flows), saved)
     of_flow = ("distance", "mean_distance", "flow_loss", "flow_squared_gradient")

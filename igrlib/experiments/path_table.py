@@ -41,11 +41,11 @@ def path_of(record: Record, unit: str) -> xr.Dataset:
     values, NaN where it has all, and the reason.
 
     Variables of the run: `loss` E and `squared_gradient` ‖∇E‖² at every step; `eigenvalue` of the
-    Hessian, `scaled_curvature`, h times it, and its `residual`; `moved`, ‖θ_n − θ_0‖; `mean_loss`
-    and `mean_squared_gradient`, means by trapezoids over the `window` steps around a saved one,
-    NaN where they are not all there: what alternates from step to step is not in them. Variables
-    of a flow: `distance` of the steps from it, `mean_distance` of (θ_{n−1} + 2θ_n + θ_{n+1})/4 (of
-    the rod flow, that of the middles of two steps from its own),
+    Hessian, `scaled_curvature`, h times it, and its `residual`; `norm`, ‖θ_n‖, and `moved`,
+    ‖θ_n − θ_0‖; `mean_loss` and `mean_squared_gradient`, means by trapezoids over the `window`
+    steps around a saved one, NaN where they are not all there: what alternates from step to step
+    is not in them. Variables of a flow: `distance` of the steps from it, `mean_distance` of
+    (θ_{n−1} + 2θ_n + θ_{n+1})/4 (of the rod flow, that of the middles of two steps from its own),
     `flow_loss`, `flow_squared_gradient` and `flow_eigenvalue`; NaN before it sets out and after
     its end. Of the central flow, where it was followed, what it predicts of the means:
     `central_loss` and `central_squared_gradient`, and `central_variance`, the eigenvalues of Σ.
@@ -82,6 +82,7 @@ def path_of(record: Record, unit: str) -> xr.Dataset:
         for name, dimensions in _DIMENSIONS.items()
         if name in arrays
     }
+    variables["norm"] = ("saved", np.asarray(arrays["norm"][0], np.float64))
     variables["scaled_curvature"] = (("saved", "direction"), h * variables["eigenvalue"][1])
     window = int(config["window"])
     for name in ("loss", "squared_gradient"):
