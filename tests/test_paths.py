@@ -181,7 +181,7 @@ def test_a_flow_that_fails_is_nan_from_there_and_the_others_go_on(digits, made, 
             raise RuntimeError("no Σ at /secret/place\nand more")
         return place, {"central_loss": 3.0}
 
-    monkeypatch.setattr(following.Central, "follow", follow)
+    monkeypatch.setattr(following._Central, "follow", follow)
     (unit,) = paths_of(changed_arm(flows=("gradient", "central"), max_solver_steps=300))
     arrays = Following(unit, digits).run()
     np.testing.assert_array_equal(arrays["distance"][0], made["distance"][0])

@@ -66,7 +66,7 @@ def marks_of(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 @runtime_checkable
-class Flow(Protocol):
+class _Flow(Protocol):
     """A flow that is followed; a place of it is a pytree like the parameters.
 
     `is_mean`: whether it is to lie in the middle of steps that alternate, not at every second.
@@ -82,7 +82,7 @@ class Flow(Protocol):
         ...
 
 
-class Field:
+class _Field:
     """The flow of a field, `field(params, h, images, labels)`."""
 
     is_mean: ClassVar[bool] = True
@@ -115,7 +115,7 @@ class Field:
         return jax.tree.map(lambda leaf: leaf[-1], path), {}
 
 
-class Rod:
+class _Rod:
     """The rod flow: its place is the end that lies at the steps of the run."""
 
     is_mean: ClassVar[bool] = False
@@ -144,7 +144,7 @@ class Rod:
         return jax.tree.map(lambda c, d: c[-1] - d[-1], *rod), {}
 
 
-class Central:
+class _Central:
     """The central flow, which predicts the means of the run."""
 
     is_mean: ClassVar[bool] = True
@@ -266,7 +266,7 @@ class Following(Job):
             arrays["flow_squared_gradient"][k, column] = squared
             arrays["flow_eigenvalue"][k, column] = largest.value
 
-    def _under_way(self, step: int) -> list[tuple[int, tuple[str, Flow]]]:
+    def _under_way(self, step: int) -> list[tuple[int, tuple[str, _Flow]]]:
         """The flows that have set out by a step, and have not ended."""
         if step < self.unit.first:
             return []
@@ -289,7 +289,7 @@ class Following(Job):
         self._place, self.arrays, self.seconds = jax.tree.map(jnp.asarray, held), arrays, seconds
 
 
-def _flows_of(unit: PathUnit, loss: Loss, data: tuple[Array, Array]) -> dict[str, Flow]:
+def _flows_of(unit: PathUnit, loss: Loss, data: tuple[Array, Array]) -> dict[str, _Flow]:
     """The flows that the arm asks for, in the order of `FLOWS`."""
     arm = unit.arm
 
@@ -302,12 +302,12 @@ def _flows_of(unit: PathUnit, loss: Loss, data: tuple[Array, Array]) -> dict[str
         )
         return field(params, *args)
 
-    made: Mapping[str, Callable[[], Flow]] = {
-        "gradient": lambda: Field(unit, lambda p, h, *args: gradient_field(loss)(p, *args), data),
-        "modified": lambda: Field(unit, modified, data),
-        "principal": lambda: Field(unit, principal, data),
-        "central": lambda: Central(unit, loss, data),
-        "rod": lambda: Rod(unit, loss, data),
+    made: Mapping[str, Callable[[], _Flow]] = {
+        "gradient": lambda: _Field(unit, lambda p, h, *args: gradient_field(loss)(p, *args), data),
+        "modified": lambda: _Field(unit, modified, data),
+        "principal": lambda: _Field(unit, principal, data),
+        "central": lambda: _Central(unit, loss, data),
+        "rod": lambda: _Rod(unit, loss, data),
     }
     return {name: made[name]() for name in FLOWS if name in arm.flows}
 
