@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.path_table import path_of
 from igrlib.experiments.records import Record
-from igrlib.plots._marks import legend_above
+from igrlib.plots._marks import decade_axis, legend_above
 from igrlib.plots.style import COLORS, OTHER_COLORS
 
 __all__ = ["path_figure"]
@@ -55,7 +55,8 @@ def path_figure(record: Record, unit: str, *, smooth: bool = False) -> Figure:
         _line(curvature, one, h * one["flow_eigenvalue"].isel(direction=0))
         # It is 0 where the flow sets out.
         _line(distance, one, apart.sel(flow=flow).where(lambda d: d > 0))
-    loss.set(yscale="log", ylabel="training loss $E$", title="loss")
+    loss.set(ylabel="training loss $E$", title="loss")
+    decade_axis(loss, "y")
     curvature.set(ylabel=r"$h\lambda_{\max}$", title="curvature; dashed: 2, the edge")
     of = "the mean of steps" if smooth else "the steps"
     distance.set(yscale="log", ylabel="distance", title=f"how far {of} are from each flow")
