@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from . import corrections, kernel, laid, memory, pages, regularized, residual, trainer
+from . import corrections, edge, kernel, laid, memory, pages, regularized, residual, trainer
 from .found import Comparison, as_json
 from .machine import this_machine
 from .problems import Problem
 
-COMPARISONS = ("trainer", "kernel", "egr", "memory", "corrections", "resnet", "layouts", "pages")
+COMPARISONS = (
+    "trainer",
+    "kernel",
+    "egr",
+    "memory",
+    "corrections",
+    "edge",
+    "resnet",
+    "layouts",
+    "pages",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--examples", type=int, nargs="+", default=[100, 300, 1_000, 3_000])
     add("--mlp", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[200, 32])
     add("--million", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[410, 512])
+    add("--full", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[50, 1_000])
     add(
         "--resnet",
         type=int,
@@ -59,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 return memory.compare([mlp, resnet18])
             case "corrections":
                 return corrections.compare(Problem("mlp", *args.million, 28), args.rounds)
+            case "edge":
+                return edge.compare(Problem("mlp", *args.full, 28), args.rounds)
             case "resnet":
                 return residual.compare(resnet18, args.rounds, gpu)
             case "layouts":

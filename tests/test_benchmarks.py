@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import (
     corrections,
+    edge,
     kernel,
     laid,
     memory,
@@ -307,6 +308,25 @@ def test_corrections_are_computed_and_their_memory_is_counted(monkeypatch):
     assert 1 < plain < adam
     # A network with many parameters for its batch, whose layers need little beside them.
     assert corrections.copies(Problem("mlp", 100, 1, 28), "Adam") < corrections.AIM
+
+
+def test_the_report_of_the_flows_at_the_edge():
+    times = {"gradient": [1.0, 1.0], "principal field": [40.0] * 2, "rod flow": [8.0, 10.0]}
+    turns = workers.Turns(times, {name: [None, None] for name in times})
+    lines = edge.report(Problem("mlp", 50, 1000, 28), turns)
+    assert lines[4:] == [
+        "  40.00 (40.00 to 40.00) gradients for one value: principal field",
+        "  9.00 (8.00 to 10.00) gradients for a time h: rod flow",
+    ]
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_a_flow_at_the_edge_is_run_for_its_span(monkeypatch):
+    monkeypatch.setattr(edge, "TURN", 1e-9)
+    monkeypatch.setattr(edge, "SPAN", 2)
+    job = edge.evaluate(MLP, "rod flow at the edge")
+    job.work()
+    assert job.units == 2
 
 
 def test_the_report_of_layouts():

@@ -44,10 +44,12 @@ __all__ = ["CentralPath", "central_flow"]
 MOST_DIRECTIONS = 8
 
 NEAR = 0.95
-"""Eigenvalues above this part of 2/h may come to the edge within a substep."""
+"""Eigenvalues above this part of 2/h may come to the edge within a substep, and where the largest
+changes fast those that are two such changes below it."""
 
 FAR = 0.75
-"""Below this part of 2/h eigenvalues are looked at after every fifth substep."""
+"""Below this part of 2/h the largest eigenvalue is looked at after every fifth substep, and more
+often if it could reach it before."""
 
 SKIPPED = 4
 
@@ -100,8 +102,8 @@ def central_flow(
     order in their length, that of Σ of first. An eigenvector near the edge, and at the saved times
     every one, has a residual of at most `tolerance`·2/h, after at most `max_iterations` of 2k + 2
     products with the Hessian each. A substep costs 2 gradients; below 0.75·2/h k + 1 products in
-    every fifth; near the edge k + 1 or more, mostly 3k + 3, and j(j + 1)/2 third derivatives for j
-    eigenvectors above 0.95·2/h. Nothing of the size of the Hessian is formed.
+    every fifth or more; near the edge k + 1 or more, mostly 3k + 3, and j(j + 1)/2 third
+    derivatives for j eigenvectors above 0.95·2/h. Nothing of the size of the Hessian is formed.
     `save_directions` asks for the eigenvectors of Σ, k copies of θ for each time.
 
     Each call traces `loss` anew, as `igrlib.flow` does; other values of `params`, `times`, `args`,
@@ -218,7 +220,7 @@ def _follow(
         g, product = jax.linearize(gradient, x)
 
         def far(values: Array, residuals: Array) -> Array:
-            near = values + residuals > NEAR * edge
+            near = values + residuals > FAR * edge
             return (residuals > tolerance * edge) & (jnp.arange(tracked) < kept) & (near | every)
 
         found = top_eigenvectors(product, vectors, far, max_iterations)
@@ -232,14 +234,13 @@ def _follow(
         return g, found.values[:kept], found.vectors, status
 
     def push(
-        x: Array, g: Array, values: Array, vectors: Array, back: Array, dt: Array
+        x: Array, g: Array, values: Array, vectors: Array, near: Array, back: Array, dt: Array
     ) -> tuple[Array, Array, Array]:
         """−½∇⟨H, Σ⟩ at x, Σ in the basis of the vectors, and what went wrong.
 
         Σ is such that no eigenvalue is above the edge at `back` + dt·(−g − ½∇⟨H, Σ⟩), with the
         Hessian linearised at x.
         """
-        near = values > NEAR * edge
         rows, columns = np.triu_indices(kept)
         index = np.zeros((kept, kept), int)
         index[rows, columns] = index[columns, rows] = np.arange(len(rows))
@@ -269,12 +270,13 @@ def _follow(
         return pushed, sigma, jnp.where(solved.converged, FINE, NO_SIGMA)
 
     def held(
-        x: Array, g: Array, values: Array, vectors: Array, back: Array, dt: Array
+        x: Array, g: Array, values: Array, vectors: Array, change: Array, back: Array, dt: Array
     ) -> tuple[Array, Array, Array]:
         """`push`, where an eigenvalue is near the edge."""
+        near = values > edge - jnp.maximum((1 - NEAR) * edge, 2 * change * dt)
         return jax.lax.cond(
-            values[0] > NEAR * edge,
-            lambda: push(x, g, values, vectors, back, dt),
+            near[0],
+            lambda: push(x, g, values, vectors, near, back, dt),
             lambda: (jnp.zeros_like(x), jnp.zeros((kept, kept), x.dtype), jnp.asarray(FINE)),
         )
 
@@ -284,13 +286,17 @@ def _follow(
 
         def looked() -> "_State":
             g, values, vectors, bad = top(middle, state.vectors, every=False)
-            pushed, _, worse = held(middle, g, values, vectors, x, dt)
-            skip = jnp.where(values[0] > FAR * edge, 0, SKIPPED)
-            return _State(x + dt * (pushed - g), vectors, pushed, skip, _first(bad, worse))
+            change = jnp.abs(values[0] - state.largest) / (state.since + dt / 2)
+            pushed, _, worse = held(middle, g, values, vectors, change, x, dt)
+            rest = (FAR * edge - values[0]) / (2 * dt * jnp.maximum(change, 1e-3 * edge / h))
+            skip = jnp.clip(rest, 0, SKIPPED).astype(jnp.int32)
+            after = x + dt * (pushed - g)
+            status = _first(bad, worse)
+            return _State(after, vectors, pushed, values[0], change, dt / 2, skip, status)
 
         def skipped() -> "_State":
             after = x - dt * gradient(middle)
-            return _State(after, state.vectors, state.push, state.skip - 1, state.status)
+            return state._replace(x=after, since=state.since + dt, skip=state.skip - 1)
 
         after = jax.lax.cond(state.skip > 0, skipped, looked)
         finite = jnp.all(jnp.isfinite(after.x))
@@ -299,7 +305,7 @@ def _follow(
     def observed(state: "_State", dt: Array) -> tuple["_State", CentralPath]:
         x = state.x
         g, values, vectors, bad = top(x, state.vectors, every=True)
-        _, sigma, worse = held(x, g, values, vectors, x, dt)
+        _, sigma, worse = held(x, g, values, vectors, state.change, x, dt)
         variances, weights = (part[..., ::-1] for part in jnp.linalg.eigh(sigma))
         value, spread = loss(x), jnp.diagonal(sigma)
         padding = (0, k - kept)
@@ -317,7 +323,8 @@ def _follow(
             g @ g + values**2 @ spread,
         )
         bad = _first(state.status, bad, jnp.where(values[0] > BEYOND * edge, NOT_HELD, FINE), worse)
-        return state._replace(vectors=vectors, status=bad), path
+        since = jnp.zeros_like(dt)
+        return state._replace(vectors=vectors, largest=values[0], since=since, status=bad), path
 
     def interval(carry: tuple["_State", Array], ends: tuple[Array, Array]) -> Any:
         begin, end = ends
@@ -339,18 +346,26 @@ def _follow(
         return (state, when), path
 
     start = jax.random.normal(jax.random.key(0), (m, tracked), theta.dtype)
-    state = _State(theta, start, jnp.zeros_like(theta), jnp.asarray(0), jnp.asarray(FINE))
+    zero, still = jnp.zeros((), theta.dtype), jnp.zeros_like(theta)
+    state = _State(theta, start, still, zero, zero, zero, jnp.int32(0), jnp.asarray(FINE))
     ends = jnp.concatenate([times[:1], times[:-1]]), times
     (state, when), path = jax.lax.scan(interval, (state, times[0]), ends)
     return path, state.status, when
 
 
 class _State(NamedTuple):
-    """Where the flow is, the last eigenvectors and −½∇⟨H, Σ⟩, and how it fares."""
+    """Where the flow is, what was seen when it was last looked at, and how it fares.
+
+    `largest` is the largest eigenvalue, `change` how fast it changed, `since` the time from then,
+    `skip` for how many substeps nobody looks.
+    """
 
     x: Float[Array, " m"]
     vectors: Float[Array, "m tracked"]
     push: Float[Array, " m"]
+    largest: Float[Array, ""]
+    change: Float[Array, ""]
+    since: Float[Array, ""]
     skip: Array
     status: Array
 

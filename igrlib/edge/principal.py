@@ -74,10 +74,7 @@ def principal_field(
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=num_directions)
     gradient = gradient_of(loss, has_aux)
 
-    # An array is an argument of the compiled program: another h compiles nothing.
-    h = jnp.asarray(learning_rate, float)
-
-    def along(params: PyTree, args: Any, kwargs: Any) -> tuple[PyTree, Float[Array, ""]]:
+    def along(params: PyTree, h: Scalar, args: Any, kwargs: Any) -> tuple[PyTree, Float[Array, ""]]:
         """The field, and hλ of the largest of the other eigenvalues."""
         theta, unflatten = flattened(params)
 
@@ -89,16 +86,22 @@ def principal_field(
         start = jnp.where(jnp.any(g != 0), g, start_vector(g))
         matrix, vectors, _ = lanczos(product, start, min(num_matvecs, g.size))
         values, small = jnp.linalg.eigh(matrix)
-        z = h.astype(g.dtype) * values[::-1]
+        rate = jnp.asarray(h, g.dtype)
+        z = rate * values[::-1]
         top = small[:, ::-1].T[:num_directions] @ vectors
         excess = _excess(z[:num_directions]) * (top @ g)
-        found = -(g + h.astype(g.dtype) / 2 * product(g)) + excess @ top
+        found = -(g + rate / 2 * product(g)) + excess @ top
         rest = jnp.max(z[num_directions:], initial=-jnp.inf)
         return unflatten(jnp.where(rest >= 2, jnp.nan, found)), rest
 
     def field(params: PyTree, *args: Any, **kwargs: Any) -> PyTree:
         params = check_params(params)
-        found, rest = run(traced(lambda p: along(p, args, kwargs), params), params)
+        h = learning_rate
+        if not is_traced(h):
+            # An array is an argument of the compiled program: another h compiles nothing.
+            with jax.ensure_compile_time_eval():
+                h = jnp.asarray(h, float)
+        found, rest = run(traced(lambda p: along(p, h, args, kwargs), params), params)
         if not is_traced(rest) and rest >= 2:
             raise ValueError(
                 f"num_directions={num_directions} are too few: the next eigenvalue is "
