@@ -180,7 +180,7 @@ def test_an_arm_that_would_take_the_machine_is_refused_before_it_does(change, wh
 def test_the_largest_arms_of_the_profiles_are_far_from_the_bounds():
     for profiles in EXPERIMENTS.values():
         for arms in profiles.values():
-            for arm in arms:
+            for arm in (arm for arm in arms if isinstance(arm, Arm)):
                 dataclasses.replace(arm, seeds_per_unit=tuple(10 * n for n in arm.seeds_per_unit))
 
 

@@ -12,15 +12,15 @@ from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
 
 from igrlib.experiments import data
-from igrlib.experiments.arm import stops_of
+from igrlib.experiments.arm import Arm, stops_of
 from igrlib.experiments.building import build, schedule_of
 from igrlib.experiments.ensemble import Layout, Members
+from igrlib.experiments.job import Stopped
 from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.optimizers import Adam, Momentum
 from igrlib.experiments.profiles import EXPERIMENTS
-from igrlib.experiments.sweep import Stopped
 from igrlib.experiments.units import units_of
 
 LAYOUT = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)))
@@ -47,7 +47,7 @@ def test_units_are_every_combination_once():
     ("experiment", "profile"), [(e, p) for e, profiles in EXPERIMENTS.items() for p in profiles]
 )
 def test_units_of_the_profiles(experiment, profile):
-    arms = EXPERIMENTS[experiment][profile]
+    arms = [arm for arm in EXPERIMENTS[experiment][profile] if isinstance(arm, Arm)]
     units = [unit for arm in arms for unit in units_of(arm)]
     names = [unit.name for unit in units]
     assert len(set(names)) == len(names) > 0

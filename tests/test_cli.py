@@ -26,13 +26,13 @@ from igrlib.experiments import cli, data, layouts, records, runner
 from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.cli import parser
 from igrlib.experiments.folder import Claimed, Folder
+from igrlib.experiments.job import Stopped
 from igrlib.experiments.networks import MLP, ResNet18
 from igrlib.experiments.optimizers import Adam, Momentum
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.settings import changed
 from igrlib.experiments.storage import npz
-from igrlib.experiments.sweep import Stopped
 from igrlib.experiments.verdicts import (
     describe,
     describe_flatness,

@@ -36,7 +36,16 @@ THEORY = (
 PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
 FIGURES = tuple(
     f"igrlib.plots.{name}"
-    for name in ("chosen", "curves", "edge", "explicit", "factors", "matched", "resnet")
+    for name in (
+        "chosen",
+        "curves",
+        "edge",
+        "explicit",
+        "factors",
+        "matched",
+        "paths",
+        "resnet",
+    )
 )
 PUBLIC = (
     *THEORY,
@@ -70,6 +79,10 @@ PUBLIC = (
     "igrlib.experiments.arm",
     "igrlib.experiments.building",
     "igrlib.experiments.folder",
+    "igrlib.experiments.following",
+    "igrlib.experiments.job",
+    "igrlib.experiments.path_table",
+    "igrlib.experiments.paths",
     "igrlib.experiments.profiles",
     "igrlib.experiments.profiles.mlp",
     "igrlib.experiments.runner",
@@ -285,7 +298,7 @@ def test_every_package_of_the_lock_has_its_hashes():
         ), entry
 
 
-@pytest.mark.parametrize("module", ["records", "table", "verdicts"])
+@pytest.mark.parametrize("module", ["records", "table", "path_table", "verdicts"])
 def test_reading_a_record_imports_nothing_that_trains(module):
     """Verdicts look up the thresholds of older records in the profiles, which name networks."""
     modules = fresh(f"import igrlib.experiments.{module}\nprint(json.dumps(sorted(sys.modules)))")

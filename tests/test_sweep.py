@@ -18,10 +18,11 @@ from igrlib.experiments import records
 from igrlib.experiments.checkpoint import code_of
 from igrlib.experiments.ensemble import Layout, Members
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.job import Stopped
 from igrlib.experiments.log import Schedule
 from igrlib.experiments.measures import cross_entropy, largest_hessian_eigenvalue
 from igrlib.experiments.schema import CURVATURE, POINTS
-from igrlib.experiments.sweep import Stopped, Sweep
+from igrlib.experiments.sweep import Sweep
 
 RNG = np.random.default_rng(5)
 RULE = RNG.normal(size=(12, 3))

@@ -9,7 +9,7 @@ import xarray as xr
 from helpers.records import RATES, record, sweep, unit
 
 from igrlib.experiments import records
-from igrlib.experiments.arm import combinations
+from igrlib.experiments.arm import Arm, combinations
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.table import explicit, table_of
 from igrlib.experiments.verdicts import Thresholds, describe, judge
@@ -118,7 +118,7 @@ JUDGED = [
     for name, sweep in EXPERIMENTS.items()
     for profile, arms_ in sweep.items()
     for arm in arms_
-    if len(arm.mus) == 1  # Those of Figure 3c are judged by the boost.
+    if isinstance(arm, Arm) and len(arm.mus) == 1  # Those of Figure 3c are judged by the boost.
 ]
 
 
@@ -422,8 +422,8 @@ def test_thresholds_stay_as_they_were_set(
     experiment, dataset, profile, level, accuracy, rates, blocks_
 ):
     """Before the records that they judge; whoever changes one changes it here too."""
-    arms = [arm for arm in EXPERIMENTS[experiment][profile] if arm.dataset == dataset]
-    (limits,) = {arm.thresholds for arm in arms}
+    arms = [arm for arm in EXPERIMENTS[experiment][profile] if isinstance(arm, Arm)]
+    (limits,) = {arm.thresholds for arm in arms if arm.dataset == dataset}
     assert dataclasses.asdict(limits) == {
         "significance": 0.01,
         "level": level,

@@ -17,7 +17,13 @@ from igrlib.experiments.storage.npz import difference
 
 __all__ = ["code_of", "restore", "save"]
 
-READERS = ("experiments/cli/", "experiments/table.py", "experiments/verdicts/", "plots/")
+READERS = (
+    "experiments/cli/",
+    "experiments/path_table.py",
+    "experiments/table.py",
+    "experiments/verdicts/",
+    "plots/",
+)
 """Where the modules stand that do not change what a sweep computes."""
 
 

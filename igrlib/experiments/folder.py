@@ -12,6 +12,7 @@ from typing import Any
 
 from igrlib.experiments import records
 from igrlib.experiments.optimizers import SGD
+from igrlib.experiments.paths import PathUnit
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
@@ -53,15 +54,15 @@ class Folder:
         """Where the shards and the manifest lie."""
         return self.out / f"{self.experiment}-{self.profile}"
 
-    def shard(self, unit: Unit) -> Path:
+    def shard(self, unit: Unit | PathUnit) -> Path:
         """The file of a finished unit."""
         return self.path / f"{unit.name}.npz"
 
-    def checkpoint(self, unit: Unit) -> Path:
+    def checkpoint(self, unit: Unit | PathUnit) -> Path:
         """The checkpoint of a unit that was stopped."""
         return self.path / "checkpoints" / f"{unit.name}.npz"
 
-    def finished(self, unit: Unit) -> dict[str, Any] | None:
+    def finished(self, unit: Unit | PathUnit) -> dict[str, Any] | None:
         """The metadata of a unit's shard, None where the unit is not done.
 
         Raises `RecordError` for a shard that is damaged, or was made with another configuration.
@@ -81,7 +82,7 @@ class Folder:
                 )
         return meta
 
-    def missing(self, wanted: Iterable[Unit]) -> list[Unit]:
+    def missing(self, wanted: Iterable[Unit | PathUnit]) -> list[Unit | PathUnit]:
         """The units that have no shard yet; raises `RecordError` as `finished` does."""
         return [unit for unit in wanted if self.finished(unit) is None]
 

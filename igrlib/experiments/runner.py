@@ -5,43 +5,69 @@ A unit that is done stays; a unit that was stopped goes on from its checkpoint.
 Source: Section 6; chapter 7, *MNIST*.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from igrlib.experiments import data, records
 from igrlib.experiments.arm import Arm
-from igrlib.experiments.building import build
+from igrlib.experiments.building import build, check_splits
+from igrlib.experiments.data import Dataset
 from igrlib.experiments.folder import Folder, claimed
-from igrlib.experiments.layouts import layout_of
+from igrlib.experiments.following import Following, check_images, marks_of
+from igrlib.experiments.job import Job
+from igrlib.experiments.layouts import check_fits, layout_of
 from igrlib.experiments.networks import num_params
+from igrlib.experiments.paths import PathArm, PathUnit, paths_of
 from igrlib.experiments.units import Unit, units_of
 
-__all__ = ["run_unit", "units"]
+__all__ = ["check", "run_unit", "units"]
 
 
-def units(arms: Iterable[Arm]) -> list[Unit]:
-    """The units of all arms in the order in which they run: the first seeds of every arm first."""
-    found = [unit for arm in arms for unit in units_of(arm)]
-    return sorted(found, key=lambda unit: unit.seeds[0])
+class _Kind(NamedTuple):
+    """What a kind of arm needs to be run.
+
+    `units(arm)`; `check(unit, dataset, group)`, which raises before anything runs; `job(unit,
+    dataset, group)`, what computes, and how that lies on the devices; `marks(arrays)` of the
+    finished unit.
+    """
+
+    units: Callable[[Any], Iterator[Any]]
+    check: Callable[[Any, Dataset, int | None], None]
+    job: Callable[[Any, Dataset, int | None], tuple[Job, dict[str, Any]]]
+    marks: Callable[[dict[str, np.ndarray]], dict[str, Any]]
+
+
+def units(arms: Iterable[Arm | PathArm]) -> list[Unit | PathUnit]:
+    """The units of all arms in the order in which they run.
+
+    The first seeds of every arm come first; other kinds of arms come after all sweeps.
+    """
+    found = [unit for arm in arms for unit in _KINDS[type(arm)].units(arm)]
+    return sorted(found, key=lambda unit: (list(_KINDS).index(type(unit.arm)), unit.seeds[0]))
+
+
+def check(unit: Unit | PathUnit, dataset: Dataset, *, group: int | None = None) -> None:
+    """Raise `ValueError` or `MemoryError` for a unit that cannot run on `dataset` here."""
+    _KINDS[type(unit.arm)].check(unit, dataset, group)
 
 
 def run_unit(
-    unit: Unit,
+    unit: Unit | PathUnit,
     folder: Folder,
     *,
     group: int | None = None,
     expected: Sequence[str] | None = None,
     every: float = 300.0,
     asked_to_stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[Unit, int, int, str], None] = lambda unit, done, total, what: None,
+    progress: Callable[[Any, int, int, str], None] = lambda unit, done, total, what: None,
 ) -> Path:
     """Train and measure a unit, and return the path of its shard; a unit that is done stays.
 
     `group` goes to `layout_of`. `every`: seconds between two checkpoints; `progress(unit, done,
-    total, what)` takes steps of single models. Raises `igrlib.experiments.sweep.Stopped` when
+    total, what)` takes steps of single models. Raises `igrlib.experiments.job.Stopped` when
     `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint of something else,
     `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError` naming
     the file that cannot be written.
@@ -51,12 +77,10 @@ def run_unit(
         # Another process may have finished the unit meanwhile.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
-            layout = layout_of(unit, group=group)
-            sweep = build(unit, dataset, layout)
+            kind = _KINDS[type(unit.arm)]
+            job, laid = kind.job(unit, dataset, group)
             provenance = records.provenance()
-            laid = {"devices": layout.mesh.size, "group": layout.group, "loop": layout.loop}
-            laid |= {"chunk": layout.chunk} if layout.chunk > 1 else {}
-            arrays = sweep.run(
+            arrays = job.run(
                 checkpoint=waiting,
                 identity={
                     "unit": unit.config(),
@@ -89,18 +113,30 @@ def run_unit(
                 "config": {"model": network.label, "loss": "cross entropy"},
                 "unit_config": unit.config() | laid | of_network,
                 "seeds": list(unit.seeds),
-                "seconds": round(sweep.seconds, 1),
+                "seconds": round(job.seconds, 1),
                 "provenance": provenance,
                 "diverged": [
                     {"member": k, "step": step}
                     for k, step in enumerate(arrays["diverged"].tolist())
                     if step >= 0
                 ],
-                "marks": _marks(arrays),
+                "marks": kind.marks(arrays),
             }
             records.add_unit(folder.path, unit.name, arrays, meta)
         folder.merge(expected)
     return folder.shard(unit)
+
+
+def _check_sweep(unit: Unit, dataset: Dataset, group: int | None) -> None:
+    check_splits(unit.arm, dataset)
+    check_fits(unit, dataset, layout_of(unit, group=group))
+
+
+def _sweep(unit: Unit, dataset: Dataset, group: int | None) -> tuple[Job, dict[str, Any]]:
+    layout = layout_of(unit, group=group)
+    laid = {"devices": layout.mesh.size, "group": layout.group, "loop": layout.loop}
+    laid |= {"chunk": layout.chunk} if layout.chunk > 1 else {}
+    return build(unit, dataset, layout), laid
 
 
 def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -112,3 +148,15 @@ def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "censored_test": np.flatnonzero(late[:, 1]).tolist(),
         "fitted": np.flatnonzero(fitted).tolist(),
     }
+
+
+_KINDS: dict[type[Any], _Kind] = {
+    Arm: _Kind(units_of, _check_sweep, _sweep, _marks),
+    PathArm: _Kind(
+        paths_of,
+        lambda unit, dataset, _: check_images(unit.arm, dataset),
+        lambda unit, dataset, _: (Following(unit, dataset), {}),
+        marks_of,
+    ),
+}
+"""The kinds of arms, in the order in which they run; a new one has its place here."""

@@ -16,6 +16,7 @@ from igrlib._checks import one_of
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.networks import NETWORKS
 from igrlib.experiments.optimizers import OPTIMIZERS
+from igrlib.experiments.paths import PathArm
 
 __all__ = ["changed"]
 
@@ -28,6 +29,9 @@ _PARTS: dict[str, tuple[str, dict[str, type[Any]]]] = {
     "optimizer": ("optimizer", OPTIMIZERS),
 }
 """What a setting chooses by its name, the field of an arm that holds it, and its kinds."""
+
+_FIXED = {"name", "network", "optimizer", "thresholds"}
+"""No settings: arms differ by their names, and thresholds are fixed before anything runs."""
 
 
 def _fields(kind: Any) -> set[str]:
@@ -45,19 +49,23 @@ _OF_PARTS: dict[str, Any] = {
 
 
 def changed(
-    profile: str, arms: Sequence[Arm], settings: Iterable[str]
-) -> tuple[str, tuple[Arm, ...]]:
+    profile: str, arms: Sequence[Arm | PathArm], settings: Iterable[str]
+) -> tuple[str, tuple[Arm | PathArm, ...]]:
     """The name and arms of `profile` with `settings`, texts `field=value`, made in every arm.
 
-    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one network or
-    optimizer alone changes in the arms that have it. With nothing changed the name is that of the
-    profile. Raises `ValueError` naming the field, the value and what is wanted, also where no arm
-    has such a network or optimizer.
+    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one kind of
+    arm, network or optimizer alone changes in the arms that have it. With nothing changed the name
+    is that of the profile. Raises `ValueError` naming the field, the value and what is wanted, also
+    where no arm has such a network or optimizer.
     """
-    # Arms differ by their names, and thresholds are fixed before anything runs.
-    own = {f.name for f in fields(Arm)} - {"name", "network", "optimizer", "thresholds"}
-    hints = {name: hint for name, hint in get_type_hints(Arm).items() if name in own}
-    hints |= _OF_PARTS | {name: Literal[tuple(kinds)] for name, (_, kinds) in _PARTS.items()}
+    hints = {
+        name: hint
+        for kind in dict.fromkeys(map(type, arms))
+        for name, hint in get_type_hints(kind).items()
+        if name in _fields(kind) - _FIXED
+    }
+    in_use = {part: of for part, of in _PARTS.items() if any(hasattr(a, of[0]) for a in arms)}
+    hints |= _OF_PARTS | {name: Literal[tuple(kinds)] for name, (_, kinds) in in_use.items()}
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = (part.strip() for part in setting.partition("="))
@@ -69,13 +77,14 @@ def changed(
         values[name] = _parsed(name, hints[name], text)
     new = tuple(_with(arm, values) for arm in arms)
     for part, (field, kinds) in _PARTS.items():
+        had = [getattr(arm, field) for arm in new if hasattr(arm, field)]
         for name in sorted(values.keys() & _OF_PARTS.keys()):
             owners = [kind for kind, of in kinds.items() if name in _fields(of)]
-            if owners and not any(hasattr(getattr(arm, field), name) for arm in new):
+            if owners and not any(hasattr(one, name) for one in had):
                 raise ValueError(
                     f"{name} is a field of {part} {' and '.join(owners)} alone, and every arm of "
-                    f"{profile} has {part} {getattr(new[0], field).kind}: it would change nothing, "
-                    "leave it out"
+                    f"{profile} has {f'{part} {had[0].kind}' if had else f'no {part}'}: it would "
+                    "change nothing, leave it out"
                 )
     if new == tuple(arms):
         return profile, new
@@ -86,15 +95,17 @@ def changed(
     return label, new
 
 
-def _with(arm: Arm, values: dict[str, Any]) -> Arm:
+def _with(arm: Arm | PathArm, values: dict[str, Any]) -> Arm | PathArm:
     """`arm` with those of `values` that it, its network or its optimizer has."""
     parts = {}
     for name, (field, kinds) in _PARTS.items():
+        if not hasattr(arm, field):
+            continue
         old: Any = getattr(arm, field)
         kind = kinds[values.get(name, old.kind)]
         new = old if isinstance(old, kind) else kind()
         parts[field] = replace(new, **{k: v for k, v in values.items() if k in _fields(kind)})
-    own = {k: v for k, v in values.items() if k not in _OF_PARTS and k not in _PARTS}
+    own = {k: v for k, v in values.items() if k in _fields(type(arm))}
     return replace(arm, **parts, **own)
 
 

@@ -7,7 +7,7 @@ Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,19 @@ from igrlib._typing import PyTree
 from igrlib.experiments import checkpoint
 from igrlib.experiments.ensemble import Ensemble, State
 from igrlib.experiments.evaluation import Evaluation, Splits
+from igrlib.experiments.job import Job
 from igrlib.experiments.log import Log, Schedule
 from igrlib.experiments.networks.model import Model
 from igrlib.experiments.records import RecordError
 from igrlib.experiments.schema import POINTS
 
-__all__ = ["Stopped", "Sweep"]
+__all__ = ["Sweep"]
 
 STRIDE = 2.0
 """Seconds between two looks at the clock."""
 
 
-class Stopped(Exception):
-    """The sweep was asked to stop; its checkpoint is written."""
-
-
-class Sweep:
+class Sweep(Job):
     """Trains an ensemble of copies of `model` and logs what is measured of them on the way."""
 
     ensemble: Ensemble
@@ -41,7 +38,6 @@ class Sweep:
     log: Log
     step: int
     tasks_done: int
-    seconds: float
     state: State
 
     def __init__(
@@ -53,44 +49,11 @@ class Sweep:
         evaluation: Evaluation,
     ) -> None:
         self.ensemble, self.schedule = ensemble, schedule
-        self.step, self.tasks_done, self.seconds = 0, 0, 0.0
+        self.step, self.tasks_done = 0, 0
         self.state = ensemble.init()
         self.log = Log(model, ensemble, splits, schedule, evaluation, self.state.variables)
 
-    def run(
-        self,
-        *,
-        checkpoint: Path | None = None,
-        identity: dict[str, Any] | None = None,
-        every: float = 300.0,
-        asked_to_stop: Callable[[], bool] = lambda: False,
-        progress: Callable[[int, str], None] = lambda done, what: None,
-    ) -> dict[str, np.ndarray]:
-        """The arrays of the finished sweep.
-
-        Goes on from `checkpoint` where that exists, and writes it every `every` seconds. When
-        `asked_to_stop`, writes it and raises `Stopped`. `progress(done, what)` takes the steps of
-        single models that are done. Raises `RecordError` for a checkpoint that is damaged or was
-        written for another `identity`.
-        """
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(checkpoint, identity or {})
-        written = began = time.monotonic()
-        before = self.seconds
-        for done, what in self._strides():
-            progress(done, what)
-            self.seconds = before + time.monotonic() - began
-            stop = asked_to_stop()
-            if checkpoint is not None and (stop or time.monotonic() - written > every):
-                self._save(checkpoint, identity or {})
-                written = time.monotonic()
-            if stop:
-                raise Stopped
-        self.log.arrays["diverged"] = self.log.host(self.state.diverged)
-        return self.log.arrays
-
-    def _strides(self) -> Iterator[tuple[int, str]]:
-        """Do the work piece by piece; between two pieces `self` holds everything."""
+    def _pieces(self) -> Iterator[tuple[int, str]]:
         stops = self.ensemble.members.stops
         stride = 16
         for at in self.schedule.scores:
@@ -115,6 +78,10 @@ class Sweep:
                 self.log.look_closely(self.state, point, members)
                 self.tasks_done = number + 1
                 yield sum(stops), f"a close look, {number + 1} of {len(tasks)}"
+
+    def _finished(self) -> dict[str, np.ndarray]:
+        self.log.arrays["diverged"] = self.log.host(self.state.diverged)
+        return self.log.arrays
 
     def _held(self) -> PyTree:
         return {"state": self.state, "chosen": self.log.chosen}

@@ -37,8 +37,9 @@ _BLOCK, _TREATMENT = ["width", "batch_size", "seed"], ["mu", "learning_rate"]
 
 
 def arms(record: Record) -> list[str]:
-    """The names of the arms of which units are recorded."""
-    return sorted({_arm(shard) for shard in record.units.values()})
+    """The names of the arms of which units are recorded; single runs have `path_units`."""
+    swept = [shard for shard in record.units.values() if "saved_step" not in shard.arrays]
+    return sorted({_arm(shard) for shard in swept})
 
 
 def table_of(record: Record, arm: str) -> xr.Dataset:

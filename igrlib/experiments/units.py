@@ -39,6 +39,11 @@ class Unit:
         """Steps of single models."""
         return len(self.seeds) * sum(steps for *_, steps in combinations(self.arm))
 
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What it has in common with units that differ in their seeds alone."""
+        return self.arm, self.width, self.batch_size
+
     def classifier(self, dataset: Dataset) -> Model:
         """The network to train, for images as the data set stores them."""
         return self.arm.network.build(self.width, dataset.train.images.shape[1:], dataset.scale)

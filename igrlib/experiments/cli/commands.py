@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         _one_device_a_core()
         from igrlib.experiments import runner
         from igrlib.experiments.folder import Claimed
-        from igrlib.experiments.sweep import Stopped
+        from igrlib.experiments.job import Stopped
 
         with mistakes():
             folder, units = units_named(args.experiment, args.profile, args.set, args.out)
@@ -119,11 +119,13 @@ def run(args: argparse.Namespace) -> int:
 
 def verdicts(args: argparse.Namespace) -> int:
     """Print what a record says of Predictions 2.1 to 2.4, of the penalty, and of the edge."""
+    from igrlib.experiments.arm import Arm
     from igrlib.experiments.verdicts import describe, judge, judge_boost
 
     with mistakes():
         folder, units = units_named(args.experiment, args.profile, args.set, args.out)
-        arms = {unit.arm.name: unit.arm for unit in units}
+        # Predictions are of models that are compared, not of single runs.
+        arms = {unit.arm.name: unit.arm for unit in units if isinstance(unit.arm, Arm)}
         arm = arms[one_of("--arm", args.arm or next(iter(arms)), arms)]
         record = records.open_record(folder.path)
     judged = {"by learning rate": judge(record, arm.name)}
@@ -216,13 +218,11 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
 
 def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Raise what is wrong with any unit before the first one takes hours."""
-    from igrlib.experiments.building import check_splits
-    from igrlib.experiments.layouts import check_fits, layout_of
+    from igrlib.experiments import runner
 
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
-        check_splits(unit.arm, datasets[unit.arm.dataset])
-        check_fits(unit, datasets[unit.arm.dataset], layout_of(unit, group=group))
+        runner.check(unit, datasets[unit.arm.dataset], group=group)
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def _print_profile(folder: Any, units: Sequence[Any]) -> None:
         states[unit] = state
     paces = _paces(finished) if len(finished) < len(units) else {}
     to_do = {
-        unit: paces.get(_alike(unit), math.nan) * unit.model_steps
+        unit: paces.get(unit.alike, math.nan) * unit.model_steps
         for unit in units
         if unit not in finished
     }
@@ -72,13 +72,8 @@ def _print_profile(folder: Any, units: Sequence[Any]) -> None:
         )
 
 
-def _alike(unit: Any) -> tuple[Any, ...]:
-    """What units that differ in their seeds alone have in common."""
-    return unit.arm, unit.width, unit.batch_size
-
-
 def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
-    """Seconds of a model-step on the kind of device that is here, by what is `_alike`."""
+    """Seconds of a model-step on the kind of device that is here, by what is `alike`."""
     if not finished:
         return {}
     try:
@@ -88,8 +83,8 @@ def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], f
     seconds, steps = Counter[Any](), Counter[Any]()
     for unit, meta in finished.items():
         if meta["provenance"]["device"].get("kind") == here:
-            seconds[_alike(unit)] += meta["seconds"]
-            steps[_alike(unit)] += unit.model_steps
+            seconds[unit.alike] += meta["seconds"]
+            steps[unit.alike] += unit.model_steps
     return {alike: seconds[alike] / steps[alike] for alike in steps}
 
 

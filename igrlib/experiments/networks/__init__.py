@@ -31,6 +31,7 @@ class Network(Protocol):
 
     kind: ClassVar[str]
     convolutional: ClassVar[bool]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def smooth(self) -> bool:

@@ -4,7 +4,10 @@ Source: Sections 4 and 6; chapters 7, *MNIST*, 8, *ResNet-18*, 9, *Explicit regu
 11, *Other optimizers*.
 """
 
+from collections.abc import Mapping
+
 from igrlib.experiments.arm import Arm
+from igrlib.experiments.paths import PathArm
 from igrlib.experiments.profiles.edge import EDGE_SWEEP
 from igrlib.experiments.profiles.egr import EGR_SWEEP
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
@@ -13,7 +16,7 @@ from igrlib.experiments.profiles.resnet import RESNET_SWEEP
 
 __all__ = ["ABOUT", "EXPERIMENTS"]
 
-EXPERIMENTS: dict[str, dict[str, tuple[Arm, ...]]] = {
+EXPERIMENTS: dict[str, Mapping[str, tuple[Arm | PathArm, ...]]] = {
     "mlp-sweep": MLP_SWEEP,
     "resnet-sweep": RESNET_SWEEP,
     "egr-sweep": EGR_SWEEP,

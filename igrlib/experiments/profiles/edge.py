@@ -4,6 +4,9 @@ The ladder gives small steps the regularizer of a large one: h_L/4, h_L/16 and h
 μ = (h_L − h)/4 and without, for the same physical time. If the regularizer rules, what they have at
 equal loss stays that of h_L as h falls; if the edge rules, it goes back to that of small steps.
 
+The paths are single full-batch runs, with five flows beside each: which of them goes on where the
+run does.
+
 Source: not in the paper, whose Section 7 leaves it open; chapter 10, *The edge of stability*.
 """
 
@@ -11,6 +14,7 @@ from dataclasses import replace
 
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.networks import MLP
+from igrlib.experiments.paths import PathArm
 from igrlib.experiments.profiles.mlp import DIGITS
 from igrlib.experiments.thresholds import Thresholds
 
@@ -110,6 +114,45 @@ _DIGITS = replace(
 )
 
 
+_PATH = PathArm(
+    "path",
+    # 0.05 comes to the edge soon after the loss begins to fall, at t = 8, and stands there.
+    learning_rates=(0.05, 0.1),
+    physical_time=16.0,
+    flows_from=6.0,
+    num_saved=80,
+    # Those at the edge at once, and one more to see that they are all.
+    num_directions=4,
+    num_matvecs=12,
+    max_solver_steps=100,
+)
+
+_PATH_GELU = replace(
+    _PATH,
+    name="path-gelu",
+    network=MLP(activation="gelu"),
+    # With GELU the loss stays on its first plateau until t = 18.
+    physical_time=30.0,
+    flows_from=20.0,
+    num_saved=100,
+)
+"""The same without kinks: the flows at the edge need third derivatives."""
+
+_PATH_DIGITS = replace(
+    _PATH,
+    dataset="digits",
+    network=MLP(depth=3, activation="tanh"),
+    widths=(16,),
+    num_train=500,
+    # h·λ_max passes 2 at t = 3, comes to 3, and stands at 2 from t = 12 on.
+    learning_rates=(0.25,),
+    physical_time=30.0,
+    flows_from=0.0,
+    num_saved=15,
+    num_directions=3,
+)
+
+
 def _ladders(arm: Arm) -> tuple[Arm, Arm]:
     """An arm with kinks, and the same without."""
     return arm, replace(
@@ -117,7 +160,7 @@ def _ladders(arm: Arm) -> tuple[Arm, Arm]:
     )
 
 
-EDGE_SWEEP: dict[str, tuple[Arm, ...]] = {
+EDGE_SWEEP: dict[str, tuple[Arm | PathArm, ...]] = {
     # Small enough to run in the chapter.
     "digits": (
         *_ladders(_DIGITS),
@@ -129,6 +172,7 @@ EDGE_SWEEP: dict[str, tuple[Arm, ...]] = {
             ladder=False,
             mus=(0.0, 0.001, 0.003, 0.01, 0.03, 0.1),
         ),
+        _PATH_DIGITS,
     ),
     # Real MNIST. The wider networks are arms of their own: they take twice as long as all others.
     "cpu": (
@@ -140,6 +184,8 @@ EDGE_SWEEP: dict[str, tuple[Arm, ...]] = {
             replace(arm, name=f"wide-{arm.name}", widths=(200,))
             for arm in (*_ladders(_BATCHES), *_ladders(_FULL))
         ),
+        _PATH_GELU,
+        _PATH,
     ),
     # The same with more seeds, more images and longer, for one GPU.
     "paper": (
@@ -157,6 +203,10 @@ EDGE_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
         replace(_EDGES, widths=(50, 200), num_seeds=(8,), num_train=55_000, num_curvatures=24),
         replace(_STRENGTH, num_seeds=(8,), num_train=5_000),
+        *(
+            replace(arm, widths=(50, 200), seeds=(0, 1), num_train=5_000, num_saved=200)
+            for arm in (_PATH_GELU, _PATH)
+        ),
     ),
 }
 """The arms of `edge-sweep` by profile."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Literal, NamedTuple
 
+from igrlib.experiments.arm import Arm
 from igrlib.experiments.profiles import EXPERIMENTS
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms
@@ -142,7 +143,8 @@ def _of_profile(experiment: str, dataset: str, profile: str) -> Thresholds:
     A changed profile has those of the profile that it was made from.
     """
     known = EXPERIMENTS.get(experiment, {}).get(profile.partition("+")[0], ())
-    found = {arm.thresholds for arm in known if arm.dataset == dataset}
+    arms = [arm for arm in known if isinstance(arm, Arm)]
+    found = {arm.thresholds for arm in arms if arm.dataset == dataset}
     if len(found) != 1:
         raise ValueError(
             f"profile {profile!r} of {experiment!r} has {len(found)} sets of thresholds for "
