@@ -105,7 +105,7 @@ def _with(arm: Arm | PathArm, values: dict[str, Any]) -> Arm | PathArm:
         kind = kinds[values.get(name, old.kind)]
         new = old if isinstance(old, kind) else kind()
         parts[field] = replace(new, **{k: v for k, v in values.items() if k in _fields(kind)})
-    own = {k: v for k, v in values.items() if k in _fields(type(arm))}
+    own = {k: v for k, v in values.items() if k in _fields(type(arm)) - _PARTS.keys()}
     return replace(arm, **parts, **own)
 
 
