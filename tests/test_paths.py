@@ -190,10 +190,12 @@ def test_a_flow_that_fails_is_nan_from_there_and_the_others_go_on(digits, made, 
     assert len(calls) == 2
     # Records take no path of a machine: the reason is then the kind of the error.
     assert marks_of(arrays)["ended"] == {"central": {"step": 8, "why": "RuntimeError"}}
-    (short,) = paths_of(changed_arm(flows=("gradient",), max_solver_steps=1))
-    ended = marks_of(Following(short, digits).run())["ended"]["gradient"]
-    assert ended["step"] == 4
-    assert "max_solver_steps=1 were too few" in ended["why"]
+    (short,) = paths_of(changed_arm(flows=("gradient", "rod"), max_solver_steps=1))
+    ended = marks_of(Following(short, digits).run())["ended"]
+    assert sorted(ended) == ["gradient", "rod"]
+    for flow in ended.values():
+        assert flow["step"] == 4
+        assert "max_solver_steps=1 were too few" in flow["why"]
 
 
 def test_a_run_that_diverges_is_recorded_as_far_as_it_goes(digits, tmp_path):

@@ -109,9 +109,7 @@ class _Field:
     def follow(self, place: PyTree) -> tuple[PyTree, dict[str, Any]]:
         path, reached, _ = self._advance(place)
         if not reached.all():
-            raise RuntimeError(
-                f"it left the finite numbers, or max_solver_steps={self._most} were too few"
-            )
+            raise _too_short(self._most)
         return jax.tree.map(lambda leaf: leaf[-1], path), {}
 
 
@@ -138,9 +136,15 @@ class _Rod:
             )
 
         self._advance = lambda params: advance(params, h, *data)
+        self._most = arm.max_solver_steps
 
     def follow(self, place: PyTree) -> tuple[PyTree, dict[str, Any]]:
-        rod = self._advance(place)
+        try:
+            rod = jax.block_until_ready(self._advance(place))
+        except JaxRuntimeError as error:  # What `flow` raises inside of `jax.jit` says no more.
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise
+            raise _too_short(self._most) from error
         return jax.tree.map(lambda c, d: c[-1] - d[-1], *rod), {}
 
 
@@ -169,6 +173,10 @@ class _Central:
             "central_variance": path.variances,
         }
         return jax.tree.map(lambda leaf: leaf[-1], (path.params, predicted))
+
+
+def _too_short(most: int) -> RuntimeError:
+    return RuntimeError(f"it left the finite numbers, or max_solver_steps={most} were too few")
 
 
 def _times(unit: PathUnit) -> tuple[Array, Array]:

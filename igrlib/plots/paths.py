@@ -59,7 +59,7 @@ def path_figure(record: Record, unit: str, *, smooth: bool = False) -> Figure:
     decade_axis(loss, "y")
     curvature.set(ylabel=r"$h\lambda_{\max}$", title="curvature; dashed: 2, the edge")
     of = "the mean of steps" if smooth else "the steps"
-    distance.set(yscale="log", ylabel="distance", title=f"how far {of} are from each flow")
+    distance.set(yscale="log", ylabel="distance", title=f"distance of {of} from each flow")
     distance.set_xlabel("physical time $t = nh$")
     known = [name for name in _FLOWS if name in path["flow"].values]
     handles = [Line2D([], [], color=_RUN, label="gradient descent")]
