@@ -315,8 +315,8 @@ def test_the_report_of_the_flows_at_the_edge():
     turns = workers.Turns(times, {name: [None, None] for name in times})
     lines = edge.report(Problem("mlp", 50, 1000, 28), turns)
     assert lines[4:] == [
-        "  40.00 (40.00 to 40.00) gradients for one value: principal field",
-        "  9.00 (8.00 to 10.00) gradients for a time h: rod flow",
+        "  40.0 (40.0 to 40.0) gradients for one value: principal field",
+        "  9.00 (8.00 to 10.0) gradients for a time h: rod flow",
     ]
 
 
