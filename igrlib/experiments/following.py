@@ -141,7 +141,7 @@ class _Rod:
     def follow(self, place: PyTree) -> tuple[PyTree, dict[str, Any]]:
         try:
             rod = jax.block_until_ready(self._advance(place))
-        except JaxRuntimeError as error:  # What `flow` raises inside of `jax.jit` says no more.
+        except RuntimeError as error:  # What `flow` raises inside of `jax.jit` says no more.
             if "RESOURCE_EXHAUSTED" in str(error):
                 raise
             raise _too_short(self._most) from error
@@ -188,7 +188,9 @@ def _times(unit: PathUnit) -> tuple[Array, Array]:
 class Following(Job):
     """One run with its flows, as a `PathUnit` says."""
 
+    unit: PathUnit
     arrays: dict[str, np.ndarray]
+    seconds: float
 
     def __init__(self, unit: PathUnit, dataset: Dataset) -> None:
         check_images(unit.arm, dataset)

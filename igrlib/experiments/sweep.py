@@ -38,6 +38,7 @@ class Sweep(Job):
     log: Log
     step: int
     tasks_done: int
+    seconds: float
     state: State
 
     def __init__(
