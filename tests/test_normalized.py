@@ -256,7 +256,8 @@ def by_hand(name, variables, split, function, at_once=10):
             right.append(np.mean(np.argmax(outputs, -1) == y[part]))
         return np.mean(right)
     if name in ("lambda_max", "sharpness"):
-        return largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
+        found = largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
+        return found.value
     if name == "batch_sharpness":
 
         def loss(p, x, y):

@@ -134,7 +134,7 @@ def test_sharpness_is_measured_where_it_was_asked_for(done):
         whole = curvature(done, member, step)[0]
         np.testing.assert_allclose(done.arrays["lambda_max"][member, column], whole, rtol=1e-8)
         of_batch = jax.jit(
-            lambda p, x, y: largest_hessian_eigenvalue(logits, p, x, y, num_matvecs=2)
+            lambda p, x, y: largest_hessian_eigenvalue(logits, p, x, y, num_matvecs=2).value
         )
         parts = [(TRAIN_LAID[0][k : k + 5], TRAIN_LAID[1][k : k + 5]) for k in (0, 5, 10)]
         each = [float(of_batch(params, *part)) for part in parts]
@@ -220,7 +220,9 @@ def curvature(done, member, step):
         measures_numpy(TRAIN[0][k : k + 5], TRAIN[1][k : k + 5], layers_of(params))[2]
         for k in range(0, 40, 5)
     ]
-    product = jax.jit(lambda p: largest_hessian_eigenvalue(logits, p, *TRAIN_LAID, num_matvecs=2))
+    product = jax.jit(
+        lambda p: largest_hessian_eigenvalue(logits, p, *TRAIN_LAID, num_matvecs=2).value
+    )
     batches = tuple(a.reshape(8, 5, *a.shape[1:]) for a in TRAIN_LAID)
     along = jax.jit(batch_sharpness(cross_entropy(logits)))(params, batches)
     return float(product(params)), np.mean(squares), float(along.ratio_of_means)

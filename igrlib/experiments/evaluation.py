@@ -147,8 +147,10 @@ class Evaluator:
         if name == "lambda_max":
             num_matvecs = self.evaluation.num_matvecs
             return self._ensemble.each(
-                lambda v, split: largest_hessian_eigenvalue(
-                    of(v), v.params, *split, num_matvecs=num_matvecs, at_once=at_once
+                lambda v, split: (
+                    largest_hessian_eigenvalue(
+                        of(v), v.params, *split, num_matvecs=num_matvecs, at_once=at_once
+                    ).value
                 )
             )
         if name == "sharpness":

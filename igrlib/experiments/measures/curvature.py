@@ -7,7 +7,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer, Num
+from jaxtyping import Array, Integer, Num
 
 from igrlib._checks import check_integer
 from igrlib._lanczos import lanczos
@@ -17,7 +17,7 @@ from igrlib.curvature import Eigenvalue
 from igrlib.experiments.measures.splits import AT_ONCE, Logits, check_split, sum_over_parts, totals
 from igrlib.regularizer import num_params
 
-__all__ = ["largest_hessian_eigenvalue", "top_eigenvalue"]
+__all__ = ["largest_hessian_eigenvalue"]
 
 
 def largest_hessian_eigenvalue(
@@ -28,35 +28,18 @@ def largest_hessian_eigenvalue(
     *,
     num_matvecs: int = 10,
     at_once: int = AT_ONCE,
-) -> Float[Array, ""]:
-    """λ_max of ∇²E over a whole split, the largest algebraic eigenvalue, by Lanczos' method.
+) -> Eigenvalue:
+    """λ_max of ∇²E over a whole split, the largest algebraic eigenvalue, with its residual.
 
-    `num_matvecs` products of the Hessian with a vector, each about three gradients, start from the
-    gradient, which lies mostly along the largest eigenvectors (`matfree`). The estimate is from
-    below, up to rounding, and can be negative where ∇²E has no positive eigenvalue; it is 0 for
-    ∇²E = 0. Vectors past the end of the Krylov space, which are not orthogonal, do not count.
+    `num_matvecs` products of the Hessian with a vector, each about three gradients, by Lanczos'
+    method from the gradient, which lies mostly along the largest eigenvectors (`matfree`), and one
+    for the residual. The estimate is from below, up to rounding, and can be negative where ∇²E has
+    no positive eigenvalue; it is 0 for ∇²E = 0. Vectors past the end of the Krylov space, which are
+    not orthogonal, do not count.
     Raises `TypeError` or `ValueError` unless `num_matvecs` and `at_once` are integers ≥ 1, and for
     images and labels as `scores` does.
 
     Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapter 7.
-    """
-    return top_eigenvalue(
-        logits, params, images, labels, num_matvecs=num_matvecs, at_once=at_once
-    ).value
-
-
-def top_eigenvalue(
-    logits: Logits,
-    params: PyTree,
-    images: Num[Array, "n ..."],
-    labels: Integer[Array, " n"],
-    *,
-    num_matvecs: int = 10,
-    at_once: int = AT_ONCE,
-) -> Eigenvalue:
-    """The same with the residual ‖Hv − λv‖ of its vector, which takes one product more.
-
-    Source: not in the paper; chapter 10, *The edge of stability*.
     """
     check_split(logits, params, images, labels)
     num_matvecs = check_integer("num_matvecs", num_matvecs, low=1)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer, Num
 from igrlib._checks import check_integer
 from igrlib._typing import PyTree
 from igrlib.curvature import BatchSharpness, batch_sharpness
-from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue, top_eigenvalue
+from igrlib.experiments.measures.curvature import largest_hessian_eigenvalue
 from igrlib.experiments.measures.splits import AT_ONCE, Logits, check_split, cross_entropy
 
 __all__ = ["Sharpness", "sharpness", "sharpness_of_batches"]
@@ -58,12 +58,14 @@ def sharpness(
     size = check_integer("batch_size", batch_size, low=1, high=len(labels))
     number = check_integer("num_batches", num_batches, low=1, high=len(labels) // size)
     batches = _batches(images, labels, number, size)
-    whole = top_eigenvalue(logits, params, images, labels, num_matvecs=num_matvecs, at_once=at_once)
+    whole = largest_hessian_eigenvalue(
+        logits, params, images, labels, num_matvecs=num_matvecs, at_once=at_once
+    )
 
     def of_batch(batch: tuple[Array, Array]) -> Array:
         return largest_hessian_eigenvalue(
             logits, params, *batch, num_matvecs=num_matvecs, at_once=size
-        )
+        ).value
 
     along = _along_gradients(logits, params, batches)
     with jax.default_matmul_precision("highest"):
