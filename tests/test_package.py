@@ -63,6 +63,7 @@ PUBLIC = (
     "igrlib.experiments.verdicts.edge",
     "igrlib.experiments.verdicts.equal_loss",
     "igrlib.experiments.verdicts.flatness",
+    "igrlib.experiments.verdicts.together",
     "igrlib.experiments.verdicts.ladder",
     "igrlib.experiments.verdicts.ratios",
     "igrlib.experiments.verdicts.strength",

@@ -10,20 +10,18 @@ Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
-from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.equal_loss import accuracy_at, lambda_max_at, log_at
-from igrlib.experiments.verdicts.judgement import not_whole_reason
-from igrlib.experiments.verdicts.ladder import thresholds_together, together
 from igrlib.experiments.verdicts.ratios import Ratio, pooled_slope
 from igrlib.experiments.verdicts.rules import Reason
+from igrlib.experiments.verdicts.together import judged_together, together
 from igrlib.experiments.verdicts.trends import Tails, exact_tails
 
 __all__ = [
@@ -252,27 +250,14 @@ def judge_flatness(
     Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
     """
     limits = limits or FlatnessThresholds()
-    names = (arm,) if isinstance(arm, str) else tuple(arm)
-    arm, level = " with ".join(names), (thresholds or Thresholds()).level
-    if record is None:
-        return _unknown(arm, level, Reason("no record"))
-    for name in names:
-        if name not in arms(record):
-            return _unknown(arm, level, Reason("no arm", (name,)))
-    try:
-        judged = thresholds or thresholds_together(record, names)
-        level = judged.level
-        tables = [table_of(record, name) for name in names]
-        found = [_judged(arm, tables, name, judged, limits) for name in FLATNESS]
-    except ValueError as error:
-        return _unknown(arm, level, Reason("not usable", (str(error),)))
-    lacking = [reason for name in names if (reason := not_whole_reason(record, name))]
-    if not lacking:
-        return tuple(found)
-    missing = tuple(unit for name in names for unit in missing_units(record, name))
-    return tuple(
-        replace(one, word="cannot tell", reasons=tuple(lacking), missing=missing, levels={})
-        for one in found
+    return judged_together(
+        record,
+        arm,
+        thresholds,
+        lambda label, tables, judged: [
+            _judged(label, tables, name, judged, limits) for name in FLATNESS
+        ],
+        _unknown,
     )
 
 

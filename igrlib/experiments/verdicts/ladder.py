@@ -25,7 +25,6 @@ import numpy as np
 
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
-from igrlib.experiments.table import arms, missing_units, table_of
 from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.contrasts import LEAST, Contrast, contrast
 from igrlib.experiments.verdicts.equal_loss import (
@@ -35,10 +34,10 @@ from igrlib.experiments.verdicts.equal_loss import (
     time_at,
     trend_of,
 )
-from igrlib.experiments.verdicts.judgement import not_whole_reason
 from igrlib.experiments.verdicts.predictions import edge_of
 from igrlib.experiments.verdicts.ratios import Ratio, ratio_of_means
-from igrlib.experiments.verdicts.rules import Reason, recorded_thresholds
+from igrlib.experiments.verdicts.rules import Reason
+from igrlib.experiments.verdicts.together import judged_together, together
 from igrlib.experiments.verdicts.trends import Trend
 from igrlib.regularizer import matching_mu
 
@@ -52,8 +51,6 @@ __all__ = [
     "edge_step",
     "judge_ladder",
     "rungs_of",
-    "thresholds_together",
-    "together",
     "word_of",
 ]
 
@@ -252,63 +249,15 @@ def judge_ladder(
     Source: chapter 10, *The edge of stability*.
     """
     limits = limits or LadderThresholds()
-    names = (arm,) if isinstance(arm, str) else tuple(arm)
-    arm, level = " with ".join(names), (thresholds or Thresholds()).level
-    if record is None:
-        return _unknown(arm, level, Reason("no record"))
-    for name in names:
-        if name not in arms(record):
-            return _unknown(arm, level, Reason("no arm", (name,)))
-    try:
-        judged = thresholds or thresholds_together(record, names)
-        level = judged.level
-        tables = [table_of(record, name) for name in names]
-        found = [_judged(arm, tables, name, judged, limits) for name in MEASURES]
-    except ValueError as error:
-        return _unknown(arm, level, Reason("not usable", (str(error),)))
-    lacking = [reason for name in names if (reason := not_whole_reason(record, name))]
-    if lacking:
-        missing = tuple(unit for name in names for unit in missing_units(record, name))
-        found = [
-            replace(one, word="cannot tell", reasons=tuple(lacking), missing=missing, levels={})
-            for one in found
-        ]
-    return tuple(found)
-
-
-def thresholds_together(record: Record, names: Sequence[str]) -> Thresholds:
-    """The thresholds of several arms; `ValueError` where they differ.
-
-    Source: chapter 10, *The edge of stability*.
-    """
-    found = {recorded_thresholds(record, name) for name in names}
-    if len(found) != 1:
-        raise ValueError(f"arm must be arms of the same thresholds, got {', '.join(names)}")
-    return found.pop()
-
-
-def together(
-    tables: Sequence[xr.Dataset], of: Callable[[xr.Dataset], xr.DataArray]
-) -> xr.DataArray:
-    """A quantity of several tables of the same treatments, (block, treatment), with all blocks.
-
-    Raises `ValueError` where the treatments differ, or two tables have a block in common.
-
-    Source: chapter 10, *The edge of stability*.
-    """
-    first, names = tables[0], ("width", "batch_size", "seed")
-    for name in ("learning_rate", "mu"):
-        if any(not np.array_equal(first[name], one[name]) for one in tables):
-            raise ValueError(f"arm must be arms of the same {name}, got others")
-    keys = [
-        key
-        for one in tables
-        for key in zip(*(one[name].values.tolist() for name in names), strict=True)
-    ]
-    if len(set(keys)) < len(keys):
-        raise ValueError("arm must be arms without a block in common: width, batch size and seed")
-    parts = [of(one).transpose("block", "treatment") for one in tables]
-    return xr.concat(parts, "block", coords="minimal", compat="override")
+    return judged_together(
+        record,
+        arm,
+        thresholds,
+        lambda label, tables, judged: [
+            _judged(label, tables, name, judged, limits) for name in MEASURES
+        ],
+        _unknown,
+    )
 
 
 def agreed(words: Sequence[Hypothesis]) -> Hypothesis | Literal["they differ"]:
