@@ -92,16 +92,7 @@ class _Field:
 
         @jax.jit
         def advance(params: PyTree, *args: Any) -> Any:
-            return solve(
-                field,
-                params,
-                span,
-                args,
-                rtol=arm.rtol,
-                atol=arm.atol,
-                max_steps=arm.max_solver_steps,
-                solver=_SOLVER,
-            )
+            return solve(field, params, span, args, **_solver_of(arm))
 
         self._advance = lambda params: advance(params, h, *data)
         self._most = arm.max_solver_steps
@@ -123,17 +114,7 @@ class _Rod:
 
         @jax.jit
         def advance(params: PyTree, h: Array, *args: Array) -> RodPath:
-            return rod_flow(
-                loss,
-                params,
-                h,
-                span,
-                *args,
-                rtol=arm.rtol,
-                atol=arm.atol,
-                max_steps=arm.max_solver_steps,
-                solver=_SOLVER,
-            )
+            return rod_flow(loss, params, h, span, *args, **_solver_of(arm))
 
         self._advance = lambda params: advance(params, h, *data)
         self._most = arm.max_solver_steps
@@ -177,6 +158,12 @@ class _Central:
 
 def _too_short(most: int) -> RuntimeError:
     return RuntimeError(f"it left the finite numbers, or max_solver_steps={most} were too few")
+
+
+def _solver_of(arm: PathArm) -> dict[str, Any]:
+    """How the solver of a flow is set."""
+    tolerances = {"rtol": arm.rtol, "atol": arm.atol}
+    return {**tolerances, "max_steps": arm.max_solver_steps, "solver": _SOLVER}
 
 
 def _times(unit: PathUnit) -> tuple[Array, Array]:
