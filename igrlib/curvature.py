@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from igrlib._checks import check_integer, check_leading, check_params
 from igrlib._lanczos import lanczos, start_vector
 from igrlib._models import of_model
-from igrlib._trees import gradient_of, inner, squared_norm
+from igrlib._trees import flattened, gradient_of, inner, squared_norm
 from igrlib._typing import Filter, PyTree
 
 __all__ = [
@@ -118,16 +117,13 @@ def hessian_eigenvalues(
 
     def largest(params: PyTree, *args: Any, **kwargs: Any) -> Eigenvalue:
         params = check_params(params)
-        wide = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
-        _, unravel = ravel_pytree(params)
-
+        _, unflatten = flattened(params)
         g, push = jax.linearize(lambda p: gradient(p, *args, **kwargs), params)
 
         def product(v: Array) -> Array:
-            narrow = jax.tree.map(lambda a, p: a.astype(p.dtype), unravel(v), params)
-            return ravel_pytree(push(narrow))[0].astype(wide)
+            return flattened(push(unflatten(v)))[0]
 
-        start = start_vector(ravel_pytree(g)[0].astype(wide))
+        start = start_vector(flattened(g)[0])
         matrix, vectors, count = lanczos(product, start, min(num_matvecs, start.size))
         values, small = jnp.linalg.eigh(matrix)
         top = values[::-1], small[:, ::-1].T

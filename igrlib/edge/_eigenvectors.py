@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 BLOCKS = 2
 """That are added to the last eigenvectors before the problem is solved in all of them."""
@@ -26,7 +26,6 @@ class Top(NamedTuple):
     values: Float[Array, " k"]
     vectors: Float[Array, "m k"]
     residuals: Float[Array, " k"]
-    iterations: Int[Array, ""]
 
 
 def top_eigenvectors(
@@ -69,8 +68,8 @@ def top_eigenvectors(
 
     start, real = _orthonormal(start, jnp.zeros((len(start), 0), start.dtype))
     first = solved(start, products(start), real)
-    values, vectors, images, n = jax.lax.while_loop(goes_on, improve, (*first, jnp.zeros((), int)))
-    return Top(values, vectors, residuals(values, vectors, images), n)
+    values, vectors, images, _ = jax.lax.while_loop(goes_on, improve, (*first, jnp.zeros((), int)))
+    return Top(values, vectors, residuals(values, vectors, images))
 
 
 def _orthonormal(

@@ -42,7 +42,7 @@ REASONS = {
     "no gain": "No seed gains over {names}.",
     "some gain": "Some seeds gain, others do not.",
     "few whole blocks": "At least {names} blocks with all of the models are needed.",
-    "same predictions": "The predictions do not differ by enough to be told apart.",
+    "same predictions": "The predictions do not differ by enough, or not surely, to be told apart.",
     "wide": "The interval is too wide for any of the answers.",
     "more than the regularizer": "It is beyond the regularizer's prediction.",
     "less than the edge": "It is beyond the edge's prediction.",
