@@ -207,7 +207,7 @@ def middle(node):
 
 
 def moved_by(name, across, down):
-    """How far a handle goes with the pointer: that of the parabola moves along hs alone."""
+    """How far a handle goes with the pointer: that of the parabola moves along hλ alone."""
     return (across, 0) if name == "parabola" else (across, down)
 
 
@@ -305,9 +305,14 @@ def test_the_ends_and_the_landmarks_of_the_parabola(chromium):
     box.scroll_into_view_if_needed()
     slider, exact = box.locator("input[type=range]"), box.locator("input[type=number]")
     for held in (slider, box.locator(".igr-handle")):
-        for key, hs in (("End", "2.5"), ("ArrowLeft", "2.49"), ("Home", "0"), ("ArrowUp", "0.01")):
+        for key, value in (
+            ("End", "2.5"),
+            ("ArrowLeft", "2.49"),
+            ("Home", "0"),
+            ("ArrowUp", "0.01"),
+        ):
             held.press(key)
-            assert (slider.input_value(), exact.input_value()) == (hs, hs)
+            assert (slider.input_value(), exact.input_value()) == (value, value)
     handle = box.locator(".igr-handle .igr-touch")
     for mark, words in (("1", "lands on the minimum"), ("2", "to and fro for ever")):
         exact.fill(mark)

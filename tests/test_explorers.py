@@ -275,14 +275,14 @@ def test_the_explorer_of_optimizers_says_what_there_is_to_see(words):
 @pytest.mark.parametrize(("h", "s"), [(0.3, 1.0), (0.1, 8.0), (0.5, 2.0), (0.5, 3.6), (0.8, 3.1)])
 def test_a_step_on_a_parabola_and_both_flows(h, s):
     loss, start = lambda theta: s * theta**2 / 2, jnp.float64(1.0)
-    found = run("parabola", "[IGR.parabola.factors(hs), IGR.parabola.gaps(hs)]", hs=h * s)
+    found = run("parabola", "[IGR.parabola.factors(hλ), IGR.parabola.gaps(hλ)]", hλ=h * s)
     steps = ig.gradient_descent(loss, start, h, 6).params
     flow = flow_end(loss, start, h)[-1]
     modified = flow_end(ig.modified_loss(loss, h), start, h)[-1]
     for name, end in (("descent", steps[1]), ("flow", flow), ("modified", modified)):
         close(found[0][name], end)
     close([found[1]["flow"], found[1]["modified"]], [flow - steps[1], modified - steps[1]])
-    close(run("parabola", "IGR.parabola.iterates(hs, 6)", hs=h * s), steps)
+    close(run("parabola", "IGR.parabola.iterates(hλ, 6)", hλ=h * s), steps)
 
 
 ON_A_PARABOLA = {
@@ -298,8 +298,8 @@ ON_A_PARABOLA = {
 
 @pytest.mark.parametrize("words", ON_A_PARABOLA)
 def test_the_parabola_says_on_which_side_of_its_landmarks_hs_is(words):
-    for hs in ON_A_PARABOLA[words]:
-        said = run("parabola", "IGR.parabola.sentence(hs, IGR.stage.number)", hs=hs)
+    for hλ in ON_A_PARABOLA[words]:
+        said = run("parabola", "IGR.parabola.sentence(hλ, IGR.stage.number)", hλ=hλ)
         assert words in said
         assert not re.search("NaN|undefined|Infinity|–", said)
         assert sum(other in said for other in ON_A_PARABOLA) == 1

@@ -34,7 +34,8 @@ def lines(ax, color, style="-"):
 
 def test_the_ladder_draws_predictions_before_what_was_observed():
     figure = figures.ladder_rungs(made_up(way=0.25), "ladder", thresholds=AT)
-    h = np.array([LARGE / k for k in PARTS])
+    parts = PARTS[::-1]  # the large step first
+    h = np.array([LARGE / k for k in parts])
     x = np.log2([like_edge(one, (LARGE - one) / 4) / LARGE for one in h])
     for ax, slope in zip(figure.axes, (-0.5, -0.6, 0.3), strict=True):
         relative = slope < 0
@@ -47,15 +48,16 @@ def test_the_ladder_draws_predictions_before_what_was_observed():
         (edge,) = lines(ax, figures.PREDICTIONS["edge"])
         np.testing.assert_allclose(edge, [h, shown(slope * x)], rtol=1e-6)
         kept = [one for one in ax.lines if one.get_marker() == "o"]
-        np.testing.assert_allclose([one.get_xdata()[0] for one in kept], h[:3])
+        np.testing.assert_allclose([one.get_xdata()[0] for one in kept], h[1:])
         values = [one.get_ydata()[0] for one in kept]
-        np.testing.assert_allclose(values, shown(0.75 * slope * x[:3]), rtol=1e-6)
+        np.testing.assert_allclose(values, shown(0.75 * slope * x[1:]), rtol=1e-6)
         plain = [one.get_ydata()[0] for one in ax.lines if one.get_marker() == "s"]
-        np.testing.assert_allclose(plain, shown(-slope * np.log2(PARTS[:3])), rtol=1e-6)
+        np.testing.assert_allclose(plain, shown(-slope * np.log2(parts[1:])), rtol=1e-6)
         order = [one.get_zorder() for one in ax.lines]
         assert max(order[:2]) < min(one.get_zorder() for one in kept)
         labels = [tick.get_text() for tick in ax.get_xticklabels()]
-        assert labels == ["$h_L/64$", "$h_L/16$", "$h_L/4$", "$h_L$"]
+        assert labels == ["$h_L$", "$h_L/4$", "$h_L/16$", "$h_L/64$"]
+        assert ax.get_xlim()[0] > h[0] > h[-1] > ax.get_xlim()[1]
         bound = lines(ax, figures.PREDICTIONS["edge"], ":")
         assert len(bound) == (slope == -0.6)
         for one in bound:

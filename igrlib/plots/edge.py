@@ -22,9 +22,8 @@ from igrlib.experiments.verdicts.flatness import FLATNESS, association, groups_o
 from igrlib.experiments.verdicts.ladder import Ladder, judge_ladder
 from igrlib.experiments.verdicts.rules import recorded_thresholds
 from igrlib.experiments.verdicts.trends import Trend
-from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above
-from igrlib.plots._tables import palette
-from igrlib.plots.style import COLORS
+from igrlib.plots._marks import decade_axis, legend_above
+from igrlib.plots.style import COLORS, learning_rate_colors
 
 __all__ = ["PREDICTIONS", "edge_of_batches", "flatness_and_accuracy", "ladder_rungs"]
 
@@ -36,9 +35,9 @@ PREDICTIONS = {
 
 _BOUND: dict[str, Any] = {"color": PREDICTIONS["edge"], "ls": ":", "lw": 1.4}
 _NAMES = {
-    "squared_gradient": r"$\Vert\nabla E\Vert^2$ beside that of $h_L$",
-    "lambda_max": r"$\lambda_{\max}$ beside that of $h_L$",
-    "accuracy": "test accuracy beside\nthat of $h_L$ (points)",
+    "squared_gradient": r"$\Vert\nabla E\Vert^2$ relative to $h_L$",
+    "lambda_max": r"$\lambda_{\max}$ relative to $h_L$",
+    "accuracy": "test accuracy less\nthat of $h_L$ (points)",
 }
 _FLAT = {"lambda_max": r"\lambda_{\max}", "slope": r"\Vert\nabla E\Vert"}
 _ROWS = {
@@ -51,7 +50,9 @@ _ROWS = {
 def ladder_rungs(
     record: Record, arm: str = "ladder", *, thresholds: Thresholds | None = None
 ) -> Figure:
-    """Small steps with the regularizer of h_L beside h_L at equal training loss, by the small step.
+    """Small steps with the regularizer of h_L beside h_L at equal training loss, down the rungs.
+
+    The large step is on the left.
 
     Lines, drawn before the points: what the regularizer predicts, and the edge, read off the plain
     models; of λ_max also its bound where the edge binds, dotted. Large points: means over blocks of
@@ -157,7 +158,8 @@ def edge_of_batches(
     sizes = there if batch_sizes is None else list(batch_sizes)
     if not sizes or not set(sizes) <= set(there):
         raise ValueError(f"batch_sizes must be some of {there}, which are recorded, got {sizes}")
-    colors = palette(record).learning_rates
+    rates = sorted(set(table["learning_rate"].values.tolist()))
+    colors = dict(zip(rates, learning_rate_colors(rates), strict=True))
     curves = {name: edge_curves(table, name) for name in _ROWS}
     shape = (len(_ROWS), len(sizes))
     width = max(4.2, min(7.2, 2.4 * len(sizes) + 0.6))
@@ -203,15 +205,15 @@ def _rungs(ax: Axes, one: Ladder) -> None:
     def shown(values: Any) -> Any:
         return 1 + np.asarray(values) / 100 if one.relative else np.asarray(values)
 
-    rungs = [rung for rung in reversed(one.rungs) if rung.position.blocks]
+    rungs = [rung for rung in one.rungs if rung.position.blocks]
     steps = np.array([rung.learning_rate for rung in rungs], float)
-    whole = np.array([*steps, one.large])
+    whole = np.array([one.large, *steps])
     ax.axhline(1.0 if one.relative else 0.0, color=PREDICTIONS["regularizer"], zorder=1)
     edge = [rung.edge.difference.effect for rung in rungs]
-    ax.plot(whole, shown([*edge, 0.0]), color=PREDICTIONS["edge"], zorder=1)
+    ax.plot(whole, shown([0.0, *edge]), color=PREDICTIONS["edge"], zorder=1)
     bounds = [rung.bound for rung in rungs if rung.bound is not None]
     if bounds:
-        ax.plot(whole, shown([*bounds, 0.0]), **_BOUND, zorder=1)
+        ax.plot(whole, shown([0.0, *bounds]), **_BOUND, zorder=1)
     for name, marker, size, color in (
         ("plain", "s", 4, COLORS["small step"]),
         ("kept", "o", 7, COLORS["explicit"]),
@@ -224,9 +226,11 @@ def _rungs(ax: Axes, one: Ladder) -> None:
             ax.plot([h], shown([found.effect]), marker, color=color, ms=size, zorder=3)
             if found.interval is not None:
                 ax.plot([h, h], shown(found.interval), color=color, lw=1.4, zorder=3)
-    learning_rate_axis(ax, whole)
+    ax.set_xscale("log")
     parts = [one.large / h for h in whole]
     ax.set_xticks(whole, ["$h_L$" if k == 1 else f"$h_L/{k:.3g}$" for k in parts])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(1.3 * whole[0], whole[-1] / 1.3)
     ax.set(xlabel=f"$h$, with $h_L = {one.large:g}$", ylabel=_NAMES[one.measure])
     if one.relative:
         ax.set_yscale("log", base=2)
