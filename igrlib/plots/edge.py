@@ -159,7 +159,7 @@ def edge_of_batches(
     if not sizes or not set(sizes) <= set(there):
         raise ValueError(f"batch_sizes must be some of {there}, which are recorded, got {sizes}")
     rates = sorted(set(table["learning_rate"].values.tolist()))
-    colors = dict(zip(rates, learning_rate_colors(rates), strict=True))
+    colors: dict[float, Any] = dict(zip(rates, learning_rate_colors(rates), strict=True))
     curves = {name: edge_curves(table, name) for name in _ROWS}
     shape = (len(_ROWS), len(sizes))
     width = max(4.2, min(7.2, 2.4 * len(sizes) + 0.6))
