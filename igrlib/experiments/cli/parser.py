@@ -27,6 +27,9 @@ _EXAMPLES = """examples:
   igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
   igr run mlp-sweep --set widths=8,16 --set num_seeds=2
                                                   a profile of your own, in a record of its own
+  igr run all --profile paper --time-limit 3000   an hour of one GPU: every experiment, what tells
+                                                  most first; again to go on
+  igr list all --profile paper                    that order
   igr verdicts mlp-sweep --profile cpu            which of Predictions 2.1 to 2.4 hold
   igr data prepare mnist                          fetch a data set, or check the cached one
 
@@ -112,12 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     found = command(
         "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
     )
-    found.add_argument("experiment", nargs="?", help="only this one (default: all)")
+    found.add_argument("experiment", nargs="?", help="only this one; all: in one order")
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
     run = command(
         "run", "run the units of a profile that are missing, and merge them", commands.run
     )
-    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep")
+    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep, or all")
     run.add_argument("--profile", default="digits", **profile)
     run.add_argument(
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
@@ -133,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         type=seconds,
         default=math.inf,
         metavar="S",
-        help="stop in good order after S seconds, but not before something is done",
+        help="stop in good order after S seconds, but not before something is done; begin no unit"
+        " that could not be stopped by then",
     )
     run.add_argument(
         "--checkpoint-every",
