@@ -21,7 +21,7 @@ from igrlib.experiments import data, records
 from igrlib.experiments.cli.console import Progress, one_line, say, stop_signals
 from igrlib.experiments.records.origin import cores
 
-__all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts"]
+__all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts", "wanted"]
 
 STOPPED = 75
 
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
         with mistakes():
             folder, units = units_named(args.experiment, args.profile, args.set, args.out)
-            expected, wanted = [unit.name for unit in units], _wanted(units, args.unit)
+            expected, asked = [unit.name for unit in units], wanted(units, args.unit)
             folder.merge(expected)
-            missing = folder.missing(wanted)
+            missing = folder.missing(asked)
             _check_units(missing, args.group)
 
         def asked_to_stop() -> bool:
@@ -202,7 +202,7 @@ def prepare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
+def wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
     names = [unit.name for unit in units]
     by_number = {str(number): name for number, name in enumerate(names, 1)}
@@ -210,8 +210,8 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     for text in asked or names:
         number = text.lstrip("0")
         if text.isdecimal() and number not in by_number:
-            wanted = f"between 1 and {len(names)} or a name"
-            raise ValueError(f"--unit must be {wanted}, got {text:.20}")
+            known = f"between 1 and {len(names)} or a name"
+            raise ValueError(f"--unit must be {known}, got {text:.20}")
         found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
@@ -220,9 +220,23 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Raise what is wrong with any unit before the first one takes hours."""
     from igrlib.experiments import runner
 
+    if units:
+        _check_device()
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
         runner.check(unit, datasets[unit.arm.dataset], group=group)
+
+
+def _check_device() -> None:
+    """Raise a `Mistake` where JAX has nothing to run on, as on a node without its GPU."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # Some of JAX's assertions have no text.
+        raise Mistake(
+            f"JAX finds no device with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: ask for"
+            " a machine that has one, install JAX for it, or set JAX_PLATFORMS=cpu"
+            f" ({one_line(error)})"
+        ) from error
 
 
 @contextmanager
