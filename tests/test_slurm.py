@@ -145,6 +145,16 @@ def test_what_cannot_be_is_one_line(printed, words, said):
         assert part in output.err
 
 
+def test_what_the_book_tells_to_type_is_understood(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^igr (slurm .*) > tasks.sh$", page, re.M)
+    assert cli.main(shlex.split(line)) == 0
+    words = asked(capsys.readouterr().out)
+    assert words[-2:] == ["--partition=gpu", "--time=1:00:00"]
+    assert "--array=1,2," in " ".join(words)
+
+
 # Stands in for Python: ends with $STATUS, or when told to, with a checkpoint where it gets on.
 WORKER = """#!/bin/bash
 here=$(dirname "$0")
@@ -330,17 +340,15 @@ SlurmdPort={ports[1]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-# A task that is requeued begins after these seconds.
-AuthInfo=socket={home}/munge,cred_expire=2
+# A requeued task begins so many seconds later; two minutes for less than five.
+AuthInfo=socket={home}/munge,cred_expire=5
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool
 SlurmctldPidFile={home}/slurmctld.pid
 SlurmdPidFile={home}/slurmd.pid
 PluginDir={plugins}
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
-MpiDefault=none
+SchedulerParameters=sched_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2
