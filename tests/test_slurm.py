@@ -486,5 +486,5 @@ def test_snakemake_goes_on_with_what_was_stopped_to_the_same_bits(
         with snakemake() as process:
             pass
         assert process.returncode == 0, log.read_text()
-        assert len(re.findall(r"^rule unit:", log.read_text(), re.M)) == expected
+        assert len(re.findall(r"^localrule unit:", log.read_text(), re.M)) == expected
     assert_complete(folder, undisturbed)
