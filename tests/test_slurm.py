@@ -269,10 +269,9 @@ def test_programs_are_cached_on_the_disk_of_the_node(task, tmp_path):
 
 # What follows runs for real.
 
-LONGER = SETTINGS | {"min_steps": "4000", "max_steps": "16000", "physical_time": "1600"}
-WORDS = [word for setting in pairs(LONGER) for word in ("--set", setting)]
+WORDS = [word for setting in pairs(SETTINGS) for word in ("--set", setting)]
 UNITS = ["gd-n0008-b00016-s00-00", "sgd-n0008-b00016-s00-00"]
-RECORD = f"mlp-sweep-{changed('digits', MLP_SWEEP['digits'], pairs(LONGER))[0]}"
+RECORD = f"mlp-sweep-{changed('digits', MLP_SWEEP['digits'], pairs(SETTINGS))[0]}"
 
 
 @pytest.fixture(scope="module")
@@ -413,12 +412,13 @@ def state(slurm, task, field="JobState"):
 def test_slurm_stops_and_requeues_a_unit_that_ends_with_the_same_bits(
     slurm, undisturbed, environment, tmp_path
 ):
-    words = ["--no-gpu", "--checkpoint-every", "0", "--", "--output=log-%a"]
-    script = igr("slurm", *words, cwd=tmp_path, environment=environment).stdout
+    words = ["slurm", "--no-gpu", "--", "--output=log-%a"]
+    script = igr(*words, cwd=tmp_path, environment=environment).stdout
     (tmp_path / "script").write_text(script)
     job = slurm("sbatch", "--parsable", "script", cwd=tmp_path)
     folder = tmp_path / "out" / RECORD
-    await_((folder / "checkpoints" / f"{UNITS[0]}.npz").exists)
+    # From its lock on a unit hears a signal, and writes a checkpoint after its next piece.
+    await_((folder / "checkpoints" / f".{UNITS[0]}.lock").exists)
     # As Slurm does before the time is over.
     slurm("scancel", "--batch", "--signal=TERM", f"{job}_1")
     await_(lambda: slurm("squeue", "--noheader") == "")
