@@ -413,8 +413,19 @@ def test_one_process_at_a_time_runs_a_unit(igr, undisturbed):
     assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
 
 
+SLOW_DISK = """
+import random, time
+from igrlib.experiments.storage import files
+replace = files.os.replace
+def slow(*paths):
+    time.sleep(random.uniform(0, 0.5))
+    replace(*paths)
+files.os.replace = slow
+"""
+
+
 def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
-    """As tasks of a cluster, with each of four units submitted twice."""
+    """As tasks of a cluster on its disk, with each of four units submitted twice."""
     settings = SETTINGS | {"num_seeds": "4", "min_steps": "20", "max_steps": "20"}
     units = [f"sgd-n0008-b00016-s{seed:02d}-{seed:02d}" for seed in range(4)]
     alone, *several = (Igr(server, tmp_path / f"{number > 0}") for number in range(9))
@@ -423,7 +434,7 @@ def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
         igr.log = igr.cwd / f"log{number}"
     assert alone.run(settings=settings, units=units)[0] == 0
     started = [
-        igr.start(settings=settings, units=[unit])
+        igr.start(settings=settings, units=[unit], before=SLOW_DISK)
         for igr, unit in zip(several, 2 * units, strict=True)
     ]
     ends = [igr.wait(process) for igr, process in zip(several, started, strict=True)]
