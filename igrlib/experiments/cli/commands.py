@@ -31,6 +31,7 @@ __all__ = [
     "tasks_in_order",
     "units_named",
     "verdicts",
+    "wanted",
 ]
 
 ALL = "all"
@@ -111,13 +112,13 @@ def run(args: argparse.Namespace) -> int:
         from igrlib.experiments.job import Stopped
 
         with mistakes():
-            tasks, wanted = _tasks(args)
+            tasks, asked = _tasks(args)
             expected: dict[Any, list[str]] = {}
             for folder, unit in tasks:
                 expected.setdefault(folder, []).append(unit.name)
             for folder, names in expected.items():
                 folder.merge(names)
-            missing = _missing(wanted)
+            missing = _missing(asked)
             _check_units([unit for _, unit in missing], args.group)
 
         def heard(*done: Any) -> None:
@@ -181,8 +182,8 @@ def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
         tasks = tasks_in_order(args)
         return tasks, tasks
     folder, units = units_named(args.experiment, args.profile, args.set, args.out)
-    wanted = _wanted(units, args.unit)
-    return [Task(folder, unit) for unit in units], [Task(folder, unit) for unit in wanted]
+    asked = wanted(units, args.unit)
+    return [Task(folder, unit) for unit in units], [Task(folder, unit) for unit in asked]
 
 
 def _missing(tasks: Iterable[Task]) -> list[Task]:
@@ -279,7 +280,7 @@ def prepare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
+def wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
     names = [unit.name for unit in units]
     by_number = {str(number): name for number, name in enumerate(names, 1)}
@@ -287,8 +288,8 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     for text in asked or names:
         number = text.lstrip("0")
         if text.isdecimal() and number not in by_number:
-            wanted = f"between 1 and {len(names)} or a name"
-            raise ValueError(f"--unit must be {wanted}, got {text:.20}")
+            known = f"between 1 and {len(names)} or a name"
+            raise ValueError(f"--unit must be {known}, got {text:.20}")
         found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
@@ -297,9 +298,23 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Raise what is wrong with any unit before the first one takes hours."""
     from igrlib.experiments import runner
 
+    if units:
+        _check_device()
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
         runner.check(unit, datasets[unit.arm.dataset], group=group)
+
+
+def _check_device() -> None:
+    """Raise a `Mistake` where JAX has nothing to run on, as on a node without its GPU."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # Some of JAX's assertions have no text.
+        raise Mistake(
+            f"JAX finds no device with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: ask for"
+            " a machine that has one, install JAX for it, or set JAX_PLATFORMS=cpu"
+            f" ({one_line(error)})"
+        ) from error
 
 
 @contextmanager
