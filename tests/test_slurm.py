@@ -456,13 +456,19 @@ def test_slurm_does_not_requeue_what_is_cancelled_or_does_not_get_on(
     assert (tmp_path / "checkpoints" / f"{NAMES[1]}.npz").exists()
 
 
-def test_snakemake_goes_on_with_what_was_stopped_to_the_same_bits(
-    undisturbed, environment, tmp_path
-):
+@pytest.fixture(scope="module")
+def snakemake_python():
+    """The Python that has Snakemake."""
     python = CLUSTER / "snakemake" / "bin" / "python"
     if not python.exists():
         pytest.skip("there is no Snakemake: make cluster")
-    argv = [python, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / "Snakefile"]
+    return python
+
+
+def test_snakemake_goes_on_with_what_was_stopped_to_the_same_bits(
+    snakemake_python, undisturbed, environment, tmp_path
+):
+    argv = [snakemake_python, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / "Snakefile"]
     argv += ["--config", "out=out", f"options={shlex.join(WORDS)}"]
     log = tmp_path / "log"
 
