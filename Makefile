@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data bench rehearse unit notebooks html html-test pdf links record lock clean
+.PHONY: help book test setup lint types schemas data cluster bench rehearse unit notebooks html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -70,6 +70,10 @@ data: $(STAMP) ## read MNIST and CIFAR-10 once, by TensorFlow Datasets, into the
 	$(call heading,Data)
 	$(BIN)/igr data prepare mnist
 	$(BIN)/igr data prepare cifar10
+
+cluster: $(STAMP) ## unpack Slurm (of Debian or Ubuntu) and Snakemake under _build, for the tests
+	$(call heading,Cluster)
+	.ci/cluster
 
 unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
 	$(call heading,Unit tests)

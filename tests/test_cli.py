@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.records import ORIGIN, meta
 from helpers.records import unit as made_up
+from helpers.units import shard
 
 import igrlib
 import igrlib.experiments.cli.console as console
@@ -137,7 +137,9 @@ def test_what_the_user_got_wrong_is_one_line_that_says_how_to_mend_it(igr, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", [(), ("list",), ("run",), ("verdicts",), ("data", "prepare")])
+@pytest.mark.parametrize(
+    "command", [(), ("list",), ("run",), ("slurm",), ("verdicts",), ("data", "prepare")]
+)
 def test_every_command_has_a_help_text(igr, command):
     status, out, _ = igr(*command, "--help", out="unused")
     assert status == 0
@@ -215,6 +217,18 @@ def test_a_run_that_finds_no_memory_on_the_way_says_what_to_do(igr, monkeypatch)
     monkeypatch.setattr(runner, "run_unit", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="no such luck"):
         igr(*RUN, "--unit", "1")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unknown backend"), AssertionError()])
+def test_a_run_without_a_device_says_which_one_it_asked_for(igr, tmp_path, monkeypatch, error):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "devices", lambda: (_ for _ in ()).throw(error))
+    status, out, err = igr(*RUN)
+    assert (status, out) == (2, "")
+    line = one_line(err)
+    assert "JAX finds no device with JAX_PLATFORMS=cuda: ask for a machine that has one" in line
+    assert (str(error) or "AssertionError") in line
+    assert list(tmp_path.iterdir()) == []
 
 
 def arm(**fields):
@@ -323,26 +337,6 @@ def test_no_two_units_of_a_profile_have_one_name():
         for profile, arms in profiles.items():
             names = [unit.name for unit in runner.units(arms)]
             assert len(set(names)) == len(names), (experiment, profile)
-
-
-def shard(
-    out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", device=None, **config
-):
-    """A finished unit, as the runner leaves it."""
-    about = meta(
-        unit.name,
-        experiment=experiment,
-        profile=profile,
-        dataset={"name": unit.arm.dataset, "fingerprint": "0", "sizes": {}},
-        unit_config=unit.config() | config,
-        seeds=list(unit.seeds),
-        seconds=seconds,
-        provenance=ORIGIN | {"device": {"kind": device or jax.devices()[0].device_kind}},
-    )
-    if arrays is None:
-        steps = list(unit.config()["steps"].values())
-        arrays = {"stop": np.repeat(steps, len(unit.seeds))}
-    return records.add_unit(Folder(out, experiment, profile).path, unit.name, arrays, about)
 
 
 def rows(out):
@@ -785,11 +779,9 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     monkeypatch.setattr(console, "time", clock)
     monkeypatch.setattr(sys, "stderr", stream)
     progress = console.Progress()
-    assert not progress.begun
     progress(U, 500, 10_500, "training")  # 500 were done before: no speed is known yet
     for clock.now, done in ((30.0, 1_500), (100.0, 2_500), (120.0, 2_900), (170.0, 3_900)):
         progress(U, done, 10_500, "training")
-    assert progress.begun
     progress.close()
     # Another unit: what the first one took does not count.
     progress(V, 0, 100, "training")

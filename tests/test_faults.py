@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from helpers.units import SETTINGS, assert_same_bits, pairs
 
 from igrlib.experiments import records
 from igrlib.experiments.folder import claimed
@@ -56,29 +57,8 @@ for line in sys.stdin:
 """
 
 UNIT = "sgd-n0008-b00016-s00-00"
-# Three models on two devices, one of them filled up; two learning rates stop before the third.
-SETTINGS = {
-    "widths": "8",
-    "depth": "1",
-    "num_seeds": "1",
-    "seeds_per_unit": "1",
-    "learning_rates": "0.4,0.2,0.1",
-    "batch_sizes": "16",
-    "num_train": "200",
-    "num_validation": "50",
-    "min_steps": "1000",
-    "max_steps": "4000",
-    "physical_time": "400",
-    "score_every": "250",
-    "num_gradients": "6",
-    "points": "",
-}
 # Measured so often that a wish to stop is heard at once, and never done.
 ENDLESS = SETTINGS | {"min_steps": "10000000", "max_steps": "10000000"}
-
-
-def pairs(settings):
-    return [f"{name}={value}" for name, value in settings.items()]
 
 
 class Igr:
@@ -94,9 +74,10 @@ class Igr:
         self.server.stdin.flush()
         return int(self.server.stdout.readline())
 
-    def start(self, *options, settings=SETTINGS, before=""):
+    def start(self, *options, settings=SETTINGS, before="", units=(UNIT,)):
         """The process id of `igr run` with `options`; `before` is run first, in the same child."""
-        argv = ["run", "mlp-sweep", "--unit", UNIT, "--out", "out", *options]
+        argv = ["run", "mlp-sweep", "--out", "out", *options]
+        argv += [word for unit in units for word in ("--unit", unit)]
         argv += [word for setting in pairs(settings) for word in ("--set", setting)]
         code = f"import os\nos.chdir({str(self.cwd)!r})\n{before}\n"
         code += "from igrlib.experiments import cli\n"
@@ -174,14 +155,6 @@ def undisturbed(server, tmp_path_factory):
     assert np.isfinite(arrays["crossing_lambda_max"]).any()
     assert (arrays["chosen_step"][:, 0] > 0).all()
     return Undisturbed(first.shard(), arrays, seconds)
-
-
-def assert_same_bits(found, wanted):
-    assert sorted(found) == sorted(wanted)
-    for name, array in wanted.items():
-        assert found[name].dtype == array.dtype, name
-        assert found[name].shape == array.shape, name
-        assert found[name].tobytes() == array.tobytes(), name
 
 
 def assert_one_line(said, *parts):
@@ -438,6 +411,48 @@ def test_one_process_at_a_time_runs_a_unit(igr, undisturbed):
     # The later one finds the unit taken; or, if it comes very late, done.
     assert sorted(ends) in ([0, 0], [0, 2])
     assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+SLOW_DISK = """
+import random, time
+from igrlib.experiments.storage import files
+replace = files.os.replace
+def slow(*paths):
+    time.sleep(random.uniform(0, 0.5))
+    replace(*paths)
+files.os.replace = slow
+"""
+
+
+def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
+    """As tasks of a cluster on its disk, with each of four units submitted twice."""
+    settings = SETTINGS | {"num_seeds": "4", "min_steps": "20", "max_steps": "20"}
+    units = [f"sgd-n0008-b00016-s{seed:02d}-{seed:02d}" for seed in range(4)]
+    alone, *several = (Igr(server, tmp_path / f"{number > 0}") for number in range(9))
+    for number, igr in enumerate((alone, *several)):
+        igr.cwd.mkdir(exist_ok=True)
+        igr.log = igr.cwd / f"log{number}"
+    assert alone.run(settings=settings, units=units)[0] == 0
+    started = [
+        igr.start(settings=settings, units=[unit], before=SLOW_DISK)
+        for igr, unit in zip(several, 2 * units, strict=True)
+    ]
+    ends = [igr.wait(process) for igr, process in zip(several, started, strict=True)]
+    for number in range(4):
+        both = [ends[number], ends[number + 4]]
+        # The later one finds the unit taken; or, if it comes very late, done.
+        assert sorted(status for status, _ in both) in ([0, 0], [0, 2]), both
+        for status, said in both:
+            assert status == 0 or f"another process runs {units[number]}" in said[-1]
+    folder = several[0].folder(settings)
+    assert sorted(path.name for path in folder.rglob("*")) == sorted(
+        ["checkpoints", "manifest.json", *(f"{unit}.npz" for unit in units)]
+    )
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sorted(manifest["units"]) == units
+    for unit in units:
+        arrays, _ = records.load(alone.folder(settings) / f"{unit}.npz")
+        assert_same_bits(records.load(folder / f"{unit}.npz")[0], arrays)
 
 
 def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritten(

@@ -268,7 +268,7 @@ for module in pkgutil.walk_packages(igrlib.__path__, "igrlib.", onerror=lambda n
         messages[module.name] = str(error)
 from igrlib.experiments import cli, data
 status = {}
-for argv in (["list"], ["run", "mlp-sweep"], ["verdicts"]):
+for argv in (["list"], ["run", "mlp-sweep"], ["slurm", "mlp-sweep"], ["verdicts"]):
     status[argv[0]] = cli.main(argv)
 try:
     data.load("digits")
@@ -285,7 +285,7 @@ def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, 
     assert {name: text for name, text in messages.items() if wanted not in text} == {}
     some = ("data.load", "networks", "table", "runner")
     assert {f"igrlib.experiments.{name}" for name in some} <= set(messages)
-    assert status == {"list": 2, "run": 2, "verdicts": 2}
+    assert status == {"list": 2, "run": 2, "slurm": 2, "verdicts": 2}
 
 
 def test_every_package_of_the_lock_has_its_hashes():

@@ -6,12 +6,11 @@ What trains or judges is imported where it is needed: that takes seconds.
 import argparse
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.errors import JaxRuntimeError
@@ -19,15 +18,41 @@ from jax.errors import JaxRuntimeError
 from igrlib._checks import one_of
 from igrlib.experiments import data, records
 from igrlib.experiments.cli.console import Progress, one_line, say, stop_signals
+from igrlib.experiments.cli.limit import Limit
 from igrlib.experiments.records.origin import cores
 
-__all__ = ["Mistake", "mistakes", "prepare", "run", "units_named", "verdicts"]
+__all__ = [
+    "ALL",
+    "Mistake",
+    "Task",
+    "mistakes",
+    "prepare",
+    "run",
+    "tasks_in_order",
+    "units_named",
+    "verdicts",
+    "wanted",
+]
+
+ALL = "all"
+"""What stands for every experiment."""
 
 STOPPED = 75
 
 
 class Mistake(Exception):
     """An error that the user can mend."""
+
+
+class _UnitFailed(Mistake):
+    """An error of one unit: others may run."""
+
+
+class Task(NamedTuple):
+    """A unit, and the folder that it is recorded in."""
+
+    folder: Any
+    unit: Any
 
 
 @contextmanager
@@ -54,9 +79,31 @@ def units_named(
     return Folder(out, experiment, label), runner.units(arms)
 
 
+def tasks_in_order(args: argparse.Namespace) -> list[Task]:
+    """The units of all experiments that have a profile, in the order in which they run.
+
+    Among units of equal first seeds those that were stopped come first.
+    """
+    from igrlib.experiments.cli.order import in_order
+    from igrlib.experiments.folder import Folder
+    from igrlib.experiments.profiles import EXPERIMENTS
+
+    for option in ("unit", "set", "group"):
+        if getattr(args, option, None) not in (None, []):
+            names = ", ".join(EXPERIMENTS)
+            raise ValueError(f"--{option} is for one experiment, got all: name one of {names}")
+    profile = args.profile
+    tasks = [Task(Folder(args.out, name, profile), unit) for name, unit in in_order(profile)]
+
+    def place(task: Task) -> tuple[int, bool]:
+        return task.unit.seeds[0], not task.folder.checkpoint(task.unit).exists()
+
+    return sorted(tasks, key=place)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run what is missing of a profile; 0 when it is done, 75 when it was stopped."""
-    began = time.monotonic()
+    limit = Limit(args.time_limit)
     with stop_signals() as signals:
         progress = Progress()
         _one_device_a_core()
@@ -65,56 +112,87 @@ def run(args: argparse.Namespace) -> int:
         from igrlib.experiments.job import Stopped
 
         with mistakes():
-            folder, units = units_named(args.experiment, args.profile, args.set, args.out)
-            expected, wanted = [unit.name for unit in units], _wanted(units, args.unit)
-            folder.merge(expected)
-            missing = folder.missing(wanted)
-            _check_units(missing, args.group)
+            tasks, asked = _tasks(args)
+            expected: dict[Any, list[str]] = {}
+            for folder, unit in tasks:
+                expected.setdefault(folder, []).append(unit.name)
+            for folder, names in expected.items():
+                folder.merge(names)
+            missing = _missing(asked)
+            _check_units([unit for _, unit in missing], args.group)
 
-        def asked_to_stop() -> bool:
-            # A limit shorter than the start must not keep a run from ever getting on.
-            late = time.monotonic() - began >= args.time_limit
-            return bool(signals) or (late and (progress.begun or args.time_limit == 0))
+        def heard(*done: Any) -> None:
+            limit.piece()
+            progress(*done)
 
-        def run_one(unit: Any) -> Path:
-            if asked_to_stop():
+        def run_one(folder: Any, unit: Any) -> Path:
+            if signals or not limit.begins():
                 raise Stopped
+            if args.experiment == ALL:
+                say(f"igr: {_done(tasks)}; now {folder.experiment}/{unit.name}")
             with _run_errors(unit), closing(progress):
                 return runner.run_unit(
                     unit,
                     folder,
                     group=args.group,
-                    expected=expected,
+                    expected=expected[folder],
                     every=args.checkpoint_every,
-                    asked_to_stop=asked_to_stop,
-                    progress=progress,
+                    asked_to_stop=lambda: bool(signals) or limit.passed,
+                    progress=heard,
                 )
 
-        waiting = missing
+        waiting, failed = missing, list[str]()
         while waiting:
-            taken: list[Any] = []
-            for unit in waiting:
+            taken: list[Task] = []
+            for task in waiting:
                 try:
-                    shard = run_one(unit)
+                    shard = run_one(*task)
                 except Claimed:
-                    taken.append(unit)
+                    taken.append(task)
                 except Stopped:
-                    left = sum(not folder.shard(unit).exists() for unit in missing)
-                    say(f"igr: stopped, {left} of {len(missing)} units left; run again to go on")
+                    left = sum(not folder.shard(unit).exists() for folder, unit in missing)
+                    said = f"igr: stopped, {left} of {len(missing)} units left; run again to go on"
+                    say(said + limit.too_short)
                     return STOPPED
+                except _UnitFailed as error:
+                    if len(missing) == 1:
+                        raise
+                    # Its text alone: the error holds on to what fills the memory.
+                    failed.append(str(error))
+                    say(f"igr: {error}")
                 else:
-                    say(f"{unit.name}: done, {shard}", sys.stdout)
+                    say(f"{task.unit.name}: done, {shard}", sys.stdout)
             all_taken = len(taken) == len(waiting)
             # Meanwhile others may have finished them, or given them up.
-            waiting = folder.missing(taken)
+            waiting = _missing(taken)
             if all_taken:
                 break
+    if failed:
+        raise Mistake(f"{len(failed)} of {len(missing)} units failed, the first: {failed[0]}")
     if waiting:
-        names = ", ".join(unit.name for unit in waiting)
+        names = ", ".join(task.unit.name for task in waiting)
         raise Mistake(f"another process runs {names}: wait for it, or stop it")
-    done = sum(folder.shard(unit).exists() for unit in units)
-    say(f"{folder.profile}: {done} of {len(units)} units are done", sys.stdout)
+    say(f"{tasks[0].folder.profile}: {_done(tasks)}", sys.stdout)
     return 0
+
+
+def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
+    """All units of what is to be run, and those of them that are asked for."""
+    if args.experiment == ALL:
+        tasks = tasks_in_order(args)
+        return tasks, tasks
+    folder, units = units_named(args.experiment, args.profile, args.set, args.out)
+    asked = wanted(units, args.unit)
+    return [Task(folder, unit) for unit in units], [Task(folder, unit) for unit in asked]
+
+
+def _missing(tasks: Iterable[Task]) -> list[Task]:
+    return [task for task in tasks if task.folder.missing([task.unit])]
+
+
+def _done(tasks: Sequence[Task]) -> str:
+    done = sum(task.folder.shard(task.unit).exists() for task in tasks)
+    return f"{done} of {len(tasks)} units are done"
 
 
 def verdicts(args: argparse.Namespace) -> int:
@@ -202,7 +280,7 @@ def prepare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
+def wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     """The units asked for by number, from 1, or name."""
     names = [unit.name for unit in units]
     by_number = {str(number): name for number, name in enumerate(names, 1)}
@@ -210,8 +288,8 @@ def _wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     for text in asked or names:
         number = text.lstrip("0")
         if text.isdecimal() and number not in by_number:
-            wanted = f"between 1 and {len(names)} or a name"
-            raise ValueError(f"--unit must be {wanted}, got {text:.20}")
+            known = f"between 1 and {len(names)} or a name"
+            raise ValueError(f"--unit must be {known}, got {text:.20}")
         found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
@@ -220,9 +298,23 @@ def _check_units(units: Sequence[Any], group: int | None) -> None:
     """Raise what is wrong with any unit before the first one takes hours."""
     from igrlib.experiments import runner
 
+    if units:
+        _check_device()
     datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
     for unit in units:
         runner.check(unit, datasets[unit.arm.dataset], group=group)
+
+
+def _check_device() -> None:
+    """Raise a `Mistake` where JAX has nothing to run on, as on a node without its GPU."""
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # Some of JAX's assertions have no text.
+        raise Mistake(
+            f"JAX finds no device with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: ask for"
+            " a machine that has one, install JAX for it, or set JAX_PLATFORMS=cpu"
+            f" ({one_line(error)})"
+        ) from error
 
 
 @contextmanager
@@ -233,7 +325,7 @@ def _run_errors(unit: Any) -> Iterator[None]:
     try:
         yield
     except records.RecordError as error:
-        raise Mistake(str(error)) from error
+        raise _UnitFailed(str(error)) from error
     except OSError as error:
         raise Mistake(
             f"{one_line(error)}; what was saved before is kept: make room, or see to the"
@@ -242,7 +334,7 @@ def _run_errors(unit: Any) -> Iterator[None]:
     except JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise Mistake(
+        raise _UnitFailed(
             f"unit {unit.name} ran out of memory; what was saved before is kept, with its "
             f"checkpoint: {LESS} ({str(error).splitlines()[0]})"
         ) from error

@@ -94,11 +94,9 @@ def _watch(listen: socket.socket) -> None:
 class Progress:
     """Models, model-steps a second and time left: a bar on a terminal, else a line now and then.
 
-    Called as `igrlib.experiments.runner.run_unit` calls its `progress`; `begun` is true after the
-    first call. The speed leaves out what an earlier run of the unit has done, and the start.
+    Called as `igrlib.experiments.runner.run_unit` calls its `progress`. The speed leaves out what
+    an earlier run of the unit has done, and the start.
     """
-
-    begun: bool
 
     def __init__(self) -> None:
         self._stream: Any = sys.stderr
@@ -106,10 +104,8 @@ class Progress:
         self._bar: Any = None
         self._first: tuple[int, float] | None = None
         self._last_line = 0.0
-        self.begun = False
 
     def __call__(self, unit: Any, done: int, total: int, phase: str) -> None:
-        self.begun = True
         try:
             self._show(f"{unit.name}, {unit.models} models", done, total, phase)
         except OSError:  # Nobody reads the stream any more: the run goes on.

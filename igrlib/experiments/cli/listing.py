@@ -9,7 +9,14 @@ from typing import Any
 import jax
 
 from igrlib._checks import one_of
-from igrlib.experiments.cli.commands import Mistake, mistakes, units_named
+from igrlib.experiments.cli.commands import (
+    ALL,
+    Mistake,
+    Task,
+    mistakes,
+    tasks_in_order,
+    units_named,
+)
 from igrlib.experiments.records import RecordError
 
 __all__ = ["list_units"]
@@ -19,8 +26,15 @@ def list_units(args: argparse.Namespace) -> int:
     """Print experiments, profiles and units, what they cost and what is missing."""
     from igrlib.experiments.profiles import ABOUT, EXPERIMENTS
 
-    if args.set and args.profile is None:
-        raise Mistake("--set needs a --profile to change")
+    if args.profile is None and (args.set or args.experiment == ALL):
+        what = "--set needs a --profile to change" if args.set else "all needs a --profile"
+        raise Mistake(what)
+    if args.experiment == ALL:
+        with mistakes():
+            tasks = tasks_in_order(args)
+        print("all experiments, in the order in which their units run")
+        _print_units(tasks, [f"{folder.experiment}/{unit.name}" for folder, unit in tasks])
+        return 0
     with mistakes():
         experiments = list(EXPERIMENTS)
         if args.experiment is not None:
@@ -35,44 +49,45 @@ def list_units(args: argparse.Namespace) -> int:
     for number, (experiment, profiles) in enumerate(named.items()):
         print(f"{chr(10) if number else ''}{experiment}: {ABOUT[experiment]}")
         for folder, units in profiles:
-            _print_profile(folder, units)
+            _print_units([Task(folder, unit) for unit in units], [unit.name for unit in units])
     return 0
 
 
-def _print_profile(folder: Any, units: Sequence[Any]) -> None:
-    finished: dict[Any, dict[str, Any]] = {}
-    states: dict[Any, str] = {}
-    for unit in units:
+def _print_units(tasks: Sequence[Task], names: Sequence[str]) -> None:
+    finished: dict[Task, dict[str, Any]] = {}
+    states: dict[Task, str] = {}
+    for task in tasks:
+        folder, unit = task
         state = "missing"
         try:
             if meta := folder.finished(unit):
-                finished[unit], state = meta, "done"
+                finished[task], state = meta, "done"
         except RecordError as error:
             state = f"cannot be used: {error}"
-        if unit not in finished and folder.checkpoint(unit).exists():
+        if task not in finished and folder.checkpoint(unit).exists():
             state = f"stopped, {state}"
-        states[unit] = state
-    paces = _paces(finished) if len(finished) < len(units) else {}
+        states[task] = state
+    paces = _paces(finished) if len(finished) < len(tasks) else {}
     to_do = {
-        unit: paces.get(unit.alike, math.nan) * unit.model_steps
-        for unit in units
-        if unit not in finished
+        task: paces.get(task.unit.alike, math.nan) * task.unit.model_steps
+        for task in tasks
+        if task not in finished
     }
-    width = max(len(unit.name) for unit in units)
-    print(f"\n{folder.profile}: {_missing(len(units), list(to_do.values()))}")
+    width = max(map(len, names))
+    print(f"\n{tasks[0].folder.profile}: {_missing(len(tasks), list(to_do.values()))}")
     print(f"  {'N':>4}  {'unit':<{width}}  models   model-steps      time  state")
-    for number, unit in enumerate(units, 1):
-        if unit in finished:
-            about = _span(finished[unit]["seconds"])
+    for number, (task, name) in enumerate(zip(tasks, names, strict=True), 1):
+        if task in finished:
+            about = _span(finished[task]["seconds"])
         else:
-            about = "?" if math.isnan(to_do[unit]) else f"~{_span(to_do[unit])}"
+            about = "?" if math.isnan(to_do[task]) else f"~{_span(to_do[task])}"
         print(
-            f"  {number:>4}  {unit.name:<{width}}  {unit.models:>6}  "
-            f"{unit.model_steps:>12,}  {about:>8}  {states[unit]}"
+            f"  {number:>4}  {name:<{width}}  {task.unit.models:>6}  "
+            f"{task.unit.model_steps:>12,}  {about:>8}  {states[task]}"
         )
 
 
-def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
+def _paces(finished: Mapping[Task, Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
     """Seconds of a model-step on the kind of device that is here, by what is `alike`."""
     if not finished:
         return {}
@@ -81,7 +96,7 @@ def _paces(finished: Mapping[Any, Mapping[str, Any]]) -> dict[tuple[Any, ...], f
     except RuntimeError:  # There is none, or another process has it alone.
         return {}
     seconds, steps = Counter[Any](), Counter[Any]()
-    for unit, meta in finished.items():
+    for (_, unit), meta in finished.items():
         if meta["provenance"]["device"].get("kind") == here:
             seconds[unit.alike] += meta["seconds"]
             steps[unit.alike] += unit.model_steps

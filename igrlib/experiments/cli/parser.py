@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import igrlib
 from igrlib.experiments._extras import missing
-from igrlib.experiments.cli import commands, listing
+from igrlib.experiments.cli import commands, listing, slurm
 from igrlib.experiments.cli.commands import Mistake
 from igrlib.experiments.cli.console import one_line, say, to_nowhere
 
@@ -27,6 +27,10 @@ _EXAMPLES = """examples:
   igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
   igr run mlp-sweep --set widths=8,16 --set num_seeds=2
                                                   a profile of your own, in a record of its own
+  igr run all --profile paper --time-limit 3000   an hour of one GPU: every experiment, what tells
+                                                  most first; again to go on
+  igr list all --profile paper                    that order
+  igr slurm mlp-sweep --profile paper             a script for Slurm, a task for each missing unit
   igr verdicts mlp-sweep --profile cpu            which of Predictions 2.1 to 2.4 hold
   igr data prepare mnist                          fetch a data set, or check the cached one
 
@@ -58,8 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _status(argv: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    # argparse would take what follows `--` for arguments of igr.
+    end = words.index("--") if words[:1] == ["slurm"] and "--" in words else len(words)
     try:
-        args = _parser().parse_args(argv)
+        args = _parser().parse_args(words[:end], argparse.Namespace(sbatch=words[end + 1 :]))
         return args.run(args)
     except SystemExit as done:  # argparse: --help or an error
         return done.code if isinstance(done.code, int) else USER_ERROR
@@ -102,46 +109,56 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=VALUE",
         help="change a field of the profile, 1,2,3 for several values (repeatable)",
     )
-
-    def command(name: str, about: str, run: Any) -> Any:
-        made = subparsers.add_parser(name, help=about, description=about, parents=[record])
-        made.set_defaults(run=run)
-        return made
-
     profile: dict[str, Any] = {"metavar": "NAME", "help": "as igr list has it (default: digits)"}
-    found = command(
-        "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
-    )
-    found.add_argument("experiment", nargs="?", help="only this one (default: all)")
-    found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
-    run = command(
-        "run", "run the units of a profile that are missing, and merge them", commands.run
-    )
-    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep")
-    run.add_argument("--profile", default="digits", **profile)
-    run.add_argument(
+    work = _Parser(add_help=False)
+    work.add_argument("--profile", default="digits", **profile)
+    work.add_argument(
         "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
     )
-    run.add_argument(
+    work.add_argument(
         "--group",
         type=int,
         metavar="N",
         help="models trained together on each device (default: by device and network)",
     )
-    run.add_argument(
-        "--time-limit",
-        type=seconds,
-        default=math.inf,
-        metavar="S",
-        help="stop in good order after S seconds, but not before something is done",
-    )
-    run.add_argument(
+    work.add_argument(
         "--checkpoint-every",
         type=seconds,
         default=300.0,
         metavar="S",
         help="seconds between two checkpoints (default: %(default)g)",
     )
+
+    def command(name: str, about: str, run: Any, *parents: Any) -> Any:
+        parents = (record, *parents)
+        made = subparsers.add_parser(name, help=about, description=about, parents=parents)
+        made.set_defaults(run=run)
+        return made
+
+    found = command(
+        "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
+    )
+    found.add_argument("experiment", nargs="?", help="only this one; all: in one order")
+    found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
+    run = command(
+        "run", "run the units of a profile that are missing, and merge them", commands.run, work
+    )
+    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep, or all")
+    run.add_argument(
+        "--time-limit",
+        type=seconds,
+        default=math.inf,
+        metavar="S",
+        help="stop in good order after S seconds, but not before something is done; begin no unit"
+        " that could not be stopped by then",
+    )
+    tasks = command(
+        "slurm", "print a script for Slurm, a task for each missing unit", slurm.script, work
+    )
+    tasks.add_argument("experiment", help="as igr list has it, such as mlp-sweep")
+    tasks.epilog = "What follows -- goes to sbatch, such as -- --partition=gpu --time=1:00:00."
+    tasks.add_argument("--no-gpu", action="store_true", help="ask for no GPU (default: one a task)")
+    tasks.add_argument("--at-once", type=number, metavar="N", help="tasks at a time (default: all)")
     judged = command(
         "verdicts", "which of the paper's predictions a record bears out", commands.verdicts
     )
@@ -155,6 +172,14 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
     fetch.set_defaults(run=commands.prepare)
     return parser
+
+
+def number(text: str) -> int:
+    """argparse names this function where `text` is no integer."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
 
 
 def seconds(text: str) -> float:
