@@ -15,7 +15,9 @@ from igrlib.experiments.table import (
     missing_units,
     of_width,
     plain,
+    preferred,
     table_of,
+    whole_widths,
 )
 from igrlib.experiments.verdicts import judge
 from igrlib.experiments.verdicts.equal_loss import (
@@ -355,6 +357,34 @@ def test_missing_units_are_those_of_the_arm_that_the_record_is_to_have():
     assert missing_units(here, "gd") == (more[1],)
     here = dataclasses.replace(here, expected=None)
     assert missing_units(here, "sgd") == ()
+
+
+def with_missing(*missing, widths=(50, 100)):
+    made = [unit(width, (0, 1)) for width in widths]
+    return dataclasses.replace(record(*made), expected=(*(one.name for one in made), *missing))
+
+
+def test_a_width_is_whole_where_no_unit_of_the_arm_is_missing():
+    gone = ("sgd-n0100-b00032-s02-03", "sgd-n0200-b00032-s00-01", "gd-n0050-b01000-s00-03")
+    assert whole_widths(with_missing(), "sgd") == (50, 100)
+    assert whole_widths(with_missing(*gone), "sgd") == (50,)
+    assert whole_widths(with_missing(*gone), "gd") == ()
+
+
+def test_the_record_of_the_first_profile_with_enough_whole_widths_is_preferred():
+    found = {
+        "paper": with_missing("sgd-n0100-b00032-s02-03"),
+        "long": with_missing(),
+        "cpu": with_missing(widths=(50, 100, 200)),
+    }
+    order = ("paper", "other", "long", "cpu")
+    for widths, profile in ((1, "paper"), (2, "long"), (3, "cpu")):
+        assert preferred(found, "sgd", order, widths=widths) is found[profile]
+    assert preferred(found, "sgd", ("cpu", "long")) is found["cpu"]
+    with pytest.raises(ValueError, match=r"whole at 4 widths of arm 'sgd', got paper, .*long, cpu"):
+        preferred(found, "sgd", order, widths=4)
+    with pytest.raises(ValueError, match=r"arm 'gd', .* recorded are none"):
+        preferred({}, "gd", order)
 
 
 @pytest.mark.parametrize(

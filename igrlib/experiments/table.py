@@ -7,6 +7,7 @@ differs within a block.
 Source: Section 6; chapter 7, *MNIST*.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ __all__ = [
     "missing_units",
     "of_width",
     "plain",
+    "preferred",
     "table_of",
+    "whole_widths",
 ]
 
 _MODEL = {"learning_rate": "f", "seed": "iu", "diverged": "iu"}
@@ -158,6 +161,33 @@ def missing_units(record: Record, arm: str) -> tuple[str, ...]:
     # A unit is named <arm>-n<width>-b<batch size>-s<seeds>.
     ours = {name for name in record.expected or () if name.rsplit("-n", 1)[0] == arm}
     return tuple(sorted(ours - set(record.units)))
+
+
+def whole_widths(record: Record, arm: str) -> tuple[int, ...]:
+    """The widths of `arm`, ascending, at which no unit is missing; none where none is recorded."""
+    here = {_block_of(shard)[0] for shard in record.units.values() if _arm(shard) == arm}
+    gone = {int(name[len(arm) + 2 :].split("-")[0]) for name in missing_units(record, arm)}
+    return tuple(sorted(here - gone))
+
+
+def preferred(
+    found: Mapping[str, Record], arm: str, profiles: Iterable[str], *, widths: int = 1
+) -> Record:
+    """The record of the first of `profiles` that is whole at `widths` or more widths of `arm`.
+
+    `found` is what `records.open_records` gives. Figures take the paper's own size where it is
+    recorded, and else the next one. Raises `ValueError` where none has so many widths.
+
+    Source: chapter 7, *MNIST*.
+    """
+    profiles = tuple(profiles)
+    for profile in profiles:
+        if profile in found and len(whole_widths(found[profile], arm)) >= widths:
+            return found[profile]
+    raise ValueError(
+        f"profiles must have one whose record is whole at {widths} widths of arm {arm!r}, got"
+        f" {', '.join(profiles)}; recorded are {', '.join(found) or 'none'}"
+    )
 
 
 def _arm(shard: Shard) -> str:
