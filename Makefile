@@ -20,16 +20,16 @@ export IGR_DATA_DIR ?= $(CURDIR)/_build/data
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # The chapters' programs are small: compiling them costs more than running them.
 XLA_QUICK := --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
-book notebooks record: export XLA_FLAGS ?= $(XLA_QUICK)
+book notebooks rehearse-book record: export XLA_FLAGS ?= $(XLA_QUICK)
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data cluster bench rehearse unit notebooks html html-test pdf links record lock clean
+.PHONY: help book test setup lint types schemas data cluster bench rehearse rehearse-book unit notebooks html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(STAMP) ## execute every chapter afresh and build the HTML
 	$(call heading,Execute the chapters and build the book)
@@ -108,15 +108,23 @@ bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') a
 	$(call heading,Benchmarks)
 	JAX_PLATFORMS= $(BIN)/python -m benchmarks $(ARGS)
 
-# Every unit at its own width, batch and number of models, but few images and a handful of steps.
+# Every unit at its own width, batch and number of models, but few images and a handful of steps; of
+# units that differ in their seeds alone three at most.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \
        first_gradient=1 num_train=1024 num_validation=0 points=test noise_draws=1 slope_draws=1 \
-       num_matvecs=2 levels=1.0
+       num_matvecs=2 levels=1.0 sharpness_batches=2 num_seeds=3
+FOR_A_GPU := mlp-sweep/paper resnet-sweep/gpu resnet-sweep/paper egr-sweep/gpu egr-sweep/paper \
+             edge-sweep/paper
 rehearse: $(STAMP) ## every unit of the profiles for a GPU, cut down, on this machine
 	$(call heading,Rehearsal)
-	for sweep in mlp-sweep resnet-sweep egr-sweep; do \
-	  $(BIN)/igr run $$sweep --profile paper --out _build/rehearsal $(CUT:%=--set %) $(ARGS) || exit; \
+	for run in $(FOR_A_GPU); do \
+	  $(BIN)/igr run $${run%/*} --profile $${run#*/} --out _build/rehearsal $(CUT:%=--set %) $(ARGS) \
+	    || exit; \
 	done
+
+rehearse-book: $(STAMP) ## the chapters that read records, beside made-up ones of the paper's size
+	$(call heading,Rehearsal of the chapters)
+	$(BIN)/python book/_tools/rehearse.py $(ARGS)
 
 record: $(STAMP) ## for authors: format, execute and normalise chapters in place (CHAPTERS=...)
 	$(BIN)/ruff format $(CHAPTERS)
