@@ -27,7 +27,7 @@ def results(tmp_path):
 
 
 def test_a_made_up_record_is_whole_and_can_be_judged(results):
-    made = rehearse.make_up(results, "resnet-sweep")
+    made = rehearse.make_up(results, rehearse.shards_in(results), "resnet-sweep", "paper")
     names = ["sgd-n0064-b00512-s00-00", "sgd-n0064-b00512-s01-01", "sgd-n0064-b00512-s02-02"]
     assert sorted(made.units) == list(made.expected) == names
     assert missing_units(made, "sgd") == ()
@@ -98,7 +98,7 @@ def test_a_made_up_path(tmp_path):
 def test_nothing_is_made_up_in_the_book_itself():
     before = sorted(REAL.iterdir())
     with pytest.raises(ValueError, match="must be a copy"):
-        rehearse.make_up(REAL, "resnet-sweep")
+        rehearse.make_up(REAL, [], "resnet-sweep", "paper")
     assert sorted(REAL.iterdir()) == before
 
 

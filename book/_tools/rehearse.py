@@ -3,13 +3,14 @@
     python book/_tools/rehearse.py                       every chapter that reads records
     python book/_tools/rehearse.py book/resnet.ipynb     these
 
-A copy of the book, under _build/rehearsal/book, gets a complete record of each profile `paper`. Its
-numbers are made up from those recorded at other sizes, so its findings mean nothing: a claim that
-fails is told, and the chapter goes on. Every other error is a fault of the chapter, and makes the
-exit status 1.
+A copy of the book, under _build/rehearsal/book, gets a complete record of each profile for a GPU.
+Its numbers are made up from those recorded at other sizes, so its findings mean nothing: a claim
+that fails is told, and the chapter goes on. Every other error is a fault of the chapter, and makes
+the exit status 1.
 """
 
 import argparse
+import itertools
 import shutil
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from igrlib.experiments.schema import ALONG, DIMENSIONS, POINTS, empty_arrays
 
 BOOK = Path(__file__).resolve().parents[1]
 COPY = BOOK.parent / "_build" / "rehearsal" / "book"
-PROFILE = "paper"
+PROFILES = ("gpu", "paper")
 NOISE = 0.02  # of what is made up, relative
 ORIGIN = {
     "versions": {"igrlib": "made up"},
@@ -64,18 +65,18 @@ get_ipython().ast_transformers.append(GoOn())
 """
 
 
-def make_up(results, experiment, profile=PROFILE):
-    """Put a complete record of a profile, made up from those in `results`, in its place there."""
+def shards_in(results):
+    """Every recorded unit of a folder of results."""
+    folders = sorted(path.parent for path in results.glob("*/manifest.json"))
+    return [shard for one in folders for shard in records.open_record(one).units.values()]
+
+
+def make_up(results, recorded, experiment, profile):
+    """Put a complete record of a profile into `results`, made up from shards that are recorded."""
     if results.resolve() == BOOK / "results":
         raise ValueError("results must be a copy: in the book's own nothing is made up")
     folder = results / f"{experiment}-{profile}"
     units = runner.units(EXPERIMENTS[experiment][profile])
-    recorded = [
-        shard
-        for path in sorted(results.glob("*/manifest.json"))
-        for shard in records.open_record(path.parent).units.values()
-        if shard.meta["provenance"] != ORIGIN
-    ]
     with tempfile.TemporaryDirectory(dir=results.parent) as scratch:
         made = Path(scratch) / "made"
         for unit in units:
@@ -330,9 +331,10 @@ def main():
     chapters = [COPY / path.name for path in arguments.notebooks or reading]
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(BOOK, COPY)
-    for experiment, profiles in EXPERIMENTS.items():
-        if PROFILE in profiles:
-            made = make_up(COPY / "results", experiment)
+    recorded = shards_in(COPY / "results")
+    for experiment, profile in itertools.product(EXPERIMENTS, PROFILES):
+        if profile in EXPERIMENTS[experiment]:
+            made = make_up(COPY / "results", recorded, experiment, profile)
             print(f"made up {made.directory.name}: {len(made.units)} units", flush=True)
     found = []
     for chapter in chapters:
