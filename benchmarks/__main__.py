@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--json", type=Path, metavar="FILE", help="write what was found and where to FILE")
     add("--rounds", type=int, default=5)
     add("--widths", type=int, nargs="+", default=[50, 100, 200, 400])
-    add("--models", type=int, help="models in the ensemble (8 on a CPU, 40 on a GPU)")
+    add("--models", type=int, help="models in the ensemble (8 on a CPU, 24 on a GPU)")
     add("--images", type=int, default=55_000)
     add("--examples", type=int, nargs="+", default=[100, 300, 1_000, 3_000])
     add("--mlp", type=int, nargs=2, metavar=("WIDTH", "BATCH"), default=[200, 32])
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     gpu = machine["device"]["platform"] == "gpu"
     mlp = Problem("mlp", *args.mlp, 28)
     resnet18 = Problem("resnet18", *(args.resnet or (64 if gpu else 16, 128, 32)))
-    models = args.models or (40 if gpu else 8)
+    models = args.models or (24 if gpu else 8)
     sizes = trainer.Sizes(models=models, num_images=args.images, gpu=gpu)
 
     def compare(name: str) -> list[Comparison]:

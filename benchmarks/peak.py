@@ -37,7 +37,7 @@ def numpy_product(size: int) -> Job:
 
 
 def jax_product(size: int) -> Job:
-    """The same in JAX, at its default precision as in the trainer."""
+    """The same in JAX, at the precision that the trainer has."""
     import jax
     import jax.numpy as jnp
 

@@ -1,13 +1,15 @@
-"""The same in PyTorch on a CPU: networks, a training loop, and a step by double backward.
+"""The same in PyTorch: networks, a training loop, and a step by double backward.
 
 Source: He et al., "Deep residual learning", CVPR 2016, for ResNet-18; chapter 8, *ResNet-18*.
 """
 
 import importlib.util
 import statistics
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,20 +17,34 @@ from .machine import cores
 from .problems import RATE, TURN, Problem, images_of
 from .workers import Competitor, Job, paced, take_turns
 
+COMPILED = "PyTorch, compiled"
+
 
 def missing(gpu: bool) -> str | None:
     """Why PyTorch is not compared; None where it is."""
-    if gpu:
-        return "PyTorch, which is compared on the CPU only"
     if importlib.util.find_spec("torch") is None:
         return "PyTorch, which is not installed (the extra `bench` has it)"
+    if gpu and not _sees_gpu():
+        return "PyTorch, which sees no GPU: install a build of it for CUDA"
     return None
 
 
-def competitor(name: str, make: Callable[..., Job], args: tuple[Any, ...], num: int) -> Competitor:
-    """`make(*args, num)` with so many threads, which its name tells."""
+@cache
+def _sees_gpu() -> bool:
+    # In a process of its own: this one imports none of the libraries.
+    asked = "import torch; raise SystemExit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", asked], capture_output=True).returncode == 0
+
+
+def competitor(
+    name: str, make: Callable[..., Job], args: tuple[Any, ...], gpu: bool, num: int
+) -> Competitor:
+    """`make(*args, num)` on the GPU or with so many threads, which its name tells."""
+    env = {"OMP_NUM_THREADS": str(num)}
+    if gpu:
+        return Competitor(name, make, (*args, num), env)
     name = f"{name}, {num} thread{'s' * (num > 1)}"
-    return Competitor(name, make, (*args, num), {"OMP_NUM_THREADS": str(num)})
+    return Competitor(name, make, (*args, num), env | {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def best_threads(racer: Callable[[int], Competitor]) -> int:
@@ -90,15 +106,17 @@ def resnet18(width: int, channels: int) -> Any:
 
 
 def start(problem: Problem, num_images: int, threads: int) -> tuple[Any, Any, Any]:
-    """The network of a problem in training mode, its images and labels."""
+    """The network of a problem in training mode, its images and labels, on the GPU that it sees."""
     import torch
 
     torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # Full float32, as its products are.
+    torch.set_default_device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     images, labels = images_of(problem, num_images)
     # Floats once and for all, where the trainers convert bytes at every step: PyTorch's best.
-    data = torch.from_numpy(images).float() / 255
-    wanted = torch.from_numpy(labels).long()
+    data = torch.tensor(images).float() / 255
+    wanted = torch.tensor(labels).long()
     if problem.network == "mlp":
         return mlp(problem.width, data[0].numel()), data.flatten(1), wanted
     # So is the order in memory: with the channels last a step is about a tenth faster.
@@ -106,21 +124,29 @@ def start(problem: Problem, num_images: int, threads: int) -> tuple[Any, Any, An
     return net, data.permute(0, 3, 1, 2), wanted
 
 
-def loop(problem: Problem, num_images: int, threads: int) -> Job:
-    """An epoch of one model, its images floats in memory beforehand; a unit of work is a step."""
+def loop(problem: Problem, num_images: int, compiled: bool, threads: int) -> Job:
+    """An epoch of one model, its images floats in memory beforehand; a unit of work is a step.
+
+    compiled: by `torch.compile`, on a GPU with CUDA graphs.
+    """
     import torch
 
     net, data, wanted = start(problem, num_images, threads)
     loss = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
-    steps = num_images // problem.batch_size
+    steps, update = num_images // problem.batch_size, optimizer.step
+    if compiled:
+        net = torch.compile(net, mode="reduce-overhead" if data.is_cuda else "default")
+        update = torch.compile(update)
 
     def train(num_steps: int) -> None:
         order = torch.randperm(num_images)
         for at in order.split(problem.batch_size)[:num_steps]:
             optimizer.zero_grad()
             loss(net(data[at]), wanted[at]).backward()
-            optimizer.step()
+            update()
+        if data.is_cuda:
+            torch.cuda.synchronize()
 
     train(min(steps, 50))
     return Job(partial(train, steps), steps)
@@ -136,6 +162,8 @@ def step(problem: Problem, mu: float, threads: int) -> Job:
     def train(num_steps: int) -> None:
         for _ in range(num_steps):
             descend(net, data, wanted, mu, optimizer)
+        if data.is_cuda:
+            torch.cuda.synchronize()
 
     return paced(train, TURN)
 

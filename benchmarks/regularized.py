@@ -76,9 +76,9 @@ def competitors(problem: Problem, gpu: bool) -> list[Competitor]:
     env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     found = [Competitor(way, step, (problem, way), env) for way in (PLAIN, *METHODS)]
     if pytorch.missing(gpu) is None:
-        plain = partial(pytorch.competitor, TORCH, pytorch.step, (problem, 0.0))
+        plain = partial(pytorch.competitor, TORCH, pytorch.step, (problem, 0.0), gpu)
         threads = pytorch.best_threads(plain)
-        double = pytorch.competitor(DOUBLE, pytorch.step, (problem, MU), threads)
+        double = pytorch.competitor(DOUBLE, pytorch.step, (problem, MU), gpu, threads)
         found += [plain(threads), double]
     return found
 

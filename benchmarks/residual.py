@@ -35,13 +35,17 @@ def sweep(problem: Problem, num_images: int) -> Job:
 
 
 def competitors(problem: Problem, gpu: bool) -> list[Competitor]:
-    """igrlib, and PyTorch with its best number of threads."""
+    """igrlib, and PyTorch with its best number of threads, as it is and compiled."""
     num_images = BATCHES * problem.batch_size
     env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     found = [Competitor(IGRLIB, sweep, (problem, num_images), env)]
     if pytorch.missing(gpu) is None:
-        racer = partial(pytorch.competitor, TORCH, pytorch.loop, (problem, num_images))
-        found.append(racer(pytorch.best_threads(racer)))
+        plain, compiled = (
+            partial(pytorch.competitor, name, pytorch.loop, (problem, num_images, way), gpu)
+            for name, way in ((TORCH, False), (pytorch.COMPILED, True))
+        )
+        threads = pytorch.best_threads(plain)
+        found += [plain(threads), compiled(threads)]
     return found
 
 

@@ -25,6 +25,17 @@ TORCH_AIMS = {50: 4.0, 100: 4.0, 200: 2.5, 400: 1.6}
 PEAK_AIMS = {200: 0.5, 400: 0.5}
 GPU_AIM = 10.0
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+GRAPH = "--xla_gpu_enable_command_buffer=+WHILE"
+ON_A_GPU: dict[str, tuple[int | None, dict[str, str]]] = {
+    "TF32": (None, {"JAX_DEFAULT_MATMUL_PRECISION": "default"}),
+    "a loop of unknown length": (1, {}),
+    "a CUDA graph of the loop": (None, {"XLA_FLAGS": GRAPH}),
+    "a CUDA graph, unrolled": (
+        None,
+        {"XLA_FLAGS": f"{GRAPH} --xla_gpu_command_buffer_unroll_loops=true"},
+    ),
+}
+"""Variants of the ensemble: steps in a chunk, None as the trainer takes them, and variables."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +49,29 @@ class Sizes:
     gpu: bool = False
 
 
-def ensemble(width: int, sizes: Sizes) -> Job:
+def ensemble(width: int, sizes: Sizes, chunk: int | None = None) -> Job:
     """An epoch of all models in igrlib; a unit of work is a step of a model."""
     import jax
 
     if not sizes.gpu:
         jax.config.update("jax_num_cpu_devices", min(cores(), 2))
-    return ensemble_on(jax.devices(), width, sizes)
+    return ensemble_on(jax.devices(), width, sizes, chunk)
 
 
-def ensemble_on(devices: Sequence[object], width: int, sizes: Sizes) -> Job:
+def ensemble_on(
+    devices: Sequence[object], width: int, sizes: Sizes, chunk: int | None = None
+) -> Job:
     from jax.sharding import Mesh
 
     from igrlib.experiments.ensemble import Ensemble, Layout, Members
+    from igrlib.experiments.ensemble.members import CHUNK
     from igrlib.experiments.measures import cross_entropy
 
     mesh = Mesh(np.array(devices), ("models",))
     count = sizes.models
     # A CPU takes one model after another on each core, a GPU all of its models at once.
-    layout = Layout(mesh, group=-(-count // mesh.size) if sizes.gpu else 1)
+    group, steps = (-(-count // mesh.size), CHUNK) if sizes.gpu else (1, 1)
+    layout = Layout(mesh, group=group, chunk=chunk or steps)
     members = Members.grid((RATE,), seeds=range(count), stop=2**31 - 1)
     data = synthetic(sizes.num_images, sizes.side)
     start, logits = peers.network(width, sizes.side)
@@ -84,12 +99,16 @@ def epochs(trainer: Any) -> Job:
 def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competitor]:
     """All that are compared at a width, PyTorch with `threads` threads or left out."""
     data = (width, sizes.batch_size, sizes.num_images, sizes.side)
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
-    # Several processes share a GPU.
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    found = [Competitor(ENSEMBLE, ensemble, (width, sizes), {**env, "XLA_FLAGS": flags})]
+    # Several processes share a GPU; full float32, which a CPU has in any case.
+    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    flags = "" if sizes.gpu else ONE_THREAD
+    ours = {**env, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+    found = [Competitor(ENSEMBLE, ensemble, (width, sizes), ours)]
+    for name, (chunk, change) in ON_A_GPU.items() if sizes.gpu else ():
+        args = (width, sizes, chunk)
+        found.append(Competitor(f"{ENSEMBLE}, {name}", ensemble, args, {**ours, **change}))
     if threads is not None:
-        found.append(in_pytorch(width, sizes, threads))
+        found += [in_pytorch(width, sizes, way, threads) for way in (False, True)]
     found.append(Competitor(JAX_LOOP, peers.jax_loop, data, env))
     if not sizes.gpu:
         found.append(Competitor(PRODUCTS[0], peak.numpy_product, (2048,)))
@@ -97,10 +116,12 @@ def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competito
     return found
 
 
-def in_pytorch(width: int, sizes: Sizes, threads: int) -> Competitor:
+def in_pytorch(width: int, sizes: Sizes, compiled: bool, threads: int) -> Competitor:
     """The PyTorch loop with so many threads."""
     problem = Problem("mlp", width, sizes.batch_size, sizes.side)
-    return pytorch.competitor(TORCH, pytorch.loop, (problem, sizes.num_images), threads)
+    name = pytorch.COMPILED if compiled else TORCH
+    args = (problem, sizes.num_images, compiled)
+    return pytorch.competitor(name, pytorch.loop, args, sizes.gpu, threads)
 
 
 def best_threads(width: int, sizes: Sizes) -> int | None:
@@ -108,7 +129,7 @@ def best_threads(width: int, sizes: Sizes) -> int | None:
     if pytorch.missing(sizes.gpu) is not None:
         return None
     short = replace(sizes, num_images=min(sizes.num_images, 100 * sizes.batch_size))
-    return pytorch.best_threads(partial(in_pytorch, width, short))
+    return pytorch.best_threads(partial(in_pytorch, width, short, False))
 
 
 def report(width: int, sizes: Sizes, turns: Turns) -> list[str]:
@@ -122,9 +143,8 @@ def report(width: int, sizes: Sizes, turns: Turns) -> list[str]:
         lines.append(f"  {name:<28} {micros} microseconds a step and model")
     lines.append(f"  {product:<28} {summary([1e-9 / t for t in times[product]])} GFLOP/s")
     for rival in steps[1:]:
-        aim = TORCH_AIMS.get(width) if rival.startswith(TORCH) else GPU_AIM if sizes.gpu else None
         won = ratios(times[rival], times[ENSEMBLE])
-        lines.append(_line(f"times as fast as {rival}", won, aim))
+        lines.append(_line(f"times as fast as {rival}", won, _aim(rival, width, sizes)))
     lines.append(
         _line("of the peak", peak_share(width, sizes, times, product), _peak_aim(width, sizes))
     )
@@ -156,6 +176,12 @@ def compare(widths: Sequence[int], sizes: Sizes, rounds: int) -> list[Comparison
         what = f"{network}, {sizes.num_images:,} of them, {sizes.models} models"
         found.append(of_turns("trainer", what, turns, "seconds for a step of a model", products))
     return found
+
+
+def _aim(rival: str, width: int, sizes: Sizes) -> float | None:
+    if sizes.gpu:
+        return None if rival.startswith(ENSEMBLE) else GPU_AIM
+    return TORCH_AIMS.get(width) if rival.startswith(TORCH) else None
 
 
 def _peak_aim(width: int, sizes: Sizes) -> float | None:

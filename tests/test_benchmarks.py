@@ -1,5 +1,6 @@
 """The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -170,17 +171,40 @@ def test_without_pytorch_the_trainer_is_still_compared(monkeypatch, capsys):
     assert trainer.best_threads(50, trainer.Sizes()) is None
 
 
+def test_on_a_gpu_the_loops_of_the_ensemble_are_compared_too():
+    found = {r.name: r for r in trainer.competitors(50, trainer.Sizes(gpu=True), 1)}
+    assert list(found)[:5] == [
+        "igrlib ensemble",
+        "igrlib ensemble, TF32",
+        "igrlib ensemble, a loop of unknown length",
+        "igrlib ensemble, a CUDA graph of the loop",
+        "igrlib ensemble, a CUDA graph, unrolled",
+    ]
+    assert list(found)[5:] == [
+        "PyTorch",
+        "PyTorch, compiled",
+        trainer.JAX_LOOP,
+        trainer.PRODUCTS[1],
+    ]
+    precisions = [r.env.get("JAX_DEFAULT_MATMUL_PRECISION") for r in found.values()]
+    assert precisions == ["highest", "default", *["highest"] * 3, None, None, *["highest"] * 2]
+    compiled = [found[name].args[2] for name in ("PyTorch", "PyTorch, compiled")]
+    assert compiled == [False, True]
+    assert "unroll" in found["igrlib ensemble, a CUDA graph, unrolled"].env["XLA_FLAGS"]
+
+
 @pytest.mark.usefixtures("quick_compiling")
 def test_the_trainer_and_the_loop_do_an_epoch_of_steps():
     sizes = trainer.Sizes(models=2, batch_size=8, num_images=20, side=3)
     jobs = [
         trainer.ensemble_on(jax.devices()[:1], 4, sizes),
+        trainer.ensemble_on(jax.devices()[:1], 4, dataclasses.replace(sizes, gpu=True), 3),
         peers.jax_loop(4, sizes.batch_size, sizes.num_images, sizes.side),
     ]
     for job in jobs:
         job.work()
     # Two whole batches in 20 images, for two models and for one.
-    assert [job.units for job in jobs] == [4, 2]
+    assert [job.units for job in jobs] == [4, 4, 2]
 
 
 @pytest.mark.parametrize("make", [peak.numpy_product, peak.jax_product])
@@ -246,9 +270,17 @@ def test_the_report_of_the_residual_network():
     assert lines[-1] == "  1.10 (1.00 to 1.20) times as fast as PyTorch, 1 thread"
 
 
-@pytest.mark.parametrize(("gpu", "why"), [(False, "not installed"), (True, "on the CPU only")])
-def test_without_pytorch_igrlib_runs_alone(monkeypatch, gpu, why):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.mark.parametrize(
+    ("gpu", "torch", "why"),
+    [
+        (False, False, "not installed"),
+        (True, False, "not installed"),
+        (True, True, "sees no GPU"),
+    ],
+)
+def test_without_pytorch_igrlib_runs_alone(monkeypatch, gpu, torch, why):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if torch else None)
+    monkeypatch.setattr(pytorch, "_sees_gpu", lambda: False)
     assert why in pytorch.missing(gpu)
     ways = [racer.name for racer in regularized.competitors(MLP, gpu)]
     assert ways == [regularized.PLAIN, *regularized.METHODS]
@@ -525,7 +557,10 @@ def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
 def test_pytorch_takes_the_same_steps(monkeypatch):
     monkeypatch.setattr(pytorch, "TURN", 1e-9)
     for problem in (MLP, RESNET):
-        jobs = [pytorch.loop(problem, 20, 1), *(pytorch.step(problem, mu, 1) for mu in (0.0, 0.1))]
+        jobs = [
+            pytorch.loop(problem, 20, False, 1),
+            *(pytorch.step(problem, mu, 1) for mu in (0.0, 0.1)),
+        ]
         for job in jobs:
             job.work()
         assert [job.units for job in jobs] == [20 // problem.batch_size, 1, 1]

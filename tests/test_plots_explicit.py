@@ -1,5 +1,7 @@
 """igrlib.plots.resnet and igrlib.plots.explicit: the drawn numbers against those of the record."""
 
+import dataclasses
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -151,7 +153,9 @@ def test_figure_3c_puts_mu_beside_the_step_that_it_stands_for():
 
 def test_the_plain_models_of_figure_3c_may_be_of_another_record():
     ours, theirs = made(mus=(0.01, 0.02)), made(diverged=[0])
-    figure = figure_3c(record(ours), "sgd", plain=(record(theirs), "sgd"))
+    other = dataclasses.replace(record(theirs), experiment="resnet-sweep", profile="gpu")
+    figure = figure_3c(record(ours), "sgd", plain=(other, "sgd"))
+    assert figure.get_supxlabel() == "mlp-sweep, profile cpu; resnet-sweep, profile gpu"
     lines = drawn(figure.axes[1], COLORS["gradient descent"])
     expected = 100 * row(theirs, "chosen_test_accuracy", 0.1, 1)[0]
     np.testing.assert_allclose(lines[1][1][1], expected)

@@ -431,6 +431,16 @@ def test_figure_a6_has_all_six_panels():
     assert labels(chosen.get_legend()) == ["8, width 100", "32, width 100"]
 
 
+def test_a_figure_says_of_which_record_it_is():
+    record = made_up(ARM)
+    at_one_width = (mnist.figure_3, mnist.figure_a3, mnist.figure_a4, mnist.figure_a5)
+    figures = [draw(record, width=100) for draw in at_one_width]
+    figures += [draw(record) for draw in (mnist.figure_2, mnist.figure_a6, mnist.matched_loss)]
+    figures += [mnist.trend_over_loss(record, ("sgd",))]
+    figures += [mnist.curvature_by_batch(record, ("sgd",), level=1e-1)]
+    assert {figure.get_supxlabel() for figure in figures} == {"mlp-sweep, profile cpu"}
+
+
 def test_matched_loss_reads_a_power_law_at_the_level():
     """‖∇E‖² = c·E^1.5, c of each model, is c·level^1.5 at any level, wherever it is measured."""
     record = made_up(ARM, diverged=[(100, 0.1, 0)])

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from igrlib.experiments._xarray import xr
+from igrlib.experiments.records import Record
 from igrlib.plots._tables import Palette
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "legend_above",
     "legend_handles",
     "models",
+    "say_record",
     "seed_lines",
 ]
 
@@ -116,6 +118,13 @@ def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
 def legend_above(figure: Figure, handles: list[Line2D]) -> None:
     """The legend of a whole figure."""
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize="small")
+
+
+def say_record(figure: Figure, *records: Record) -> None:
+    """Under a whole figure, the records that it is drawn from."""
+    names = dict.fromkeys(f"{one.experiment}, profile {one.profile}" for one in records)
+    told = "; ".join(names)
+    figure.supxlabel(told, x=0.99, ha="right", fontsize="small", color="#595959")
 
 
 def legend_handles(

@@ -15,6 +15,7 @@ from igrlib.plots._marks import (
     legend_above,
     legend_handles,
     models,
+    say_record,
     seed_lines,
 )
 from igrlib.plots._tables import chosen, one_width, palette, plain
@@ -69,6 +70,7 @@ def figure_2(
         decade_axis(ax, "x")
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
         ax.set(ylabel=label, yscale="linear" if y is accuracy else "log")
+    say_record(figure, record)
     return figure
 
 
@@ -119,4 +121,5 @@ def figure_3(
         ax.set_xlabel(r"noise $\sigma$ (% of each parameter)")
     handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     legend_above(figure, handles)
+    say_record(figure, record)
     return figure

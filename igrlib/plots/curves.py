@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
-from igrlib.plots._marks import legend_above, legend_handles, seed_lines
+from igrlib.plots._marks import legend_above, legend_handles, say_record, seed_lines
 from igrlib.plots._tables import Palette, one_width, palette
 
 __all__ = ["figure_a3", "figure_a4", "figure_a5", "figure_a7"]
@@ -83,6 +83,7 @@ def figure_a4(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
     figure = _figure(record, arm, width, panels)
     best = max(10.0, figure.axes[3].dataLim.y1)
     figure.axes[3].set_ylim(best - 10, best + 0.5)
+    say_record(figure, record)
     return figure
 
 
@@ -164,6 +165,7 @@ def _figure(
         grid.flat[-1].legend(handles=handles, loc="center")
     else:
         legend_above(figure, handles)
+    say_record(figure, record)
     return figure
 
 

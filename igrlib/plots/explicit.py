@@ -15,7 +15,13 @@ from igrlib.experiments import table as tables
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import lambda_max_at, log_at
-from igrlib.plots._marks import decade_axis, learning_rate_axis, legend_above, seed_lines
+from igrlib.plots._marks import (
+    decade_axis,
+    learning_rate_axis,
+    legend_above,
+    say_record,
+    seed_lines,
+)
 from igrlib.plots._tables import chosen
 from igrlib.plots.style import COLORS, learning_rate_colors
 
@@ -64,6 +70,7 @@ def figure_3c(
     _both(right, 100 * chosen(others, "test_accuracy", selection), accuracy)
     right.set(title="as if of a larger step", ylabel="test accuracy (%)")
     legend_above(figure, _handles(others, explicit))
+    say_record(figure, record, *([plain[0]] if plain else []))
     return figure
 
 
@@ -100,6 +107,7 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
             ax.set_axis_off()
             ax.set_title(f"{title}: not measured")
     legend_above(figure, _handles(plain, explicit))
+    say_record(figure, record)
     return figure
 
 

@@ -21,6 +21,7 @@ from igrlib.plots._marks import (
     legend_above,
     legend_handles,
     models,
+    say_record,
     seed_lines,
 )
 from igrlib.plots._tables import Palette, chosen, palette, plain
@@ -75,6 +76,7 @@ def figure_a6(
         table, colors, learning_rates=True, widths="color", selection=selection, lines=True
     )
     legend_above(figure, handles)
+    say_record(figure, record)
     return figure
 
 

@@ -25,7 +25,14 @@ from igrlib.experiments.verdicts.equal_loss import (
     scaled_curvature_at,
     trend_over_levels,
 )
-from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
+from igrlib.plots._marks import (
+    learning_rate_axis,
+    legend_above,
+    legend_handles,
+    models,
+    say_record,
+    seed_lines,
+)
 from igrlib.plots._tables import palette, plain
 from igrlib.plots.style import OTHER_COLORS
 
@@ -96,6 +103,7 @@ def matched_loss(
     if unstable:
         handles.append(Line2D([], [], **_BEYOND, label=r"$h\lambda_{\max} > 2$"))
     legend_above(figure, handles)
+    say_record(figure, record)
     return figure
 
 
@@ -144,6 +152,7 @@ def trend_over_loss(
         Patch(color=_INK, alpha=0.12, lw=0, label="least to greatest block"),
     ]
     last.legend(handles=handles, loc="center")
+    say_record(figure, record)
     return figure
 
 
@@ -179,6 +188,7 @@ def curvature_by_batch(record: Record, arms: Sequence[str], *, level: float) -> 
     ax.set_xlim(right=1.9 * max(every))
     ax.set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2], ["0.05", "0.1", "0.2", "0.5", "1", "2"])
     ax.yaxis.set_minor_locator(NullLocator())
+    say_record(figure, record)
     return figure
 
 

@@ -13,7 +13,14 @@ from matplotlib.lines import Line2D
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import log_at
-from igrlib.plots._marks import learning_rate_axis, legend_above, legend_handles, models, seed_lines
+from igrlib.plots._marks import (
+    learning_rate_axis,
+    legend_above,
+    legend_handles,
+    models,
+    say_record,
+    seed_lines,
+)
 from igrlib.plots._tables import chosen, one_width, palette
 from igrlib.plots.curves import figure_a7
 
@@ -55,6 +62,7 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
     grid[1, 1].set_axis_off()
     handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
     grid[1, 1].legend(handles=handles, loc="center")
+    say_record(figure, record)
     return figure
 
 
@@ -104,4 +112,5 @@ def three_gradients(
     if gone:
         handles.append(Line2D([], [], ls="none", label=f"{gone} diverged"))
     legend_above(figure, handles)
+    say_record(figure, record)
     return figure
