@@ -134,7 +134,7 @@ def unlike(unit, experiment):
         other += [is_full(config) != is_full(mine)]
         apart = abs(np.log(config["width"] / unit.width)) + abs(np.log(last(config) / last(mine)))
         apart += 2 * (shard.meta["experiment"] != experiment) + (config["name"] != mine["name"])
-        return *other, apart, unit.seeds[0] not in shard.meta["seeds"], shard.name
+        return *other, apart, len({*unit.seeds} - {*shard.meta["seeds"]}), shard.name
 
     return key
 
@@ -310,6 +310,7 @@ def rehearsed(chapter):
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", allow_errors=True, resources=where
     ).execute()
+    nbformat.write(notebook, chapter)
     faults, claims = [], []
     for number, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", ()):
