@@ -107,6 +107,7 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"learning_rates": (math.nan,)}, ValueError, "learning_rates must be .*, got nan"),
         ({"mus": (0.0, -0.1)}, ValueError, "mus must be finite and 0 or more, got -0.1"),
         ({"mus": (math.inf,)}, ValueError, "mus must be finite"),
+        ({"precision": "tf32"}, ValueError, "precision must be one of float32, tensorfloat32"),
         ({"dataset": "mnits"}, ValueError, 'dataset must be one of .*; did you mean "mnist"'),
         ({"network": "mlp"}, TypeError, "network must be an architecture of .*, got 'mlp'"),
         ({"levels": (0.0,)}, ValueError, "levels must be positive and finite, got 0"),

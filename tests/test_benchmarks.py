@@ -37,6 +37,8 @@ from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
 from igrlib.experiments.measures import mean_cross_entropy
 from igrlib.experiments.networks import ResNet18, num_params
+from igrlib.experiments.profiles import EXPERIMENTS
+from igrlib.experiments.runner import units
 from igrlib.regularizer import gradient_regularized_value_and_grad
 
 MLP, RESNET = Problem("mlp", 4, 8, 3), Problem("resnet18", 2, 4, 8)
@@ -523,6 +525,33 @@ def test_a_step_of_pytorch_is_that_of_igrlib(mu):
         after = net.get_parameter(name_of(path)).detach().numpy()
         moved = p - (after.transpose(2, 3, 1, 0) if after.ndim == 4 else after.T)
         assert np.linalg.norm(moved - g) < 1e-3 * (1e-3 + np.linalg.norm(g))
+
+
+def test_what_the_paper_costs_is_reckoned_from_the_measured_steps():
+    measured = json.loads((SCHEMA.parent / "results" / "h100.json").read_text())["comparisons"]
+    ours = {c["problem"]: c["series"][0]["values"][0] for c in measured}
+    least = 1e-6 * ours["MLP, width 50, batch 32, MNIST, 8 models, chunk 32"]
+    wide = 1e-6 * ours["MLP, width 400, batch 32, MNIST, 8 models, chunk 32"]
+    speed = 8 * peak.flop(400, 32, 28) / wide
+    of_a_model = {
+        "resnet-sweep": 1e-3 * ours["resnet-sweep:gpu, 5 models"],
+        "egr-sweep": 1e-3 * ours["egr-sweep:gpu, 8 models"],
+    }
+
+    def seconds(experiment, unit):
+        if experiment in of_a_model:
+            return unit.model_steps * of_a_model[experiment]
+        steps = unit.model_steps / unit.models
+        return steps * max(least, unit.models * peak.flop(unit.width, unit.batch_size, 28) / speed)
+
+    page = (SCHEMA.parent.parent / "book" / "reproduce.md").read_text()
+    rows = re.findall(r"^\| `(\w+-sweep)` \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+    assert [name for name, *_ in rows] == ["mlp-sweep", *of_a_model]
+    for name, all_of_them, first in rows:
+        took = {u: seconds(name, u) for u in units(EXPERIMENTS[name]["paper"])}
+        one = sum(time for unit, time in took.items() if unit.seeds[0] == 0)
+        assert f"{sum(took.values()) / 3600:.1f}" == all_of_them
+        assert f"{one / 3600:.1f}" == first
 
 
 RECIPES = SCHEMA.parent.parent / "book" / "recipes.ipynb"

@@ -1,6 +1,7 @@
 """igrlib.experiments.building, units and profiles: counting, NumPy, and MNIST itself."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,10 @@ from helpers.ensembles import trained_together
 from helpers.mlp import forward_numpy, layers_of
 from jax.sharding import Mesh
 
-from igrlib.experiments import data
+from igrlib.experiments import building, data
 from igrlib.experiments.arm import Arm, stops_of
 from igrlib.experiments.building import build, schedule_of
-from igrlib.experiments.ensemble import Layout, Members
+from igrlib.experiments.ensemble import Ensemble, Layout, Members
 from igrlib.experiments.job import Stopped
 from igrlib.experiments.measures import scores
 from igrlib.experiments.networks import MLP, ResNet18
@@ -121,6 +122,35 @@ def test_members_share_what_they_should(sweep, start):
     np.testing.assert_allclose(bias[0], bias[1], atol=1e-6)
     np.testing.assert_allclose(bias[2], bias[3], atol=1e-6)
     assert np.abs(bias[0] - bias[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")]
+)
+def test_every_product_of_a_step_has_the_precision_of_the_arm(
+    digits, monkeypatch, precision, expected
+):
+    losses = []
+
+    def taken(loss, *args, **kwargs):
+        losses.append(loss)
+        return Ensemble(loss, *args, **kwargs)
+
+    monkeypatch.setattr(building, "Ensemble", taken)
+    (unit,) = units_of(changed(precision=precision))
+    sweep = build(unit, digits, LAYOUT)
+    params = sweep.log.evaluator.model.start(jax.random.key(0)).params
+    batch = [jnp.asarray(part[:5]) for part in (digits.train.images, digits.train.labels)]
+
+    def penalised(p):
+        value, gradient = jax.value_and_grad(lambda p: losses[0](p, {}, *batch)[0])(p)
+        return value + sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+
+    program = str(jax.make_jaxpr(jax.grad(penalised))(params))
+    assert program.count("dot_general[") > 6
+    assert set(re.findall(r"precision=(.*)", program)) == {
+        f"(Precision.{expected}, Precision.{expected})"
+    }
 
 
 def test_images_are_divided_by_the_scale_of_their_data(sweep, start, digits):

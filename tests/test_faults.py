@@ -469,6 +469,12 @@ def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritt
     assert igr.shard().read_bytes() == before
 
 
+def test_a_unit_is_measured_in_full_precision_and_trained_in_that_of_its_arm(undisturbed):
+    _, meta = records.load(undisturbed.shard)
+    assert meta["provenance"]["precision"] == "highest"
+    assert meta["unit_config"]["precision"] == "float32"
+
+
 def test_a_unit_that_names_no_optimizer_is_of_plain_descent(igr, undisturbed):
     """As units recorded before there was another."""
     arrays, meta = records.load(undisturbed.shard)

@@ -100,6 +100,9 @@ class Arm:
     slope_sigmas: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0)
     """Standard deviations of the multiplicative noise after which the slope is measured."""
     slope_draws: int = 3
+    precision: Literal["float32", "tensorfloat32"] = "float32"
+    """Of the products in the steps; what is measured is always in float32. A GPU rounds the factors
+    to ten bits for "tensorfloat32", which a CPU does not know: there it changes nothing."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     """What a verdict on this arm takes, fixed before it is run and stored with each unit."""
 
@@ -173,6 +176,7 @@ def _check_size(arm: Arm) -> None:
 def _check_varied(arm: Arm) -> None:
     """Refuse what cannot be combined: nothing, the same twice, a value that cannot be."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
+    one_of("precision", arm.precision, ("float32", "tensorfloat32"))
     if type(arm.network) not in NETWORKS.values():
         raise TypeError(
             f"network must be an architecture of igrlib.experiments.networks, got {arm.network!r}"

@@ -3,6 +3,10 @@
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import numpy as np
 
 from igrlib.experiments.arm import Arm, combinations, stops_of
@@ -53,7 +57,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
     each = [(h, s, t, mu) for s in unit.seeds for h, mu, t in combinations(arm)]
     model = unit.classifier(dataset)
     ensemble = Ensemble(
-        training_loss(model),
+        _in_precision(training_loss(model), arm.precision),
         model.start,
         Members(*zip(*each, strict=True)),
         (images[: arm.num_train], labels[: arm.num_train]),
@@ -77,3 +81,13 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         slope_draws=arm.slope_draws,
     )
     return Sweep(model, ensemble, splits, schedule_of(arm), evaluation)
+
+
+def _in_precision(loss: Callable[..., Any], precision: str) -> Callable[..., Any]:
+    """The loss whose products, and those of its derivatives, are computed in a precision."""
+
+    def computed(*args: Any) -> Any:
+        with jax.default_matmul_precision(precision):
+            return loss(*args)
+
+    return computed

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from igrlib.experiments import data, records
@@ -73,7 +74,9 @@ def run_unit(
     the file that cannot be written.
     """
     waiting = folder.checkpoint(unit)
-    with claimed(waiting.with_name(f".{unit.name}.lock"), unit.name):
+    lock = waiting.with_name(f".{unit.name}.lock")
+    # A GPU would take ten bits for products, in what is measured too; the steps have their own.
+    with claimed(lock, unit.name), jax.default_matmul_precision("highest"):
         # Another process may have finished the unit meanwhile.
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)

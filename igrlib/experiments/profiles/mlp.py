@@ -148,6 +148,10 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
                 (1600, 400_000),
             )
         ),
+        # What a GPU does with float32 unless it is told otherwise.
+        replace(
+            _MILLION, name="tf32", widths=(50,), seeds_per_unit=(3,), precision="tensorfloat32"
+        ),
         # Figure A.6: other batch sizes, at equal numbers of examples seen, and the whole training
         # split, at width 400.
         *(
