@@ -104,6 +104,7 @@ CELLS = {
     "in a function": "def f():\n    assert False\n    return 5\nfive = f()",
     "broken": '{"cpu": five}["paper"]',
     "an assert that cannot be asked": "assert missing > 0",
+    "a warning": 'import warnings\nwarnings.warn("nothing is there", stacklevel=1)',
 }
 
 
@@ -122,10 +123,11 @@ def test_a_broken_chapter_is_told(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         rehearse.main()
     told = stopped.value.code.splitlines()
+    assert told.pop(2).startswith("a, cell 7: to stderr: ")
     assert told == [
         "a, cell 5: KeyError: 'paper'",
         "a, cell 6: NameError: name 'missing' is not defined",
-        "2 faults",
+        "3 faults",
     ]
     claims = [line for line in capsys.readouterr().out.splitlines() if "claim" in line]
     assert claims == [

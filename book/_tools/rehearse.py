@@ -320,6 +320,8 @@ def rehearsed(chapter):
                 (claims if claimed else faults).append(f"{at}{output.ename}: {output.evalue}")
             elif output.output_type == "stream":
                 lines = output.text.splitlines()
+                if output.name == "stderr":  # No chapter may write there.
+                    faults.append(f"{at}to stderr: {lines[-1]}")
                 claims += [at + one for one in lines if one.startswith(CLAIM)]
     return faults, claims
 
