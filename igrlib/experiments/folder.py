@@ -4,7 +4,7 @@ Source: not in the paper; the appendix *How to reproduce*.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from igrlib.experiments import records
 from igrlib.experiments.optimizers import SGD
 from igrlib.experiments.paths import PathUnit
+from igrlib.experiments.records.metadata import precision_of
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
@@ -81,6 +82,25 @@ class Folder:
                     f"{wanted[field]!r} now; move it away to run it anew, or name another --out"
                 )
         return meta
+
+    def check_precision(self, arms: Iterable[str], provenance: Mapping[str, Any]) -> None:
+        """Raise `RecordError` where a finished unit of one of these arms has another precision.
+
+        `provenance` is that of this process. A shard that cannot be read is passed over.
+        """
+        arms, now = list(arms), precision_of(provenance)
+        for path in sorted(self.path.glob("[!.]*.npz")):
+            try:
+                meta = load_unit(path)[1]
+            except records.RecordError:
+                continue
+            was = precision_of(meta["provenance"])
+            if meta["unit_config"].get("name") in arms and was and now and was != now:
+                raise records.RecordError(
+                    f"{path} has products of matrices in {was}, here they would be in {now}, and an"
+                    " arm has one precision: set JAX_DEFAULT_MATMUL_PRECISION="
+                    f"{was.replace('float32', 'highest')}, or name another --out"
+                )
 
     def missing(self, wanted: Iterable[Unit | PathUnit]) -> list[Unit | PathUnit]:
         """The units that have no shard yet; raises `RecordError` as `finished` does."""
