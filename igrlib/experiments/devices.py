@@ -36,7 +36,7 @@ def is_lost(error: BaseException) -> bool:
 
     Its text says so, or the devices do not answer: a program may fail on a device that works.
     """
-    if not isinstance(error, JaxRuntimeError) or is_out_of_memory(error):
+    if not isinstance(error, JaxRuntimeError):
         return False
     if _LOST.search(str(error)):
         return True

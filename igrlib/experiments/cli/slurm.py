@@ -118,7 +118,7 @@ def _check_option(word: str) -> None:
 
 def _check_time(words: Sequence[str]) -> None:
     """Refuse a time in which a task would be told to stop before it begins."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         if found := re.fullmatch(r"(?:--time|-t)=?(.*)", word):
             text = found[1] or after
             if 0 < _seconds(text) <= _NOTICE:
