@@ -543,3 +543,34 @@ def test_snakemake_goes_on_with_what_was_stopped_to_the_same_bits(
         assert process.returncode == 0, log.read_text()
         assert len(re.findall(r"^localrule unit:", log.read_text(), re.M)) == expected
     assert_complete(folder, undisturbed)
+
+
+# Stands in for igr: what is missing is done at the third try, where it is done at all.
+STOPPED = """#!/bin/bash
+if [ "$1" = list ]; then
+  printf 'e\\n\\ndigits: 1 of 1 units are missing\\n     1  u-s00  3  10  ?  missing\\n'
+  exit
+fi
+echo >> tries
+[ "$(wc -l < tries)" -ge "$DONE_AT" ] || exit 75
+mkdir -p results/mlp-sweep-digits && touch results/mlp-sweep-digits/u-s00.npz
+"""
+
+
+@pytest.mark.parametrize(("done_at", "tries", "status"), [(3, 3, 0), (9, 3, 1)])
+def test_snakemake_tries_again_as_often_as_it_is_told(
+    snakemake_python, environment, tmp_path, done_at, tries, status
+):
+    program(tmp_path / "igr", STOPPED)
+    path = f"{tmp_path}:{environment['PATH']}"
+    argv = [snakemake_python, "-m", "snakemake", "--cores", "1", "--retries", "2"]
+    ran = subprocess.run(
+        [*argv, "--snakefile", ROOT / "Snakefile"],
+        cwd=tmp_path,
+        env=environment | {"PATH": path, "DONE_AT": f"{done_at}"},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == status, ran.stderr
+    assert len((tmp_path / "tries").read_text()) == tries
+    assert (tmp_path / "results" / "mlp-sweep-digits" / "u-s00.npz").exists() == (status == 0)
