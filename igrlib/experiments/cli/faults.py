@@ -73,7 +73,12 @@ def run_errors(folder: Any, unit: Any) -> Iterator[None]:
     except (JaxRuntimeError, MemoryError) as error:
         why, kept = _first_line(error), _kept(path)
         if devices.is_out_of_memory(error):
-            what = f"unit {unit.name} ran out of memory{_free()}: {_less(unit)}"
+            from igrlib.experiments.layouts import least_free
+            from igrlib.experiments.runner import less
+
+            free = least_free()
+            told = "" if free is None else f", {free / 2**20:,.1f} MiB are free"
+            what = f"unit {unit.name} ran out of memory{told}: {less(unit)}"
             raise UnitFailed(f"{what}; {kept} ({why})") from error
         if devices.is_lost(error):
             raise DeviceLost(
@@ -95,19 +100,6 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _kept(path: Path) -> str:
     step = checkpoint.step_of(path)
     return "it has no checkpoint" if step is None else f"its checkpoint of step {step} is kept"
-
-
-def _free() -> str:
-    from igrlib.experiments.layouts import least_free
-
-    free = least_free()
-    return "" if free is None else f", {free / 2**20:,.1f} MiB are free"
-
-
-def _less(unit: Any) -> str:
-    from igrlib.experiments.runner import less
-
-    return less(unit)
 
 
 def _first_line(error: BaseException) -> str:
