@@ -519,8 +519,22 @@ def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
         assert_same_bits(records.load(folder / f"{unit}.npz")[0], arrays)
 
 
-# As on a disk of which each of two machines sees its own locks alone.
-WITHOUT_LOCKS = "import fcntl\nfcntl.flock = lambda *how: None\n" + SLOW_DISK
+# As on a disk of which each of two machines sees its own locks alone: both have run their first
+# unit before one of them writes it, and the other comes `late` seconds after that.
+WITHOUT_LOCKS = """
+import fcntl, glob, time
+from igrlib.experiments.sweep import Sweep
+fcntl.flock = lambda *how: None
+finished = Sweep._finished
+def together(sweep):
+    sweep.seconds += {late}
+    open(f"ready-{{os.getpid()}}", "w").close()
+    while len(glob.glob("ready-*")) < 2:
+        time.sleep(0.01)
+    time.sleep({late})
+    return finished(sweep)
+Sweep._finished = together
+"""
 
 
 def test_two_machines_that_do_not_see_each_others_locks_lose_nothing(server, tmp_path):
@@ -529,9 +543,15 @@ def test_two_machines_that_do_not_see_each_others_locks_lose_nothing(server, tmp
     one, other = Igr(server, tmp_path), Igr(server, tmp_path)
     other.log = tmp_path / "other"
     started = [
-        (igr, igr.start(settings=settings, units=several, before=WITHOUT_LOCKS))
-        for igr, several in ((one, units[:2]), (other, units[::2]))
+        (igr, igr.start(settings=settings, units=several, before=WITHOUT_LOCKS.format(late=late)))
+        for igr, several, late in ((one, units[:2], 0), (other, units[::2], 1))
     ]
+    try:
+        await_(lambda: len([*tmp_path.glob("ready-*")]) == 2, one)
+    except BaseException:
+        for _, process in started:
+            os.kill(process, signal.SIGKILL)
+        raise
     for igr, process in started:
         status, said = igr.wait(process)
         assert status == 0, said
