@@ -49,6 +49,9 @@ from igrlib.experiments.verdicts import (
 RUN = ("run", "mlp-sweep")
 
 
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes\nin a step"
+
+
 @pytest.fixture(autouse=True)
 def as_a_user_runs_it(monkeypatch, without_type_hook):
     """Without the import hook of the tests, and with an environment that is put back."""
@@ -82,6 +85,7 @@ def one_line(err):
     [
         ((), ["COMMAND", "igr --help"]),
         (("rnu",), ["'rnu'", "run", "igr --help"]),
+        ((*RUN, "--partition=gpu"), ["unrecognized arguments: --partition=gpu; see"]),
         (("run",), ["experiment", "igr run --help"]),
         ((*RUN, "--tim-limit", "3"), ["--tim-limit"]),
         ((*RUN, "--time-limit", "soon"), ["--time-limit: invalid seconds value: 'soon'"]),
@@ -196,20 +200,53 @@ def test_a_run_that_cannot_fit_is_refused_with_the_sum(igr, tmp_path, monkeypatc
     data, models, total = (f"{b / 2**20:.1f}" for b in (data, models, data + models))
     assert one_line(err) == (
         f"igr: unit gd-n0400-b00500-s00-07 needs data {data} + three copies of the parameters "
-        f"{models} = {total} MiB, and {total} MiB are free: train fewer seeds or learning rates "
-        "together, or a smaller width or batch"
+        f"{models} = {total} MiB, and {total} MiB are free: set fewer seeds_per_unit or "
+        "learning_rates, or smaller widths, or take a device with more memory"
     )
     assert list(tmp_path.iterdir()) == []
 
 
+class Runs:
+    """Stands in for the runner: notes the units, and fails in those that it is told."""
+
+    def __init__(self, out, monkeypatch, **fails):
+        self.out, self.fails, self.ran = out, fails, []
+        monkeypatch.setattr(runner, "run_unit", self.run_unit)
+
+    def run_unit(self, unit, folder, **_):
+        self.ran.append(unit.name)
+        if unit.arm.name in self.fails:
+            raise self.fails[unit.arm.name]
+        return shard(self.out, folder.profile, unit)
+
+
+def test_units_that_cannot_fit_are_left_out_and_the_others_run(igr, tmp_path, monkeypatch):
+    runs = Runs(tmp_path, monkeypatch)
+    # Enough for 32 models of width 8, and not of width 400, on any number of devices.
+    monkeypatch.setattr(layouts, "free_bytes", lambda device: 8 * 2**20)
+    status, out, err = igr(*RUN, "--set", "widths=400,8")
+    assert status == 2
+    assert runs.ran == ["gd-n0008-b00500-s00-07", "sgd-n0008-b00032-s00-07"]
+    assert out.count("done") == 2
+    *said, last = [line for line in err.splitlines() if "the devices stay as they are" not in line]
+    for line, name in zip(said, ("gd-n0400-b00500", "sgd-n0400-b00032"), strict=True):
+        assert re.match(rf"igr: unit {name}-s00-07 needs data .* and 8\.0 MiB are free: set ", line)
+    assert last == f"igr: 2 of 4 units failed, the first: {said[0].removeprefix('igr: ')}"
+
+
 def test_a_run_that_finds_no_memory_on_the_way_says_what_to_do(igr, monkeypatch):
     """JAX's own error, for more than any machine has; no other error of JAX is the user's."""
+    monkeypatch.setattr(layouts, "free_bytes", lambda device: 2**30)
     monkeypatch.setattr(runner, "run_unit", lambda *_, **__: jnp.zeros((2**24, 2**24)))
     status, out, err = igr(*RUN, "--unit", "1")
     assert (status, out) == (2, "")
     line = one_line(err)
-    assert "unit gd-n0032-b00500-s00-07 ran out of memory" in line
-    assert "train fewer seeds or learning rates together, or a smaller width or batch" in line
+    for words in (
+        "unit gd-n0032-b00500-s00-07 ran out of memory, 1,024.0 MiB are free: ",
+        "take a smaller --group, or set fewer seeds_per_unit or learning_rates",
+        "it has no checkpoint (RESOURCE_EXHAUSTED: ",
+    ):
+        assert words in line
 
     def broken(*_, **__):
         raise jax.errors.JaxRuntimeError("INTERNAL: no such luck")
@@ -217,6 +254,76 @@ def test_a_run_that_finds_no_memory_on_the_way_says_what_to_do(igr, monkeypatch)
     monkeypatch.setattr(runner, "run_unit", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="no such luck"):
         igr(*RUN, "--unit", "1")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 4 TiB"), jax.errors.JaxRuntimeError(OUT_OF_MEMORY)]
+)
+def test_a_path_that_finds_no_memory_is_told_of_what_it_has(igr, monkeypatch, error):
+    monkeypatch.setattr(runner, "run_unit", lambda *_, **__: (_ for _ in ()).throw(error))
+    argv = ("run", "edge-sweep", "--unit", "path-n0016-h0.25-s00")
+    status, out, err = igr(*argv)
+    assert (status, out) == (2, "")
+    line = one_line(err)
+    assert "set smaller widths or num_train, or fewer flows; it has no checkpoint" in line
+    assert line.endswith(f"({str(error).splitlines()[0]})")
+
+
+def test_after_a_lost_device_nothing_more_is_begun(igr, tmp_path, monkeypatch):
+    """Status 75 where something was saved since, and 2 where running again would not help."""
+    first, second = (unit.name for unit in runner.units(MLP_SWEEP["digits"]))
+    lost = jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_LAUNCH_FAILED: \nand a stack")
+    runs = Runs(tmp_path, monkeypatch, gd=lost)
+    status, out, err = igr(*RUN)
+    assert (status, out, runs.ran) == (2, "", [first])
+    assert one_line(err) == (
+        f"igr: the device was lost in unit {first} (INTERNAL: CUDA_ERROR_LAUNCH_FAILED: ); it has "
+        "no checkpoint; this run got no further: see to the device before you run again"
+    )
+    runs = Runs(tmp_path, monkeypatch, sgd=lost)
+    status, _, err = igr(*RUN)
+    assert (status, runs.ran) == (75, [first, second])
+    assert one_line(err).endswith("; it has no checkpoint; 1 of 2 units left; run again to go on")
+
+
+def test_a_device_that_does_not_answer_is_found_before_anything_runs(igr, tmp_path, monkeypatch):
+    def dead(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE")
+
+    monkeypatch.setattr(jax, "device_put", dead)
+    runs = Runs(tmp_path, monkeypatch)
+    status, _, err = igr(*RUN)
+    assert (status, runs.ran) == (2, [])
+    assert "JAX finds no device" in one_line(err)
+    assert "CUDA_ERROR_ECC_UNCORRECTABLE" in one_line(err)
+
+
+ON_A_GPU = {"device": {"kind": "H100", "platform": "gpu", "count": 1}}
+
+
+@pytest.mark.parametrize("precision", ["default", "highest"])
+def test_an_arm_of_another_precision_is_refused_before_anything_runs(
+    igr, tmp_path, monkeypatch, precision
+):
+    """The arm gd has a unit from a GPU; here is a CPU, which computes in float32."""
+    words = ("--set", "num_seeds=2", "--set", "seeds_per_unit=1")
+    label, arms = changed("digits", MLP_SWEEP["digits"], words[1::2])
+    done = next(unit for unit in runner.units(arms) if unit.arm.name == "gd")
+    path = shard(tmp_path, label, done, origin=ON_A_GPU | {"precision": precision})
+    runs = Runs(tmp_path, monkeypatch)
+    if precision == "highest":
+        assert igr(*RUN, *words)[0] == 0
+        assert len(runs.ran) == 3
+        return
+    status, out, err = igr(*RUN, *words)
+    assert (status, out, runs.ran) == (2, "", [])
+    assert one_line(err) == (
+        f"igr: {path} has products of matrices in default on gpu, here they are in float32, and "
+        "an arm has one precision: move it away to run it anew, or name another --out"
+    )
+    # The other arm has no unit yet.
+    other = [word for name in ("sgd-n0032-b00032-s00-00",) for word in ("--unit", name)]
+    assert igr(*RUN, *words, *other)[0] == 0
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unknown backend"), AssertionError()])
@@ -652,7 +759,8 @@ def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_take
     assert f"{missing} of {len(units)} units are missing, ~1m00 and {missing - 1} of unknown" in out
 
 
-def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("Unable to initialize"), AssertionError()])
+def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch, error):
     (first, *_, twin) = [
         u
         for u in runner.units(MLP_SWEEP["cpu"])
@@ -661,7 +769,7 @@ def test_without_a_device_the_list_has_no_estimates(igr, tmp_path, monkeypatch):
     shard(tmp_path, "cpu", first, seconds=60.0)
 
     def none():
-        raise RuntimeError("Unable to initialize backend")
+        raise error
 
     monkeypatch.setattr(jax, "devices", none)
     status, out, err = igr("list", "mlp-sweep", "--profile", "cpu")

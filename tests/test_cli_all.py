@@ -242,6 +242,19 @@ def test_a_unit_that_fails_leaves_the_others(igr, stub):
     assert stub.ran == IN_ORDER[:1]
 
 
+@pytest.mark.parametrize("number", [0, 3])
+def test_after_a_lost_device_no_unit_of_any_experiment_is_begun(igr, stub, number):
+    stub.fails = {IN_ORDER[number]: jax.errors.JaxRuntimeError("UNAVAILABLE: device lost")}
+    status, _, err = igr(*RUN)
+    assert stub.ran == IN_ORDER[: number + 1]
+    assert status == (75 if number else 2)
+    assert "the device was lost in unit" in err[-1]
+    assert ("11 of 14 units left; run again to go on" in err[-1]) == bool(number)
+    stub.fails = {}
+    assert igr(*RUN)[0] == 0
+    assert stub.ran[number + 1 :] == IN_ORDER[number:]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [

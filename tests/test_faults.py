@@ -299,6 +299,12 @@ def of_another_config(path):
     records.save(path, arrays, meta)
 
 
+def of_another_precision(path):
+    arrays, meta = records.load(path)
+    meta["identity"]["precision"] = "default"
+    records.save(path, arrays, meta)
+
+
 def foreign(path):
     np.savez(path, x=np.zeros(3))
 
@@ -320,6 +326,7 @@ def stopped(server, tmp_path_factory):
         (altered, ["altered"]),
         (of_another_machine, ["another device", "abacus"]),
         (of_another_config, ["another unit"]),
+        (of_another_precision, ["another precision: 'default', now 'highest'; go on where and as"]),
         (foreign, ["not written by igrlib"]),
     ],
 )
@@ -373,10 +380,67 @@ Ensemble.advance = hungry
 def test_without_memory_a_run_ends_in_one_line_and_goes_on_from_its_checkpoint(igr, undisturbed):
     status, said = igr.run("--checkpoint-every", "0", before=NO_MEMORY)
     assert status == 2
-    assert_one_line(said, f"unit {UNIT} ran out of memory", "fewer seeds", "checkpoint", "kept")
-    assert step_of(igr.checkpoint()) >= 1000
+    step = step_of(igr.checkpoint())
+    assert step >= 1000
+    assert_one_line(
+        said, f"unit {UNIT} ran out of memory, ", " MiB are free: take a smaller --group"
+    )
+    assert f"; its checkpoint of step {step} is kept (RESOURCE_EXHAUSTED: " in said[0]
     assert igr.run()[0] == 0
     assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+# At the given call the device is gone, as JAX says it: no checkpoint can be written any more.
+LOST = """
+from igrlib.experiments import checkpoint
+from igrlib.experiments.ensemble import Ensemble
+from igrlib.experiments.log import Log
+from jax.errors import JaxRuntimeError
+calls, whole = 0, {of}.{name}
+def counted(*arguments):
+    global calls
+    calls += 1
+    if calls == {call}:
+        checkpoint.save = None
+        raise JaxRuntimeError({text!r})
+    return whole(*arguments)
+{of}.{name} = counted
+"""
+LOSSES = {
+    "advance": "INTERNAL: Failed to execute XLA Runtime executable: CUDA_ERROR_ECC_UNCORRECTABLE",
+    "measure": "UNKNOWN: CUDA_ERROR_LAUNCH_FAILED: unspecified launch failure",
+    "look_closely": "UNAVAILABLE: CUDA error: device lost",
+}
+
+
+def losing(name, call):
+    of, text = "Ensemble" if name == "advance" else "Log", f"{LOSSES[name]}\nand a stack of calls"
+    return LOST.format(of=of, name=name, call=call, text=text)
+
+
+def test_a_device_lost_at_random_moments_costs_what_came_after_a_checkpoint(igr, undisturbed):
+    rng = random.Random(5)
+    for name, text in LOSSES.items():
+        before = losing(name, rng.randint(2, 4))
+        status, said = igr.run("--checkpoint-every", "0", before=before)
+        step = step_of(igr.checkpoint())
+        assert (status, len(said)) == (75, 1), said
+        assert said[0] == (
+            f"igr: the device was lost in unit {UNIT} ({text}); its checkpoint of step {step} is "
+            "kept; 1 of 1 units left; run again to go on"
+        )
+    assert igr.run()[0] == 0
+    assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
+
+
+def test_a_device_lost_before_anything_is_saved_is_to_be_seen_to(igr, stopped):
+    igr.checkpoint().parent.mkdir(parents=True)
+    igr.checkpoint().write_bytes(stopped)
+    status, said = igr.run(before=losing("advance", 1))
+    assert status == 2
+    step = step_of(igr.checkpoint())
+    assert_one_line(said, f"step {step} is kept; this run got no further: see to the device")
+    assert igr.checkpoint().read_bytes() == stopped
 
 
 @pytest.mark.skipif(
@@ -453,6 +517,49 @@ def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
     for unit in units:
         arrays, _ = records.load(alone.folder(settings) / f"{unit}.npz")
         assert_same_bits(records.load(folder / f"{unit}.npz")[0], arrays)
+
+
+# As on a disk of which each of two machines sees its own locks alone: both have run their first
+# unit before one of them writes it, and the other comes `late` seconds after that.
+WITHOUT_LOCKS = """
+import fcntl, glob, time
+from igrlib.experiments.sweep import Sweep
+fcntl.flock = lambda *how: None
+finished = Sweep._finished
+def together(sweep):
+    sweep.seconds += {late}
+    open(f"ready-{{os.getpid()}}", "w").close()
+    while len(glob.glob("ready-*")) < 2:
+        time.sleep(0.01)
+    time.sleep({late})
+    return finished(sweep)
+Sweep._finished = together
+"""
+
+
+def test_two_machines_that_do_not_see_each_others_locks_lose_nothing(server, tmp_path):
+    settings = SETTINGS | {"num_seeds": "3", "min_steps": "20", "max_steps": "20"}
+    units = [f"sgd-n0008-b00016-s{seed:02d}-{seed:02d}" for seed in range(3)]
+    one, other = Igr(server, tmp_path), Igr(server, tmp_path)
+    other.log = tmp_path / "other"
+    started = [
+        (igr, igr.start(settings=settings, units=several, before=WITHOUT_LOCKS.format(late=late)))
+        for igr, several, late in ((one, units[:2], 0), (other, units[::2], 1))
+    ]
+    try:
+        await_(lambda: len([*tmp_path.glob("ready-*")]) == 2, one)
+    except BaseException:
+        for _, process in started:
+            os.kill(process, signal.SIGKILL)
+        raise
+    for igr, process in started:
+        status, said = igr.wait(process)
+        assert status == 0, said
+    folder = one.folder(settings)
+    assert sorted(records.open_record(folder).units) == units
+    assert json.loads((folder / "manifest.json").read_text())["missing"] == [
+        unit.replace("sgd", "gd") for unit in units
+    ]
 
 
 def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritten(

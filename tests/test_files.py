@@ -284,6 +284,22 @@ def test_a_file_system_without_locks_still_saves_and_sweeps_nothing(tmp_path, mo
     assert names(tmp_path) == [".state.npz.1-0123abcd.tmp", "state.npz"]
 
 
+def test_a_file_that_another_machine_sweeps_is_written_again(tmp_path, monkeypatch):
+    """Where locks hold on one machine alone, the other takes a writer for dead."""
+    monkeypatch.setattr(fcntl, "flock", lambda *how: None)
+    swept = []
+
+    def write(file):
+        file.write(b"whole")
+        if not swept:
+            swept.extend(records.sweep(tmp_path))
+
+    files.atomic_write(tmp_path / "state", write)
+    assert [path.suffix for path in swept if path.suffix == ".tmp"] == [".tmp"]
+    assert (tmp_path / "state").read_bytes() == b"whole"
+    assert names(tmp_path) == ["state"]
+
+
 def test_a_lock_that_fails_otherwise_names_what_it_was_for(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     with pytest.raises(OSError, match="nothing was changed") as caught:

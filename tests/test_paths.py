@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 
+from igrlib.curvature import Eigenvalue
 from igrlib.experiments import cli, data, following, records
 from igrlib.experiments.arm import Arm
 from igrlib.experiments.folder import Folder
@@ -196,6 +198,33 @@ def test_a_flow_that_fails_is_nan_from_there_and_the_others_go_on(digits, made, 
     for flow in ended.values():
         assert flow["step"] == 4
         assert "max_solver_steps=1 were too few" in flow["why"]
+
+
+@pytest.mark.parametrize(
+    ("text", "raised"),
+    [
+        ("INTERNAL: CUDA_ERROR_LAUNCH_FAILED: unspecified", True),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.", True),
+        ("INTERNAL: CpuCallback error: _EquinoxRuntimeError", False),
+    ],
+)
+@pytest.mark.parametrize("flow", ["gradient", "rod"])
+def test_a_device_that_fails_is_no_end_of_a_flow(digits, flow, text, raised):
+    (unit,) = paths_of(changed_arm(flows=(flow,), flows_from=0.0))
+    job = Following(unit, digits)
+
+    def broken(place):
+        raise JaxRuntimeError(text)
+
+    job._step = lambda params: (params, 1.0, 1.0)
+    job._look = lambda params: (1.0, 1.0, Eigenvalue(np.ones(2), np.zeros(2)))
+    job._flows[flow]._advance = broken
+    if raised:
+        with pytest.raises(JaxRuntimeError, match=text):
+            job.run()
+    else:
+        why = "max_solver_steps=200 were too few" if flow == "rod" else text
+        assert why in marks_of(job.run())["ended"][flow]["why"]
 
 
 def test_a_run_that_diverges_is_recorded_as_far_as_it_goes(digits, tmp_path):

@@ -9,7 +9,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import threading
 from pathlib import Path
 
 import jax
@@ -20,7 +19,7 @@ from helpers.records import META, ORIGIN, meta
 
 import igrlib
 from igrlib.experiments import records
-from igrlib.experiments.records import origin, record
+from igrlib.experiments.records import origin
 from igrlib.experiments.storage import files
 
 # The import hook would refuse some of these itself.
@@ -431,28 +430,118 @@ def test_two_processes_lose_nothing(tmp_path):
     assert contents(folder) == before
 
 
-def test_a_rebuild_waits_for_who_adds(folder, monkeypatch):
-    """A unit that is added while another rebuild has read the shards is not left out."""
-    add(folder, "a")
-    read, go = threading.Event(), threading.Event()
-    project = record._project
+# What it does stops before it writes this file, until it is told to go on.
+PAUSING = """
+write = record.atomic_write
+def paused(path, how):
+    if path.name == {name!r}:
+        record.atomic_write = write
+        print("stops", flush=True)
+        sys.stdin.readline()
+    write(path, how)
+record.atomic_write = paused
+"""
+# Says when it first finds a lock taken.
+WAITING = """
+import fcntl
+flock = fcntl.flock
+def told(*how):
+    try:
+        flock(*how)
+    except BlockingIOError:
+        fcntl.flock = flock
+        print("waits", flush=True)
+        raise
+fcntl.flock = told
+"""
+WITHOUT_LOCKS = "\nimport fcntl\nfcntl.flock = lambda *how: None\n"
+DOING = """
+try:
+    {action}
+    print("done", flush=True)
+except records.RecordError as error:
+    print("refused", flush=True)
+"""
+REBUILDS = "records.rebuild_manifest('run')"
 
-    def slow(*arguments):
-        found = project(*arguments)
-        if threading.current_thread().name == "slow":
-            read.set()
-            go.wait(0.3)
-        return found
 
-    monkeypatch.setattr(record, "_project", slow)
-    (folder / "manifest.json").unlink()
-    rebuilding = threading.Thread(target=records.rebuild_manifest, args=(folder,), name="slow")
-    rebuilding.start()
-    assert read.wait(10)
-    add(folder, "b")
-    go.set()
-    rebuilding.join()
-    assert sorted(manifest(folder)["units"]) == ["a", "b"]
+def adds(unit, value):
+    return f"records.add_unit('run', {unit!r}, {{'x': np.full(9, {value})}}, {meta(unit)!r})"
+
+
+def two_at_once(cwd, first, stops_before, second, *, locks=True):
+    """What the second of two processes says while the first stands still, and both after that."""
+    begin = "from igrlib.experiments.records import record\n" + ("" if locks else WITHOUT_LOCKS)
+    codes = (
+        begin + PAUSING.format(name=stops_before) + DOING.format(action=first),
+        begin + (WAITING if locks else "") + DOING.format(action=second),
+    )
+    with bare(codes[0], cwd) as one:
+        assert one.stdout.readline() == "stops\n"
+        with bare(codes[1], cwd) as other:
+            meanwhile = other.stdout.readline().strip()
+            one.stdin.write("go on\n")
+            one.stdin.flush()
+            ends = [one.stdout.readline().strip(), other.stdout.readline().strip()]
+    return meanwhile, *ends
+
+
+@pytest.mark.parametrize(
+    ("first", "stops_before"), [(REBUILDS, "manifest.json"), (adds("a", 1), "manifest.json")]
+)
+def test_no_process_writes_while_another_has_read_the_shards(tmp_path, first, stops_before):
+    add(tmp_path / "run", "old")
+    (tmp_path / "run" / "manifest.json").unlink()
+    said = two_at_once(tmp_path, first, stops_before, adds("b", 2))
+    assert said == ("waits", "done", "done")
+    units = ["a", "b", "old"] if first != REBUILDS else ["b", "old"]
+    assert sorted(records.open_record(tmp_path / "run").units) == units
+
+
+def test_of_two_processes_with_one_unit_the_later_one_is_refused(tmp_path):
+    said = two_at_once(tmp_path, adds("a", 1), "a.npz", adds("a", 2))
+    assert said == ("waits", "done", "refused")
+    assert records.open_record(tmp_path / "run").units["a"].arrays["x"].tolist() == 9 * [1]
+
+
+def test_without_locks_the_manifest_still_has_every_unit(tmp_path):
+    """Two machines, of which neither sees the locks of the other."""
+    said = two_at_once(tmp_path, adds("a", 1), "manifest.json", adds("b", 2), locks=False)
+    assert said == ("done", "done", "")
+    assert sorted(records.open_record(tmp_path / "run").units) == ["a", "b"]
+
+
+GPU = {"device": {"kind": "H100", "platform": "gpu", "count": 1}}
+PRECISIONS = {
+    "cpu": ORIGIN | {"precision": "default"},
+    "older cpu": ORIGIN,
+    "float32": ORIGIN | GPU | {"precision": "highest"},
+    "also float32": ORIGIN | GPU | {"precision": "float32"},
+    "tf32": ORIGIN | GPU | {"precision": "default"},
+    "unknown": ORIGIN | GPU,
+}
+
+
+@pytest.mark.parametrize("name", [*PRECISIONS])
+def test_an_arm_has_one_precision(folder, tmp_path, name):
+    """A CPU computes in float32, a GPU where it is asked to; an older shard may not say."""
+    arms = {"unit_config": {"name": "a"}}
+    add(folder, "first", provenance=PRECISIONS["float32"], **arms)
+    add(folder, "other", provenance=PRECISIONS["tf32"], unit_config={"name": "b"})
+    before = contents(folder)
+    told = "precision .'float32' and 'default on gpu'.*One record holds one run"
+    if name != "tf32":
+        add(folder, "second", provenance=PRECISIONS[name], **arms)
+        assert sorted(records.open_record(folder).units) == ["first", "other", "second"]
+        return
+    with pytest.raises(records.RecordError, match=told):
+        add(folder, "second", provenance=PRECISIONS[name], **arms)
+    assert contents(folder) == before
+    # Nor is it merged or read where it was copied in.
+    shutil.copy(add(tmp_path / "elsewhere", "second", provenance=PRECISIONS[name], **arms), folder)
+    for call in (records.rebuild_manifest, records.open_record):
+        with pytest.raises(records.RecordError, match=told):
+            call(folder)
 
 
 def test_provenance_is_that_of_this_run():

@@ -1,8 +1,13 @@
-"""igrlib.experiments.runner: which models of a unit get which mark."""
+"""igrlib.experiments.runner: which models of a unit get which mark; a unit that is done twice."""
 
 import numpy as np
 import pytest
+from helpers.units import shard
 
+from igrlib.experiments import records, runner
+from igrlib.experiments.arm import Arm
+from igrlib.experiments.folder import Folder
+from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.runner import _marks
 
 NAN = np.nan
@@ -39,3 +44,33 @@ def test_marks_are_those_of_the_models(order):
         for mark in ("censored_validation", "censored_test", "fitted")
     }
     assert _marks(arrays) == expected
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_a_unit_that_another_process_finished_meanwhile_one_shard_stays(
+    tmp_path, monkeypatch, same
+):
+    """As on a disk without locks: done where the numbers are the same, else refused."""
+    unit, folder = runner.units(MLP_SWEEP["digits"])[0], Folder(tmp_path, "mlp-sweep", "digits")
+    mine = {"loss": np.array([1.0, NAN]), "diverged": np.array([-1])}
+    others = mine if same else mine | {"loss": np.array([1.5, NAN])}
+
+    class Job:
+        seconds = 3.0
+
+        def run(self, **_):
+            shard(tmp_path, "digits", unit, seconds=7.0, arrays=others)
+            return mine
+
+    kind = runner._KINDS[Arm]._replace(job=lambda *_: (Job(), {}), marks=lambda arrays: {})
+    monkeypatch.setitem(runner._KINDS, Arm, kind)
+    if same:
+        assert runner.run_unit(unit, folder) == folder.shard(unit)
+    else:
+        told = "finished meanwhile by another process, with other numbers: it stays"
+        with pytest.raises(records.RecordError, match=told):
+            runner.run_unit(unit, folder)
+    arrays, meta = records.load(folder.shard(unit))
+    np.testing.assert_array_equal(arrays["loss"], others["loss"])
+    assert meta["seconds"] == 7.0
+    assert list(records.open_record(folder.path).units) == [unit.name]

@@ -15,7 +15,7 @@ from igrlib._typing import PyTree
 from igrlib.experiments import records
 from igrlib.experiments.storage.npz import difference
 
-__all__ = ["code_of", "restore", "save"]
+__all__ = ["code_of", "restore", "save", "step_of"]
 
 READERS = (
     "experiments/cli/",
@@ -83,6 +83,14 @@ def restore(
     leaves = [found[f"device_{k}"] for k in range(jax.tree.structure(like).num_leaves)]
     host = {name: found[f"host_{name}"] for name in arrays}
     return jax.tree.unflatten(jax.tree.structure(like), leaves), host, progress
+
+
+def step_of(path: Path) -> int | None:
+    """The step from which a checkpoint goes on; None where there is none that can be read."""
+    try:
+        return records.load(path)[1]["progress"]["step"]
+    except (records.RecordError, KeyError, TypeError):
+        return None
 
 
 def _kind(array: Any) -> str:

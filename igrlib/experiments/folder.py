@@ -13,6 +13,7 @@ from typing import Any
 from igrlib.experiments import records
 from igrlib.experiments.optimizers import SGD
 from igrlib.experiments.paths import PathUnit
+from igrlib.experiments.records.metadata import precision_of
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import Unit
@@ -81,6 +82,24 @@ class Folder:
                     f"{wanted[field]!r} now; move it away to run it anew, or name another --out"
                 )
         return meta
+
+    def check_precision(self, arms: Iterable[str]) -> None:
+        """Raise `RecordError` where a finished unit of one of these arms is not of float32.
+
+        Units are computed in that. A shard that cannot be read is passed over.
+        """
+        arms = list(arms)
+        for path in sorted(self.path.glob("[!.]*.npz")):
+            try:
+                meta = load_unit(path)[1]
+            except records.RecordError:
+                continue
+            was = precision_of(meta["provenance"])
+            if meta["unit_config"].get("name") in arms and was not in (None, "float32"):
+                raise records.RecordError(
+                    f"{path} has products of matrices in {was}, here they are in float32, and an"
+                    " arm has one precision: move it away to run it anew, or name another --out"
+                )
 
     def missing(self, wanted: Iterable[Unit | PathUnit]) -> list[Unit | PathUnit]:
         """The units that have no shard yet; raises `RecordError` as `finished` does."""

@@ -16,7 +16,6 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.errors import JaxRuntimeError
 from jaxtyping import Array
 
 from igrlib._solving import solve
@@ -26,6 +25,7 @@ from igrlib.curvature import Eigenvalue, hessian_eigenvalues
 from igrlib.edge import RodPath, central_flow, principal_field, rod_flow
 from igrlib.experiments import checkpoint
 from igrlib.experiments.data import Dataset
+from igrlib.experiments.devices import is_fault
 from igrlib.experiments.job import Job
 from igrlib.experiments.measures import mean_cross_entropy
 from igrlib.experiments.paths import FLOWS, PathArm, PathUnit
@@ -123,7 +123,7 @@ class _Rod:
         try:
             rod = jax.block_until_ready(self._advance(place))
         except RuntimeError as error:  # What `flow` raises inside of `jax.jit` says no more.
-            if "RESOURCE_EXHAUSTED" in str(error):
+            if is_fault(error):
                 raise
             raise _too_short(self._most) from error
         return jax.tree.map(lambda c, d: c[-1] - d[-1], *rod), {}
@@ -229,7 +229,7 @@ class Following(Job):
             try:
                 place["flows"][name], predicted = flow.follow(place["flows"][name])
             except (RuntimeError, ValueError) as error:
-                if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
+                if is_fault(error):
                     raise
                 arrays["ended"][k], arrays["why"][k] = begin, _reason(error)
             else:
@@ -271,7 +271,9 @@ class Following(Job):
         return [(k, flow) for k, flow in every if self.arrays["ended"][k] < 0]
 
     def _save(self, path: Path, identity: dict[str, Any]) -> None:
-        checkpoint.save(path, self._place, self.arrays, {"seconds": self.seconds}, identity)
+        step = self.unit.saved[int(self.arrays["measured"].sum()) - 1]
+        progress = {"step": step, "seconds": self.seconds}
+        checkpoint.save(path, self._place, self.arrays, progress, identity)
 
     def _restore(self, path: Path, identity: dict[str, Any]) -> None:
         held, arrays, progress = checkpoint.restore(path, self._place, self.arrays, identity)

@@ -13,10 +13,7 @@ from igrlib.experiments.data import Dataset
 from igrlib.experiments.ensemble import Layout
 from igrlib.experiments.units import Unit
 
-__all__ = ["LESS", "check_fits", "free_bytes", "layout_of"]
-
-LESS = "train fewer seeds or learning rates together, or a smaller width or batch"
-"""What takes less memory."""
+__all__ = ["check_fits", "free_bytes", "layout_of", "least_free"]
 
 
 def layout_of(
@@ -39,6 +36,12 @@ def free_bytes(device: Any) -> int | None:
     return None if limit is None else limit - stats.get("bytes_in_use", 0)
 
 
+def least_free(devices: Sequence[Any] | None = None) -> int | None:
+    """The free bytes of the device, by default of all, that has the least; None if unknown."""
+    found = map(free_bytes, jax.devices() if devices is None else devices)
+    return min((free for free in found if free is not None), default=None)
+
+
 def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     """Raise `MemoryError` where even the splits and the models of a unit exceed what is free.
 
@@ -55,12 +58,13 @@ def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
     devices = list(layout.mesh.devices.flat)
     if devices[0].platform == "cpu":  # One memory for all of them.
         data, copies = len(devices) * data, len(devices) * copies
-    free = min((b for b in map(free_bytes, devices) if b is not None), default=None)
+    free = least_free(devices)
     if free is not None and data + copies > free:
         data, copies, total, left = (
             f"{b / 2**20:,.1f}" for b in (data, copies, data + copies, free)
         )
         raise MemoryError(
             f"unit {unit.name} needs data {data} + three copies of the parameters {copies} = "
-            f"{total} MiB, and {left} MiB are free: {LESS}"
+            f"{total} MiB, and {left} MiB are free: set fewer seeds_per_unit or learning_rates, "
+            "or smaller widths, or take a device with more memory"
         )

@@ -24,7 +24,7 @@ from igrlib.experiments.networks import num_params
 from igrlib.experiments.paths import PathArm, PathUnit, paths_of
 from igrlib.experiments.units import Unit, units_of
 
-__all__ = ["check", "run_unit", "units"]
+__all__ = ["check", "less", "run_unit", "units"]
 
 
 class _Kind(NamedTuple):
@@ -32,13 +32,14 @@ class _Kind(NamedTuple):
 
     `units(arm)`; `check(unit, dataset, group)`, which raises before anything runs; `job(unit,
     dataset, group)`, what computes, and how that lies on the devices; `marks(arrays)` of the
-    finished unit.
+    finished unit; `less`, what to do where memory is short.
     """
 
     units: Callable[[Any], Iterator[Any]]
     check: Callable[[Any, Dataset, int | None], None]
     job: Callable[[Any, Dataset, int | None], tuple[Job, dict[str, Any]]]
     marks: Callable[[dict[str, np.ndarray]], dict[str, Any]]
+    less: str
 
 
 def units(arms: Iterable[Arm | PathArm]) -> list[Unit | PathUnit]:
@@ -53,6 +54,11 @@ def units(arms: Iterable[Arm | PathArm]) -> list[Unit | PathUnit]:
 def check(unit: Unit | PathUnit, dataset: Dataset, *, group: int | None = None) -> None:
     """Raise `ValueError` or `MemoryError` for a unit that cannot run on `dataset` here."""
     _KINDS[type(unit.arm)].check(unit, dataset, group)
+
+
+def less(unit: Unit | PathUnit) -> str:
+    """What to do, in words, where a unit runs out of memory."""
+    return _KINDS[type(unit.arm)].less
 
 
 def run_unit(
@@ -70,6 +76,7 @@ def run_unit(
     `group` goes to `layout_of`. `every`: seconds between two checkpoints; `progress(unit, done,
     total, what)` takes steps of single models. Raises `igrlib.experiments.job.Stopped` when
     `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint of something else,
+    or a unit that another process finished meanwhile with other numbers,
     `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError` naming
     the file that cannot be written.
     """
@@ -81,8 +88,8 @@ def run_unit(
         if folder.finished(unit) is None:
             dataset = data.load(unit.arm.dataset)
             kind = _KINDS[type(unit.arm)]
-            job, laid = kind.job(unit, dataset, group)
             provenance = records.provenance()
+            job, laid = kind.job(unit, dataset, group)
             arrays = job.run(
                 checkpoint=waiting,
                 identity={
@@ -125,9 +132,28 @@ def run_unit(
                 ],
                 "marks": kind.marks(arrays),
             }
-            records.add_unit(folder.path, unit.name, arrays, meta)
+            try:
+                records.add_unit(folder.path, unit.name, arrays, meta)
+            except records.RecordError:
+                if folder.finished(unit) is None:
+                    raise
+                _check_same(folder.shard(unit), arrays)
         folder.merge(expected)
     return folder.shard(unit)
+
+
+def _check_same(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Raise `RecordError` where a shard that is there meanwhile has other numbers.
+
+    That may be where locks do nothing, as on some disks that several machines share.
+    """
+    found, _ = records.load(path)
+    bits, others = ({name: a.tobytes() for name, a in of.items()} for of in (arrays, found))
+    if bits != others:
+        raise records.RecordError(
+            f"{path} was finished meanwhile by another process, with other numbers: it stays, what"
+            " was computed here is not kept; on this disk give each unit to one process alone"
+        )
 
 
 def _check_sweep(unit: Unit, dataset: Dataset, group: int | None) -> None:
@@ -154,12 +180,20 @@ def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 _KINDS: dict[type[Any], _Kind] = {
-    Arm: _Kind(units_of, _check_sweep, _sweep, _marks),
+    Arm: _Kind(
+        units_of,
+        _check_sweep,
+        _sweep,
+        _marks,
+        "take a smaller --group, or set fewer seeds_per_unit or learning_rates, or smaller widths"
+        " or batch_sizes",
+    ),
     PathArm: _Kind(
         paths_of,
         lambda unit, dataset, _: check_images(unit.arm, dataset),
         lambda unit, dataset, _: (Following(unit, dataset), {}),
         marks_of,
+        "set smaller widths or num_train, or fewer flows",
     ),
 }
 """The kinds of arms, in the order in which they run; a new one has its place here."""

@@ -39,9 +39,18 @@ def assert_same_bits(found, wanted):
 
 
 def shard(
-    out, profile, unit, seconds=100.0, arrays=None, experiment="mlp-sweep", device=None, **config
+    out,
+    profile,
+    unit,
+    seconds=100.0,
+    arrays=None,
+    experiment="mlp-sweep",
+    device=None,
+    origin=None,
+    **config,
 ):
     """A finished unit, as the runner leaves it."""
+    device = {"device": {"kind": device or jax.devices()[0].device_kind}}
     about = meta(
         unit.name,
         experiment=experiment,
@@ -50,7 +59,7 @@ def shard(
         unit_config=unit.config() | config,
         seeds=list(unit.seeds),
         seconds=seconds,
-        provenance=ORIGIN | {"device": {"kind": device or jax.devices()[0].device_kind}},
+        provenance=ORIGIN | device | (origin or {}),
     )
     if arrays is None:
         steps = list(unit.config()["steps"].values())

@@ -6,26 +6,31 @@ What trains or judges is imported where it is needed: that takes seconds.
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.errors import JaxRuntimeError
 
 from igrlib._checks import one_of
 from igrlib.experiments import data, records
-from igrlib.experiments.cli.console import Progress, one_line, say, stop_signals
+from igrlib.experiments.cli.console import Progress, say, stop_signals
+from igrlib.experiments.cli.faults import (
+    DeviceLost,
+    Mistake,
+    UnitFailed,
+    check_device,
+    mistakes,
+    run_errors,
+)
 from igrlib.experiments.cli.limit import Limit
 from igrlib.experiments.records.origin import cores
 
 __all__ = [
     "ALL",
-    "Mistake",
     "Task",
-    "mistakes",
     "prepare",
     "run",
     "tasks_in_order",
@@ -40,28 +45,11 @@ ALL = "all"
 STOPPED = 75
 
 
-class Mistake(Exception):
-    """An error that the user can mend."""
-
-
-class _UnitFailed(Mistake):
-    """An error of one unit: others may run."""
-
-
 class Task(NamedTuple):
     """A unit, and the folder that it is recorded in."""
 
     folder: Any
     unit: Any
-
-
-@contextmanager
-def mistakes() -> Iterator[None]:
-    """Make a `Mistake` of a ValueError or TypeError: what comes from the user is no bug."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise Mistake(str(error)) from error
 
 
 def units_named(
@@ -102,7 +90,7 @@ def tasks_in_order(args: argparse.Namespace) -> list[Task]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing of a profile; 0 when it is done, 75 when it was stopped."""
+    """Run what is missing of a profile; 0 when it is done, 75 when it was stopped on its way."""
     limit = Limit(args.time_limit)
     with stop_signals() as signals:
         progress = Progress()
@@ -119,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             for folder, names in expected.items():
                 folder.merge(names)
             missing = _missing(asked)
-            _check_units([unit for _, unit in missing], args.group)
+            refused = _check_units(missing, args.group)
 
         def heard(*done: Any) -> None:
             limit.piece()
@@ -130,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
                 raise Stopped
             if args.experiment == ALL:
                 say(f"igr: {_done(tasks)}; now {folder.experiment}/{unit.name}")
-            with _run_errors(unit), closing(progress):
+            with run_errors(folder, unit), closing(progress):
                 return runner.run_unit(
                     unit,
                     folder,
@@ -141,7 +129,10 @@ def run(args: argparse.Namespace) -> int:
                     progress=heard,
                 )
 
-        waiting, failed = missing, list[str]()
+        waiting = [task for task in missing if task not in refused]
+        failed = list(refused.values())
+        for why in failed if len(missing) > 1 else ():
+            say(f"igr: {why}")
         while waiting:
             taken: list[Task] = []
             for task in waiting:
@@ -150,11 +141,15 @@ def run(args: argparse.Namespace) -> int:
                 except Claimed:
                     taken.append(task)
                 except Stopped:
-                    left = sum(not folder.shard(unit).exists() for folder, unit in missing)
-                    said = f"igr: stopped, {left} of {len(missing)} units left; run again to go on"
-                    say(said + limit.too_short)
+                    say(f"igr: stopped, {_left(missing)}; run again to go on{limit.too_short}")
                     return STOPPED
-                except _UnitFailed as error:
+                except DeviceLost as error:
+                    if not (error.got_on or any(f.shard(u).exists() for f, u in missing)):
+                        again = "this run got no further: see to the device before you run again"
+                        raise Mistake(f"{error}; {again}") from error
+                    say(f"igr: {error}; {_left(missing)}; run again to go on")
+                    return STOPPED
+                except UnitFailed as error:
                     if len(missing) == 1:
                         raise
                     # Its text alone: the error holds on to what fills the memory.
@@ -168,7 +163,8 @@ def run(args: argparse.Namespace) -> int:
             if all_taken:
                 break
     if failed:
-        raise Mistake(f"{len(failed)} of {len(missing)} units failed, the first: {failed[0]}")
+        several = f"{len(failed)} of {len(missing)} units failed, the first: "
+        raise Mistake(f"{several if len(missing) > 1 else ''}{failed[0]}")
     if waiting:
         names = ", ".join(task.unit.name for task in waiting)
         raise Mistake(f"another process runs {names}: wait for it, or stop it")
@@ -188,6 +184,11 @@ def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
 
 def _missing(tasks: Iterable[Task]) -> list[Task]:
     return [task for task in tasks if task.folder.missing([task.unit])]
+
+
+def _left(tasks: Sequence[Task]) -> str:
+    left = sum(not folder.shard(unit).exists() for folder, unit in tasks)
+    return f"{left} of {len(tasks)} units left"
 
 
 def _done(tasks: Sequence[Task]) -> str:
@@ -294,50 +295,29 @@ def wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     return [unit for unit in units if unit.name in found]
 
 
-def _check_units(units: Sequence[Any], group: int | None) -> None:
-    """Raise what is wrong with any unit before the first one takes hours."""
+def _check_units(tasks: Sequence[Task], group: int | None) -> dict[Task, str]:
+    """What is said of the units that do not fit into memory, before the first one takes hours.
+
+    Raises what is wrong with any other.
+    """
     from igrlib.experiments import runner
 
-    if units:
-        _check_device()
-    datasets = {name: data.load(name) for name in sorted({unit.arm.dataset for unit in units})}
-    for unit in units:
-        runner.check(unit, datasets[unit.arm.dataset], group=group)
-
-
-def _check_device() -> None:
-    """Raise a `Mistake` where JAX has nothing to run on, as on a node without its GPU."""
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # Some of JAX's assertions have no text.
-        raise Mistake(
-            f"JAX finds no device with JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: ask for"
-            " a machine that has one, install JAX for it, or set JAX_PLATFORMS=cpu"
-            f" ({one_line(error)})"
-        ) from error
-
-
-@contextmanager
-def _run_errors(unit: Any) -> Iterator[None]:
-    """Make a `Mistake` of an error with files or memory; any other during a run is a bug."""
-    from igrlib.experiments.layouts import LESS
-
-    try:
-        yield
-    except records.RecordError as error:
-        raise _UnitFailed(str(error)) from error
-    except OSError as error:
-        raise Mistake(
-            f"{one_line(error)}; what was saved before is kept: make room, or see to the"
-            " permissions, and run again to go on, or name another folder with --out"
-        ) from error
-    except JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise _UnitFailed(
-            f"unit {unit.name} ran out of memory; what was saved before is kept, with its "
-            f"checkpoint: {LESS} ({str(error).splitlines()[0]})"
-        ) from error
+    if not tasks:
+        return {}
+    check_device()
+    arms: dict[Any, set[str]] = {}
+    for folder, unit in tasks:
+        arms.setdefault(folder, set()).add(unit.arm.name)
+    for folder, names in arms.items():
+        folder.check_precision(names)
+    datasets = {name: data.load(name) for name in sorted({t.unit.arm.dataset for t in tasks})}
+    refused: dict[Task, str] = {}
+    for task in tasks:
+        try:
+            runner.check(task.unit, datasets[task.unit.arm.dataset], group=group)
+        except MemoryError as error:
+            refused[task] = str(error)
+    return refused
 
 
 def _one_device_a_core() -> None:

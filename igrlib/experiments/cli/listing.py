@@ -11,12 +11,11 @@ import jax
 from igrlib._checks import one_of
 from igrlib.experiments.cli.commands import (
     ALL,
-    Mistake,
     Task,
-    mistakes,
     tasks_in_order,
     units_named,
 )
+from igrlib.experiments.cli.faults import Mistake, mistakes
 from igrlib.experiments.records import RecordError
 
 __all__ = ["list_units"]
@@ -93,7 +92,7 @@ def _paces(finished: Mapping[Task, Mapping[str, Any]]) -> dict[tuple[Any, ...], 
         return {}
     try:
         here = jax.devices()[0].device_kind
-    except RuntimeError:  # There is none, or another process has it alone.
+    except (RuntimeError, AssertionError):  # There is none, or another process has it alone.
         return {}
     seconds, steps = Counter[Any](), Counter[Any]()
     for (_, unit), meta in finished.items():

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import igrlib
 from igrlib.experiments._extras import missing
 from igrlib.experiments.cli import commands, listing, slurm
-from igrlib.experiments.cli.commands import Mistake
 from igrlib.experiments.cli.console import one_line, say, to_nowhere
+from igrlib.experiments.cli.faults import Mistake
 
 __all__ = ["main"]
 
@@ -35,7 +35,8 @@ _EXAMPLES = """examples:
   igr data prepare mnist                          fetch a data set, or check the cached one
 
 exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
-SIGTERM, SIGHUP, Ctrl-C): run again to go on. With IGR_TRACEBACK=1 errors come with a traceback."""
+SIGTERM, SIGHUP, Ctrl-C), or a GPU was lost after a checkpoint: run again to go on. With
+IGR_TRACEBACK=1 errors come with a traceback."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,7 +67,11 @@ def _status(argv: Sequence[str] | None) -> int:
     # argparse would take what follows `--` for arguments of igr.
     end = words.index("--") if words[:1] == ["slurm"] and "--" in words else len(words)
     try:
-        args = _parser().parse_args(words[:end], argparse.Namespace(sbatch=words[end + 1 :]))
+        parser, known = _parser(), argparse.Namespace(sbatch=words[end + 1 :])
+        args, unknown = parser.parse_known_args(words[:end], known)
+        if unknown:
+            hint = "; options of sbatch stand behind --" if words[0] == "slurm" else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return args.run(args)
     except SystemExit as done:  # argparse: --help or an error
         return done.code if isinstance(done.code, int) else USER_ERROR

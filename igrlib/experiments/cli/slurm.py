@@ -8,11 +8,16 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 
-from igrlib.experiments.cli.commands import Mistake, mistakes, units_named, wanted
+from igrlib.experiments.cli.commands import ALL, units_named, wanted
 from igrlib.experiments.cli.console import say
+from igrlib.experiments.cli.faults import Mistake, mistakes
 
 __all__ = ["script"]
+
+_NOTICE = 120
+"""Seconds before its time is over at which a task is told to stop."""
 
 _OWN = ("--array", "--signal", "--requeue", "--no-requeue", "--open-mode")
 """Options of sbatch that a task depends on."""
@@ -35,25 +40,36 @@ trap 'told=1; kill -TERM $!' TERM
 # A signal ends a wait; the unit goes on until its checkpoint is written.
 while told=; wait $!; status=$?; [ "$told" ]; do :; done
 
-if [ "$status" -eq 75 ]; then
-  why= task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+why=
+# XLA may abort (134) where a GPU is lost.
+if [ "$status" -eq 75 ] || [ "$status" -eq 134 ]; then
+  task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   if [ "$(progress)" = "$before" ]; then
-    why="before it got on: give it more time"  # Requeued, that would go on for ever.
+    # Requeued, that would go on for ever.
+    why="before it got on: give it more time, or another node where a GPU was lost"
   elif [ "$(squeue --noheader --format=%T --jobs="$task")" != RUNNING ]; then
     why="with its task, which is cancelled"
   elif ! scontrol requeue "$task"; then
     why="and Slurm does not requeue it"
   fi
-  [ -z "$why" ] || echo "igr: $unit was stopped $why; what igr slurm prints then takes it up" >&2
+elif [ "$status" -gt 128 ]; then
+  why="by signal $((status - 128)), perhaps for want of memory"
 fi
+[ -z "$why" ] || echo "igr: $unit was stopped $why; what igr slurm prints then takes it up" >&2
 exit "$status"
 """
 
 
 def script(args: argparse.Namespace) -> int:
     """Print the script for the units that are missing; 0, also where there is none."""
+    from igrlib.experiments.profiles import EXPERIMENTS
+
+    if args.experiment == ALL:
+        names = ", ".join(EXPERIMENTS)
+        raise Mistake(f"igr slurm takes one experiment, got all: give it for each of {names}")
     for word in args.sbatch:
         _check_option(word)
+    _check_time(args.sbatch)
     with mistakes():
         folder, units = units_named(args.experiment, args.profile, args.set, args.out.absolute())
         missing = folder.missing(wanted(units, args.unit))
@@ -67,7 +83,7 @@ def script(args: argparse.Namespace) -> int:
     lines = [
         f"--job-name={_quoted(folder.path.name)} --array={','.join(map(str, numbers))}{at_once}",
         "" if args.no_gpu else "--gres=gpu:1",
-        "--signal=B:TERM@120 --requeue --open-mode=append",
+        f"--signal=B:TERM@{_NOTICE} --requeue --open-mode=append",
         " ".join(map(_quoted, args.sbatch)),
     ]
     run = [sys.executable, "-m", "igrlib", "run", args.experiment, "--profile", args.profile]
@@ -98,6 +114,30 @@ def _check_option(word: str) -> None:
         )
     if "\n" in word:
         raise Mistake(f"an option of sbatch must be one line, got {word!r}")
+
+
+def _check_time(words: Sequence[str]) -> None:
+    """Refuse a time in which a task would be told to stop before it begins."""
+    for word, after in zip(words, [*words, ""][1:], strict=True):
+        if found := re.fullmatch(r"(?:--time|-t)=?(.*)", word):
+            text = found[1] or after
+            if 0 < _seconds(text) <= _NOTICE:
+                raise Mistake(
+                    f"a task is told to stop {_NOTICE} seconds before its time is over, so that"
+                    f" --time must be longer, got {text}; --time=10 is ten minutes"
+                )
+
+
+def _seconds(text: str) -> int:
+    """A time as sbatch reads it; 0 for none, and for what sbatch will refuse itself."""
+    days, _, rest = text.rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in (days or "0", *parts)):
+        return 0
+    units = (3600, 60, 1) if days or len(parts) == 3 else (60, 1)
+    return 86_400 * int(days or 0) + sum(
+        unit * int(part) for unit, part in zip(units, parts, strict=False)
+    )
 
 
 def _quoted(word: str) -> str:

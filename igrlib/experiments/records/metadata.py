@@ -10,7 +10,14 @@ from typing import Any
 
 from igrlib.experiments.storage.npz import Arrays, RecordError, checked_json, difference, digest
 
-__all__ = ["check_alike", "check_no_path", "checked_meta", "checked_unit", "projection"]
+__all__ = [
+    "check_alike",
+    "check_no_path",
+    "checked_meta",
+    "checked_unit",
+    "precision_of",
+    "projection",
+]
 
 _COMMON = ("experiment", "profile")
 _OF_ARM = ("dataset", "config")
@@ -48,10 +55,23 @@ def projection(
     }
 
 
-def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
-    """All shards of a record share experiment and profile; those of an arm data set and config.
+def precision_of(provenance: Mapping[str, Any]) -> str | None:
+    """In what products of matrices were computed: "float32", or what was asked of which platform.
 
-    The arm of a unit is the `name` in its configuration. Data sets of one name are one.
+    A CPU computes them in float32, whatever it is asked for. None where an older shard of another
+    device does not say.
+    """
+    asked, platform = provenance.get("precision"), provenance["device"].get("platform")
+    if platform == "cpu" or asked in ("highest", "float32"):
+        return "float32"
+    return f"{asked} on {platform}" if asked and platform else None
+
+
+def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
+    """All shards of a record share experiment and profile; those of an arm what makes it one.
+
+    That is data set, config and, where it is known, precision. The arm of a unit is the `name` in
+    its configuration. Data sets of one name are one.
     """
     seen: dict[tuple[str, ...], tuple[Path, Any]] = {}
     for path, meta in metas.items():
@@ -63,6 +83,8 @@ def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
             ("config", "of arm", arm): meta["config"],
             ("dataset", "of name", dataset["name"]): dataset,
         }
+        if precision := precision_of(meta["provenance"]):
+            facts["precision", "of arm", arm] = precision
         for fact, value in facts.items():
             first, wanted = seen.setdefault(fact, (path, value))
             if value != wanted:

@@ -80,9 +80,9 @@ def add_unit(
     Raises `TypeError` or `ValueError` for other metadata, an absolute path in it, or a shard
     over `SHARD_LIMIT` bytes; `RecordError` where a shard of the record was made with another
     experiment or profile, or one of the same arm (the `name` in its unit_config) with another data
-    set or config, where the unit is there with other contents (unless `replace`), or, the shard
-    being safe by then, where another shard cannot be read; `OSError` naming the file where it
-    cannot be written. Nothing that was there is lost.
+    set, config or precision, where the unit is there with other contents (unless `replace`), or,
+    the shard being safe by then, where another shard cannot be read; `OSError` naming the file
+    where it cannot be written. Nothing that was there is lost.
     """
     folder = Path(directory)
     arrays, meta = npz.checked_arrays(arrays), metadata.checked_meta(unit, meta)
@@ -129,7 +129,8 @@ def rebuild_manifest(
     None keeps the names that the manifest has already. The same shards give the same bytes.
 
     Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
-    in experiment or profile, or two of an arm in data set or config; the old manifest then stays.
+    in experiment or profile, or two of an arm in data set, config or precision; the old manifest
+    then stays.
     """
     folder = Path(directory)
     if expected_units is not None:
@@ -186,10 +187,13 @@ def open_records(
 
 
 def _rebuild(folder: Path, expected: Sequence[str] | None = None) -> dict[str, Any]:
-    _, manifest = _project(folder, expected)
-    if not _is_written(folder, manifest):
-        atomic_write(folder / _MANIFEST, lambda file: file.write(_content(manifest)))
-    return manifest
+    while True:
+        units, manifest = _project(folder, expected)
+        if not _is_written(folder, manifest):
+            atomic_write(folder / _MANIFEST, lambda file, of=manifest: file.write(_content(of)))
+        # Where locks do nothing, another process may have added a unit meanwhile.
+        if {path.stem for path in _shards(folder)} == units.keys():
+            return manifest
 
 
 def _is_written(folder: Path, manifest: dict[str, Any]) -> bool:

@@ -22,12 +22,27 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Put what `write` writes at `path` in one step: others see the old file or the new one.
 
-    The new one lasts through a power cut. Raises `OSError` naming `path` where that fails; the
-    old file is then as it was and no temporary file is left.
+    The new one lasts through a power cut. `write` may be called twice. Raises `OSError` naming
+    `path` where that fails; the old file is then as it was and no temporary file is left.
     """
+    with _naming(path):
+        try:
+            _write(path, write)
+        except FileNotFoundError:
+            # A machine that does not see the locks of this one has swept the temporary file.
+            _write(path, write)
+    with suppress(OSError):  # Not every system can sync a folder.
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.tmp")
     # The lock tells `sweep` that the writer lives.
-    with _naming(path), held(temporary.with_suffix(".lock")):
+    with held(temporary.with_suffix(".lock")):
         try:
             with open(temporary, "xb") as file:
                 write(file)
@@ -37,12 +52,6 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         finally:
             with suppress(OSError):
                 temporary.unlink()
-    with suppress(OSError):  # Not every system can sync a folder.
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def sweep(directory: str | os.PathLike[str]) -> list[Path]:
