@@ -576,6 +576,17 @@ def test_a_unit_of_another_configuration_is_neither_taken_for_done_nor_overwritt
     assert igr.shard().read_bytes() == before
 
 
+def test_a_unit_stays_where_its_arm_has_grown(igr, undisturbed):
+    """More widths or seeds are other units."""
+    arrays, meta = records.load(undisturbed.shard)
+    meta["unit_config"] |= {"widths": [4, 8], "num_seeds": [9], "seeds_per_unit": [1]}
+    igr.shard().parent.mkdir(parents=True)
+    records.save(igr.shard(), arrays, meta)
+    before = igr.shard().read_bytes()
+    assert igr.run()[0] == 0
+    assert igr.shard().read_bytes() == before
+
+
 def test_a_unit_is_measured_in_full_precision_and_trained_in_that_of_its_arm(undisturbed):
     _, meta = records.load(undisturbed.shard)
     assert meta["provenance"]["precision"] == "highest"

@@ -16,7 +16,7 @@ from igrlib.experiments.paths import PathUnit
 from igrlib.experiments.records.metadata import precision_of
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
-from igrlib.experiments.units import Unit
+from igrlib.experiments.units import OF_THE_ARM, Unit
 
 __all__ = ["Claimed", "Folder", "claimed"]
 
@@ -75,7 +75,7 @@ class Folder:
         # Older units name no optimizer: there was one.
         was = {"optimizer": SGD.kind} | meta["unit_config"]
         wanted = json.loads(json.dumps(unit.config()))
-        for field in sorted(was.keys() & wanted.keys()):
+        for field in sorted((was.keys() & wanted.keys()).difference(OF_THE_ARM)):
             if was[field] != wanted[field]:
                 raise records.RecordError(
                     f"{path} was recorded with {field} = {was[field]!r}, the profile has "

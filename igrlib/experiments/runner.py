@@ -22,7 +22,7 @@ from igrlib.experiments.job import Job
 from igrlib.experiments.layouts import check_fits, layout_of
 from igrlib.experiments.networks import num_params
 from igrlib.experiments.paths import PathArm, PathUnit, paths_of
-from igrlib.experiments.units import Unit, units_of
+from igrlib.experiments.units import OF_THE_ARM, Unit, units_of
 
 __all__ = ["check", "less", "run_unit", "units"]
 
@@ -93,7 +93,7 @@ def run_unit(
             arrays = job.run(
                 checkpoint=waiting,
                 identity={
-                    "unit": unit.config(),
+                    "unit": {k: v for k, v in unit.config().items() if k not in OF_THE_ARM},
                     "dataset": dataset.fingerprint,
                     "versions": provenance["versions"],
                     "device": provenance["device"],

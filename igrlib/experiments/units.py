@@ -11,7 +11,10 @@ from igrlib.experiments.arm import Arm, combinations, seeds_of, stops_of
 from igrlib.experiments.data import Dataset
 from igrlib.experiments.networks.model import Model
 
-__all__ = ["Unit", "units_of"]
+__all__ = ["OF_THE_ARM", "Unit", "units_of"]
+
+OF_THE_ARM = ("widths", "batch_sizes", "num_seeds", "seeds_per_unit")
+"""Fields that say which units an arm has, and nothing of any one: an arm may grow."""
 
 
 @dataclass(frozen=True)

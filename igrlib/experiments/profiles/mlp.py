@@ -121,10 +121,11 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
             points=("test",),
         ),
     ),
-    # The paper's 10⁶ steps and all eight learning rates on two cores: a quarter of an hour to an
-    # hour a seed up to width 200.
+    # The paper's 10⁶ steps and all eight learning rates on two cores: from a quarter of an hour a
+    # seed at width 50 to some hours at 400, of which one seed can be seen and none be judged.
     "long": (
-        replace(_MILLION, widths=(50, 100, 200, 400), num_seeds=(3, 3, 3, 1), seeds_per_unit=(1,)),
+        replace(_MILLION, widths=(50, 100, 200), seeds_per_unit=(1,)),
+        replace(_MILLION, name="wide", widths=(400,), num_seeds=(1,)),
     ),
     # The paper's own size: the whole grid of Figure 2, with the 0.025 of Figures A.3 to A.5, for
     # 10⁶ steps, fewer only at the largest width. A unit is meant for eight minutes of one GPU or
