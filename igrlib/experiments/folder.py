@@ -13,7 +13,6 @@ from typing import Any
 from igrlib.experiments import records
 from igrlib.experiments.optimizers import SGD
 from igrlib.experiments.paths import PathUnit
-from igrlib.experiments.records.metadata import precision_of
 from igrlib.experiments.records.record import load_unit
 from igrlib.experiments.storage.files import held
 from igrlib.experiments.units import OF_THE_ARM, Unit
@@ -94,7 +93,7 @@ class Folder:
                 meta = load_unit(path)[1]
             except records.RecordError:
                 continue
-            was = precision_of(meta["provenance"])
+            was = records.precision_of(meta["provenance"])
             if meta["unit_config"].get("name") in arms and was not in (None, "float32"):
                 raise records.RecordError(
                     f"{path} has products of matrices in {was}, here they are in float32, and an"

@@ -3,6 +3,7 @@
 Source: Section 6 and A.5; chapter 7, *MNIST*.
 """
 
+from igrlib.experiments.records.metadata import precision_of
 from igrlib.experiments.records.origin import provenance
 from igrlib.experiments.records.record import (
     SHARD_LIMIT,
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "open_record",
     "open_records",
+    "precision_of",
     "provenance",
     "rebuild_manifest",
     "save",
