@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import psutil
 import pytest
+from helpers import enable_x64
 from jax.sharding import Mesh
 
 from igrlib.experiments import data, layouts
@@ -56,7 +57,7 @@ def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, gr
     (unit,) = units([dataclasses.replace(arm, **ONE, **fields)])
     dataset = data.load("digits")
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
-    with jax.enable_x64(False):
+    with enable_x64(False):
         sweep = build(unit, dataset, layout)
         held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.evaluator.splits))
         assert least(unit, dataset, layout, monkeypatch) == held
