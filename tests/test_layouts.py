@@ -100,6 +100,14 @@ def test_how_six_models_lie(arm, platform, devices, asked, group, loop, chunk):
     assert layout.mesh.devices.tolist() == found[:6]
 
 
+def test_a_unit_lies_on_the_devices_of_its_own_host(monkeypatch):
+    (unit,) = units([dataclasses.replace(MLPS, **SIX)])
+    there, here = ([Device("gpu", k) for k in (first, first + 1)] for first in (0, 2))
+    monkeypatch.setattr(jax, "devices", lambda: [*there, *here])
+    monkeypatch.setattr(jax, "local_devices", lambda: here)
+    assert layouts.layout_of(unit).mesh.devices.tolist() == here
+
+
 @pytest.mark.parametrize(
     ("devices", "asked", "error", "message"),
     [
