@@ -25,6 +25,8 @@ TORCH_AIMS = {50: 4.0, 100: 4.0, 200: 2.5, 400: 1.6}
 PEAK_AIMS = {200: 0.5, 400: 0.5}
 GPU_AIM = 10.0
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+# Several processes share a GPU.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class Sizes:
     num_images: int = 55_000
     side: int = 28
     gpu: bool = False
+
+
+def on_one_thread() -> dict[str, str]:
+    """The environment of an ensemble: a thread for each device, and room for others on a GPU."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
+    return {**SHARED, "XLA_FLAGS": flags}
 
 
 def ensemble(width: int, sizes: Sizes) -> Job:
@@ -84,16 +92,13 @@ def epochs(trainer: Any) -> Job:
 def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competitor]:
     """All that are compared at a width, PyTorch with `threads` threads or left out."""
     data = (width, sizes.batch_size, sizes.num_images, sizes.side)
-    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
-    # Several processes share a GPU.
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    found = [Competitor(ENSEMBLE, ensemble, (width, sizes), {**env, "XLA_FLAGS": flags})]
+    found = [Competitor(ENSEMBLE, ensemble, (width, sizes), on_one_thread())]
     if threads is not None:
         found.append(in_pytorch(width, sizes, threads))
-    found.append(Competitor(JAX_LOOP, peers.jax_loop, data, env))
+    found.append(Competitor(JAX_LOOP, peers.jax_loop, data, SHARED))
     if not sizes.gpu:
         found.append(Competitor(PRODUCTS[0], peak.numpy_product, (2048,)))
-    found.append(Competitor(PRODUCTS[1], peak.jax_product, (8192 if sizes.gpu else 2048,), env))
+    found.append(Competitor(PRODUCTS[1], peak.jax_product, (8192 if sizes.gpu else 2048,), SHARED))
     return found
 
 
