@@ -1,5 +1,9 @@
 """An ensemble over several devices against one device with the same work: a model on each.
 
+A time is that of a core for a step of a model. As many devices as there are cores run side by side,
+and a step of all takes as long as a step of one; 8 devices on 2 cores take turns, and a step of all
+may take four times as long, which counts as one. A ratio of 1 is no cost of having more devices.
+
 Source: Section 6; chapter 7, *MNIST*.
 """
 
