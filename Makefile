@@ -25,7 +25,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data cluster bench rehearse rehearse-book unit notebooks html html-test pdf links record lock clean
+.PHONY: help book test setup lint types schemas data cluster versions bench rehearse rehearse-book unit notebooks \
+        html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -79,6 +80,9 @@ unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
 	$(call heading,Unit tests)
 	@mkdir -p _build/coverage
 	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95
+
+versions: $(STAMP) ## tests with the oldest packages that are promised, and with the newest there are
+	.ci/versions $(ARGS)
 
 notebooks: $(STAMP) ## every chapter against its stored outputs
 	$(call heading,Notebooks)

@@ -4,15 +4,28 @@ import argparse
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from . import corrections, edge, kernel, laid, memory, pages, regularized, residual, trainer
+from . import (
+    corrections,
+    devices,
+    edge,
+    kernel,
+    laid,
+    memory,
+    pages,
+    regularized,
+    residual,
+    trainer,
+)
 from .found import Comparison, as_json
 from .machine import this_machine
 from .problems import Problem
 
 COMPARISONS = (
     "trainer",
+    "devices",
     "kernel",
     "egr",
     "memory",
@@ -62,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         match name:
             case "trainer":
                 return trainer.compare(args.widths, sizes, args.rounds)
+            case "devices":
+                of_mlp = replace(sizes, batch_size=mlp.batch_size)
+                return devices.compare(mlp, of_mlp, args.rounds, machine["device"]["count"])
             case "kernel":
                 return kernel.compare(args.examples, args.rounds, machine["bytes_free"])
             case "egr":

@@ -36,6 +36,8 @@ ON_A_GPU: dict[str, tuple[int | None, dict[str, str]]] = {
     ),
 }
 """Variants of the ensemble: steps in a chunk, None as the trainer takes them, and variables."""
+# Several processes share a GPU; full float32, which a CPU has in any case.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Sizes:
     num_images: int = 55_000
     side: int = 28
     gpu: bool = False
+
+
+def on_one_thread() -> dict[str, str]:
+    """The environment of an ensemble: a thread for each device, and room for others on a GPU."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
+    return {**SHARED, "XLA_FLAGS": flags}
 
 
 def ensemble(width: int, sizes: Sizes, chunk: int | None = None) -> Job:
@@ -99,20 +107,17 @@ def epochs(trainer: Any) -> Job:
 def competitors(width: int, sizes: Sizes, threads: int | None) -> list[Competitor]:
     """All that are compared at a width, PyTorch with `threads` threads or left out."""
     data = (width, sizes.batch_size, sizes.num_images, sizes.side)
-    # Several processes share a GPU; full float32, which a CPU has in any case.
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    flags = "" if sizes.gpu else ONE_THREAD
-    ours = {**env, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
+    ours = on_one_thread()
     found = [Competitor(ENSEMBLE, ensemble, (width, sizes), ours)]
     for name, (chunk, change) in ON_A_GPU.items() if sizes.gpu else ():
         args = (width, sizes, chunk)
         found.append(Competitor(f"{ENSEMBLE}, {name}", ensemble, args, {**ours, **change}))
     if threads is not None:
         found += [in_pytorch(width, sizes, way, threads) for way in (False, True)]
-    found.append(Competitor(JAX_LOOP, peers.jax_loop, data, env))
+    found.append(Competitor(JAX_LOOP, peers.jax_loop, data, SHARED))
     if not sizes.gpu:
         found.append(Competitor(PRODUCTS[0], peak.numpy_product, (2048,)))
-    found.append(Competitor(PRODUCTS[1], peak.jax_product, (8192 if sizes.gpu else 2048,), env))
+    found.append(Competitor(PRODUCTS[1], peak.jax_product, (8192 if sizes.gpu else 2048,), SHARED))
     return found
 
 

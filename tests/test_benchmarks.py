@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks import (
     corrections,
+    devices,
     edge,
     kernel,
     laid,
@@ -207,6 +208,43 @@ def test_the_trainer_and_the_loop_do_an_epoch_of_steps():
         job.work()
     # Two whole batches in 20 images, for two models and for one.
     assert [job.units for job in jobs] == [4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "gpu", "shared"), [(1, False, 1), (2, False, 1), (8, False, 4), (8, True, 1)]
+)
+def test_devices_beyond_the_cores_share_them(monkeypatch, count, gpu, shared):
+    monkeypatch.setattr(devices, "cores", lambda: 2)
+    assert devices.share(count, gpu) == shared
+
+
+def test_as_many_devices_are_compared_as_there_are(capsys):
+    gpu, cpu = trainer.Sizes(gpu=True), trainer.Sizes()
+    assert [c.name for c in devices.competitors(50, cpu, 1)] == [
+        "one device", "2 devices", "4 devices", "8 devices"
+    ]  # fmt: skip
+    assert [c.name for c in devices.competitors(50, gpu, 3)] == ["one device", "2 devices"]
+    assert devices.compare(MLP, gpu, 1, available=1) == []
+    assert "SKIPPED: a single device" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick_compiling")
+def test_each_device_takes_an_epoch_of_steps():
+    sizes = trainer.Sizes(batch_size=8, num_images=20, side=3)
+    job = devices.one_each(jax.devices()[:1], 4, sizes)
+    job.work()
+    assert job.units == 2
+
+
+def test_the_report_of_devices():
+    times = {"one device": [1e-3, 2e-3], "2 devices": [1.1e-3, 2e-3], "8 devices": [2e-3, 4e-3]}
+    turns = workers.Turns(times, {name: [None, None] for name in times})
+    lines = devices.report(MLP, turns, gpu=False)
+    assert lines[1].endswith("1,500 (1,000 to 2,000) microseconds of a core for a step of a model")
+    assert lines[4:6] == [
+        "  1.05 (1.00 to 1.10) times that of one device: 2 devices; aim at most 1.1",
+        "  2.00 (2.00 to 2.00) times that of one device: 8 devices; aim at most 1.1",
+    ]
 
 
 @pytest.mark.parametrize("make", [peak.numpy_product, peak.jax_product])

@@ -14,6 +14,7 @@ from helpers import flat
 from helpers.ensembles import (
     IMAGES,
     LABELS,
+    MANY,
     MEMBERS,
     MLP,
     N,
@@ -415,78 +416,108 @@ def test_a_batch_larger_than_the_split():
         ensemble(batch_size=23)
 
 
-TWO_DEVICES = """
+# Members by their name in the helpers, devices, models of a group, batch size; with the padding.
+LAID = {
+    "one": ("MANY", 1, 1, 5, 11),
+    "two": ("MANY", 2, 1, 5, 12),
+    "eight": ("MANY", 8, 1, 5, 16),
+    "grouped on one": ("MANY", 1, 2, 5, 12),
+    "grouped on two": ("MANY", 2, 2, 5, 12),
+    "grouped on eight": ("MANY", 8, 2, 5, 16),
+    "full on one": ("MANY", 1, 1, N, 11),
+    "full on two": ("MANY", 2, 1, N, 12),
+    "full on eight": ("MANY", 8, 1, N, 16),
+    "few on eight": ("MEMBERS", 8, 1, 5, 8),
+}
+DEVICES = """
 import json, sys
 import jax, jax.numpy as jnp, numpy as np
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 from jax.sharding import Mesh
 import helpers
 from helpers import ensembles as t
+from helpers.arms import changed
 from helpers.mlp import logits
+from igrlib.experiments import data
+from igrlib.experiments.building import build
 from igrlib.experiments.ensemble.batches import batch_indices
+from igrlib.experiments.layouts import layout_of
 from igrlib.experiments.networks.model import Classifier
 from igrlib.experiments.ensemble import Layout
+from igrlib.experiments.units import units_of
 
-assert len(jax.devices()) == 2 and not jax.config.jax_enable_x64
+assert len(jax.devices()) == 8 and not jax.config.jax_enable_x64
 single = Classifier(lambda key: t.init(key, jnp.float32), logits)
 
-def run(devices, group, batch_size):
+def run(name, devices, group, batch_size, padded):
+    members = getattr(t, name)
     layout = Layout(Mesh(np.array(jax.devices()[:devices]), ("models",)), group)
-    e = t.trained_together(single, t.MEMBERS, (t.IMAGES, t.LABELS), batch_size, layout)
+    e = t.trained_together(single, members, (t.IMAGES, t.LABELS), batch_size, layout)
     state = e.advance(e.advance(e.init(), 0, 7), 7, 50)
     laid = {s.device.id for s in jax.tree.leaves(state.params)[0].addressable_shards}
-    assert len(laid) == devices and e.padded == (3 if devices * group == 1 else 4)
-    return t.host(state)
+    assert len(laid) == devices and e.padded == padded
+    state = t.host(state)
+    each = [helpers.flat(t.model(state.params, k)).tolist() for k in range(len(members))]
+    return {"models": each, "diverged": state.diverged[: len(members)].tolist()}
 
-def models(state):
-    return [t.model(state.params, k) for k in range(3)]
-
-def flat(state):
-    return [helpers.flat(p).tolist() for p in models(state)]
-
-one, two = run(1, 1, 5), run(2, 1, 5)
-grouped_one, grouped = run(1, 2, 5), run(2, 2, 5)
-full_one, full_two = run(1, 1, t.N), run(2, 1, t.N)
-order = [batch_indices(jax.random.key(3), s, 14, 3).tolist() for s in (0, 1, 9)]
-print(json.dumps({
-    "bits": t.same_bits(models(one), models(two)),
-    "bits_full": t.same_bits(models(full_one), models(full_two)),
-    "bits_grouped": t.same_bits(models(grouped_one), models(grouped)),
-    "one": flat(one), "two": flat(two), "grouped": flat(grouped),
-    "full": flat(full_two), "order": order,
-}))
+found = {name: run(*how) for name, how in json.loads(sys.argv[1]).items()}
+found["order"] = [batch_indices(jax.random.key(3), s, 14, 3).tolist() for s in (0, 1, 9)]
+# Nine models, of which three blow up; all kinds of measures are taken of them.
+jax.config.update("jax_disable_most_optimizations", True)
+arm = changed(learning_rates=(0.5, 0.1, 1e35), num_seeds=(3,), seeds_per_unit=(3,),
+              points=("test",), num_curvatures=2, num_matvecs=2, noise_draws=1, slope_draws=1)
+unit, digits = next(units_of(arm)), data.load("digits")
+for devices in (1, 8):
+    arrays = build(unit, digits, layout_of(unit, jax.devices()[:devices])).run()
+    found[f"unit on {devices}"] = {name: array.tolist() for name, array in arrays.items()}
+print(json.dumps(found))
 """
 
 
 @pytest.fixture(scope="module")
-def two_devices():
-    """Runs in float32 on one and on two devices, which must be asked for before JAX starts."""
+def found_on_devices():
+    """What is found in float32 on up to eight devices, which JAX is asked for before it starts."""
     here = os.path.dirname(__file__)
     path = os.pathsep.join([here, os.path.dirname(here)])
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
     environment |= {"PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", DEVICES, json.dumps(LAID)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_two_devices_give_the_bits_of_one(two_devices):
-    """Three models padded to four; mini-batches, full batches, and groups of two."""
-    assert two_devices["bits"]
-    assert two_devices["bits_full"]
-    assert two_devices["bits_grouped"]
-    np.testing.assert_allclose(two_devices["grouped"], two_devices["one"], rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("how", ["{}", "grouped on {}", "full on {}"])
+def test_two_devices_give_the_bits_of_one_and_eight_its_numbers(found_on_devices, how):
+    """Eleven models: mini-batches, groups of two, and full batches."""
+    one, two, eight = (found_on_devices[how.format(count)] for count in ("one", "two", "eight"))
+    assert one == two
+    np.testing.assert_allclose(eight["models"], one["models"], rtol=1e-4, atol=1e-5)
+    assert eight["diverged"] == one["diverged"]
+    assert [step >= 0 for step in one["diverged"]] == [h > 1 for h in MANY.learning_rates]
 
 
-def test_float32_follows_numpy_and_takes_the_same_batches(two_devices):
+@pytest.mark.parametrize("name", ["two", "grouped on eight", "full on eight", "few on eight"])
+def test_float32_on_devices_follows_numpy(found_on_devices, name):
     """Without 64-bit mode, as the experiments run; the loop in NumPy is in float64."""
-    for name, batch_size in (("two", 5), ("full", N)):
-        for k, stop in enumerate(MEMBERS.stops):
-            start = start_of(MEMBERS.seeds[k], jnp.float32)
-            expected = trained_numpy(MEMBERS, k, stop, batch_size, start)
-            np.testing.assert_allclose(two_devices[name][k], expected, rtol=1e-4, atol=1e-5)
+    members = MEMBERS if name == "few on eight" else MANY
+    for k, (h, stop) in enumerate(zip(members.learning_rates, members.stops, strict=True)):
+        if h < 1:
+            start = start_of(members.seeds[k], jnp.float32)
+            expected = trained_numpy(members, k, stop, LAID[name][3], start)
+            found = found_on_devices[name]["models"][k]
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_float32_takes_the_same_batches(found_on_devices):
     expected = [batch_indices(jax.random.key(3), t, 14, 3).tolist() for t in (0, 1, 9)]
-    assert two_devices["order"] == expected
+    assert found_on_devices["order"] == expected
+
+
+def test_a_unit_on_eight_devices_gives_the_numbers_of_one(found_on_devices):
+    """Trained, scored, measured on the way, and looked at closely."""
+    one, eight = (found_on_devices[f"unit on {count}"] for count in (1, 8))
+    assert one.keys() == eight.keys()
+    for name, array in one.items():
+        np.testing.assert_allclose(eight[name], array, rtol=1e-4, atol=1e-5, err_msg=name)

@@ -4,9 +4,9 @@ import doctest
 import importlib
 import inspect
 
-import jax
 import jax.numpy as jnp
 import pytest
+from helpers import enable_x64
 from test_package import THEORY
 
 import igrlib
@@ -38,7 +38,7 @@ def test_the_functions_of_the_theory_are_found():
 @pytest.mark.parametrize("wide", [True, False], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_public_function_has_an_example_that_runs(name, wide):
-    with jax.enable_x64(wide):
+    with enable_x64(wide):
         lines, failures = run_example(FUNCTIONS[name], name)
     assert lines, f"{name} has no example"
     assert not failures, failures

@@ -18,6 +18,7 @@ from helpers.units import SETTINGS, assert_same_bits, pairs
 from igrlib.experiments import records
 from igrlib.experiments.folder import claimed
 from igrlib.experiments.profiles.mlp import MLP_SWEEP
+from igrlib.experiments.records.origin import cores
 from igrlib.experiments.settings import changed
 
 # Imports once what takes seconds, then forks a child for each line of code it is sent. JAX makes
@@ -305,6 +306,11 @@ def of_another_precision(path):
     records.save(path, arrays, meta)
 
 
+def of_fewer_devices(_):
+    """The file stays; the run that finds it has one device more."""
+    return f"from igrlib.experiments.cli import commands\ncommands.cores = lambda: {cores() + 1}"
+
+
 def foreign(path):
     np.savez(path, x=np.zeros(3))
 
@@ -327,6 +333,7 @@ def stopped(server, tmp_path_factory):
         (of_another_machine, ["another device", "abacus"]),
         (of_another_config, ["another unit"]),
         (of_another_precision, ["another precision: 'default', now 'highest'; go on where and as"]),
+        (of_fewer_devices, [f"another device['count']: {cores()}, now {cores() + 1}; go on where"]),
         (foreign, ["not written by igrlib"]),
     ],
 )
@@ -334,9 +341,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(igr, stopped, change
     path = igr.checkpoint()
     path.parent.mkdir(parents=True)
     path.write_bytes(stopped)
-    change(path)
+    code = change(path)
     before = path.read_bytes()
-    status, said = igr.run()
+    status, said = igr.run(before=code or "")
     assert status == 2
     assert_one_line(said, path.name, *words)
     assert path.read_bytes() == before

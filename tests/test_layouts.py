@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import psutil
 import pytest
+from helpers import enable_x64
 from jax.sharding import Mesh
 
 from igrlib.experiments import data, layouts
@@ -56,7 +57,7 @@ def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, gr
     (unit,) = units([dataclasses.replace(arm, **ONE, **fields)])
     dataset = data.load("digits")
     layout = Layout(Mesh(np.array(jax.devices()[:1]), ("models",)), group)
-    with jax.enable_x64(False):
+    with enable_x64(False):
         sweep = build(unit, dataset, layout)
         held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.evaluator.splits))
         assert least(unit, dataset, layout, monkeypatch) == held
@@ -97,6 +98,14 @@ def test_how_six_models_lie(arm, platform, devices, asked, group, loop, chunk):
     layout = layouts.layout_of(unit, found, group=asked)
     assert (layout.group, layout.loop, layout.chunk) == (group, loop, chunk)
     assert layout.mesh.devices.tolist() == found[:6]
+
+
+def test_a_unit_lies_on_the_devices_of_its_own_host(monkeypatch):
+    (unit,) = units([dataclasses.replace(MLPS, **SIX)])
+    there, here = ([Device("gpu", k) for k in (first, first + 1)] for first in (0, 2))
+    monkeypatch.setattr(jax, "devices", lambda: [*there, *here])
+    monkeypatch.setattr(jax, "local_devices", lambda: here)
+    assert layouts.layout_of(unit).mesh.devices.tolist() == here
 
 
 @pytest.mark.parametrize(

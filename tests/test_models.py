@@ -163,9 +163,9 @@ def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def same(found, expected):
+def same(found, expected, rtol=0.0):
     for one, other in zip(leaves(found), leaves(expected), strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=rtol)
 
 
 def public_functions():
@@ -282,7 +282,8 @@ def test_training_steps_of_an_nnx_model():
             optimizer.update(model, gradient)
 
     steps(model, optimizer)
-    same(NNX.read(model), plain_steps(PARAMS))
+    # Another program, for it has statistics besides.
+    same(NNX.read(model), plain_steps(PARAMS), rtol=1e-12)
 
 
 def test_steps_of_plain_descent_by_nnx_update():

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import nbformat
 import pytest
+from helpers import enable_x64
 
 from igrlib.experiments import data, records
 
@@ -29,7 +29,7 @@ def test_the_figure_is_that_of_chapter_1():
 def test_the_example_prints_what_it_says(capsys):
     example = re.search(r"```python\n(.*?)```", README, re.S)[1]
     claimed = [float(number) for number in re.findall(r"(0\.\d+) for", example)]
-    with jax.enable_x64(False):
+    with enable_x64(False):
         exec(compile(example, "README.md", "exec"), {})
     printed = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()[1:]]
     assert [round(number, 4) for number in printed] == claimed

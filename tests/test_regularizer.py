@@ -17,6 +17,7 @@ from helpers import (
     cubic_hessian_numpy,
     cubic_loss,
     cubic_loss_numpy,
+    enable_x64,
     few_examples,
     flat,
     pytrees,
@@ -297,7 +298,7 @@ RATES = [
 @pytest.mark.parametrize(("learning_rate", "m", "expected"), RATES)
 @pytest.mark.parametrize("wide", [True, False])
 def test_regularization_rate_of_small_types_and_large_networks(learning_rate, m, expected, wide):
-    with jax.enable_x64(wide):
+    with enable_x64(wide):
         found = ig.regularization_rate(learning_rate, m)
         under_jit = jax.jit(lambda h: ig.regularization_rate(h, m))(learning_rate)
     np.testing.assert_allclose([found, under_jit], expected, rtol=1e-6)
@@ -314,7 +315,7 @@ def test_regularizers_of_three_billion_parameters():
     """Shapes alone: m is no integer of 32 bits."""
     theta = jax.ShapeDtypeStruct((3_000_000_000,), jnp.float32)
     loss = lambda p: (p**2).sum()  # noqa: E731
-    with jax.enable_x64(False):
+    with enable_x64(False):
         for compute in (
             ig.implicit_gradient_regularizer(loss),
             ig.gradient_regularized_loss(loss, 0.1, normalization="mean"),

@@ -85,20 +85,39 @@ def central_difference(function, theta, step=1e-5):
     return np.array([(function(theta + e) - function(theta - e)) / (2 * step) for e in steps])
 
 
+_counts: list[list[float]] = []
+
+
+def _listen(event, duration, **_):
+    if event == "/jax/core/compile/backend_compile_duration":
+        for compiled in _counts:
+            compiled.append(duration)
+
+
+# Once: the oldest JAX that is supported has no way to take a listener back.
+jax.monitoring.register_event_duration_secs_listener(_listen)
+
+
 @contextmanager
 def counted_compilations():
     """A list that grows by one with every program handed to the compiler inside the block."""
     compiled = []
-
-    def listen(event, duration, **_):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(duration)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
+    _counts.append(compiled)
     try:
         yield compiled
     finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+        _counts[:] = [others for others in _counts if others is not compiled]
+
+
+@contextmanager
+def enable_x64(wide):
+    """As `jax.enable_x64`, which the oldest JAX that is supported has in another place."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", wide)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def largest_array(function, *args):

@@ -15,6 +15,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (N, 3, 4, 1), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, N).astype(np.int32)
 # One seed at two learning rates, one of these with two seeds, and one that stops within an epoch.
 MEMBERS = Members((0.5, 0.1, 0.1), (5, 5, 8), (50, 50, 13), (0.0,) * 3)
+# Eleven: one stops within an epoch, the last one blows up at its first step.
+MANY = Members((*(0.5, 0.1) * 5, 1e35), (*range(10), 2), (*(50,) * 4, 13, *(50,) * 6), (0.0,) * 11)
 
 
 def init(key, dtype=jnp.float64):

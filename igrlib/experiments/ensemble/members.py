@@ -95,7 +95,7 @@ class Layout:
         group: int | None = None,
         convolutional: bool = False,
     ) -> "Layout":
-        """How `models` lie on `devices`, by default all: never more devices than models.
+        """How `models` lie on `devices`, by default all here: never more devices than models.
 
         A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers
         of all models together, in chunks of steps, and one network with convolutions at a time,
@@ -103,7 +103,8 @@ class Layout:
         each device takes that many models together. Raises `TypeError` or `ValueError` unless
         `group` is an integer ≥ 1 and at most the models of a device.
         """
-        found = list(jax.devices() if devices is None else devices)[:models]
+        # Those of other hosts take other units.
+        found = list(jax.local_devices() if devices is None else devices)[:models]
         most = -(-models // len(found))
         cpu = found[0].platform == "cpu"
         if group is None:
