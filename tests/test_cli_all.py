@@ -308,6 +308,7 @@ PAPER = (
     "mlp-sweep/batch512-n0400-b00512",
     "mlp-sweep/batch128-n0400-b00128",
     "mlp-sweep/all-n0400-b00032",
+    "mlp-sweep/tf32-n0050-b00032",
     "egr-sweep/matched-n0064-b00512",
     "edge-sweep/ladder-n0050-b00032",
 )

@@ -235,13 +235,15 @@ def test_a_signal_stops_in_good_order(igr, number):
 
 
 def test_a_time_limit_stops_in_good_order_and_running_again_goes_on(igr, undisturbed):
-    steps = [0]
-    for _ in range(2):
+    steps = []
+    # On a busy machine a run gets no further than its first piece, which may be a measurement.
+    while len(steps) < 2 or (steps[-1] == steps[0] and len(steps) < 6):
         status, said = igr.run("--time-limit", str(undisturbed.seconds), settings=ENDLESS)
         assert status == 75, said
         assert_one_line(said, "run again to go on")
         steps.append(step_of(igr.checkpoint(ENDLESS)))
-    assert steps == sorted(set(steps))
+    assert steps == sorted(steps)
+    assert steps[-1] > steps[0]
 
 
 def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
