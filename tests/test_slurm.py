@@ -180,7 +180,7 @@ def test_what_the_book_tells_to_type_is_understood(capsys, tmp_path, monkeypatch
     (line,) = re.findall(r"^igr (slurm .*) > tasks.sh$", page, re.M)
     assert cli.main(shlex.split(line)) == 0
     words = asked(capsys.readouterr().out)
-    assert words[-2:] == ["--partition=gpu", "--time=1:00:00"]
+    assert words[-4:] == ["-p", "gpu", "-t", "1:00:00"]
     assert "--array=1,2," in " ".join(words)
 
 
