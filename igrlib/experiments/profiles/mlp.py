@@ -121,8 +121,8 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
             points=("test",),
         ),
     ),
-    # The paper's 10⁶ steps and all eight learning rates on two cores: from a quarter of an hour a
-    # seed at width 50 to an hour at 200. At width 400 it would be four.
+    # The paper's 10⁶ steps and all eight learning rates on two cores: a seed of width 50 takes one
+    # of them for less than half an hour, a seed of width 200 for more than an hour.
     "long": (replace(_MILLION, widths=(50, 100, 200), seeds_per_unit=(1,)),),
     # The paper's own size: the whole grid of Figure 2, with the 0.025 of Figures A.3 to A.5, for
     # 10⁶ steps, fewer only at the largest width. A unit is meant for eight minutes of one GPU or
