@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
@@ -184,5 +185,9 @@ def _curves(
     for j, one in enumerate(h.tolist()):
         seed_lines(ax, times[j], values.values[:, j], color=colors.learning_rates[one], ls=ls)
     if logarithmic:
-        first = 10.0 ** np.ceil(np.log10(times[times > 0].min()))
-        ax.set_xscale("symlog", linthresh=float(first), linscale=0.5)
+        low, high = np.log10([times[times > 0].min(), times.max()])
+        decades = np.arange(np.ceil(low), np.floor(high) + 1)
+        ax.set_xscale("symlog", linthresh=float(10 ** decades[0]), linscale=0.5)
+        # With seven decades, every other one: half a page has no room for all of them and the 0.
+        shown = decades if len(decades) < 7 else decades[1::2]
+        ax.xaxis.set_major_locator(FixedLocator([0.0, *10**shown]))
