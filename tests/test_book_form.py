@@ -189,11 +189,19 @@ def glued(chapter):
     return found
 
 
+NUMBER = re.compile(r"[−+-]?\d+(?:\.\d+)?")
+
+
+def number(text):
+    return float(NUMBER.match(text)[0].replace("−", "-"))
+
+
 def holds(condition, values):
-    """Whether what was glued under a name compares with a number as the condition says."""
-    name, comparison, number = condition.split()
-    (first,) = re.findall(r"^[^\d−-]*([−-]?[\d.]*\d)", values[name])
-    return COMPARED[comparison](float(first.replace("−", "-")), float(number))
+    """Whether what was glued under a name compares with a number, or a word, as is claimed."""
+    name, comparison, other = condition.split()
+    if NUMBER.fullmatch(other):
+        return COMPARED[comparison](number(values[name]), number(other))
+    return COMPARED[comparison](values[name], other)
 
 
 def test_the_marked_option_is_what_the_cells_computed(chapter):
@@ -204,11 +212,13 @@ def test_the_marked_option_is_what_the_cells_computed(chapter):
 
 
 def test_a_condition_can_fail():
-    values = {"share": "93 %", "change": "−2.5 points"}
+    values = {"share": "93 %", "change": "−2.5 points", "word": "smaller"}
     assert holds("share > 90", values)
     assert not holds("share > 95", values)
     assert holds("change < 0", values)
     assert not holds("change >= 0", values)
+    assert holds("word == smaller", values)
+    assert not holds("word == larger", values)
 
 
 def test_what_a_prediction_hides_is_a_figure_below_it(chapter):
