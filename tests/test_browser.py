@@ -426,6 +426,7 @@ def test_what_a_prediction_hides_is_shown_by_a_choice(chromium):
     assert figure.evaluate(waits) == [True, True]
     page.emulate_media(media="print")
     assert not figure.evaluate(waits)[1]
+    assert box.locator(".igr-right").evaluate("node => node.checkVisibility()"), "folded on paper"
     page.emulate_media(media="screen")
     box.locator(".igr-choice").first.click()
     box.locator(".igr-see").click()
