@@ -1,5 +1,6 @@
 """The form of the chapters, read from the notebooks without running them."""
 
+import operator
 import re
 import statistics
 import tomllib
@@ -143,6 +144,106 @@ def test_ends_with_references(chapter):
     assert "{cite" in prose.rpartition("## References")[2]
 
 
+BOX = re.compile(r"^(:{3,})\{(prediction|selfcheck)\}[^\n]*\n(.*?)^\1$", re.M | re.S)
+
+
+def boxes(prose, kind):
+    return [found[3] for found in BOX.finditer(prose) if found[2] == kind]
+
+
+def predictions(prose):
+    """For each prediction its options and the marks of its list, in order."""
+    found = []
+    for box in boxes(prose, "prediction"):
+        settings = dict(re.findall(r"^:([\w-]+):[ ]*(.*)$", box, re.M))
+        found.append((settings, re.findall(r"^- \[([ x])\] \S", box, re.M)))
+    return found
+
+
+def test_predictions_have_a_label_of_their_own_and_one_right_option():
+    labels = []
+    for path in CHAPTERS:
+        for settings, marks in predictions(prose_of(nbformat.read(path, as_version=4))):
+            labels.append(settings["label"])
+            assert 2 <= len(marks) <= 5, settings
+            assert marks.count("x") == 1, settings
+    assert labels
+    assert len(labels) == len(set(labels))
+
+
+COMPARED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+COMPARED |= {"==": operator.eq, "!=": operator.ne}
+
+
+def glued(chapter):
+    """What a chapter's cells glue, as text without quotes."""
+    found = {}
+    for cell in code_cells(chapter):
+        for output in cell.outputs:
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+            data = output.get("data", {})
+            if name:
+                found[name] = next(v for k, v in data.items() if k.endswith("text/plain")).strip(
+                    "'"
+                )
+    return found
+
+
+NUMBER = re.compile(r"[−+-]?\d+(?:\.\d+)?")
+
+
+def number(text):
+    return float(NUMBER.match(text)[0].replace("−", "-"))
+
+
+def holds(condition, values):
+    """Whether what was glued under a name compares with a number, or a word, as is claimed."""
+    name, comparison, other = condition.split()
+    if NUMBER.fullmatch(other):
+        return COMPARED[comparison](number(values[name]), number(other))
+    return COMPARED[comparison](values[name], other)
+
+
+def test_the_marked_option_is_what_the_cells_computed(chapter):
+    values = glued(chapter)
+    for settings, _ in predictions(prose_of(chapter)):
+        for condition in filter(None, settings.get("holds-if", "").split(" and ")):
+            assert holds(condition, values), condition
+
+
+def test_a_condition_can_fail():
+    values = {"share": "93 %", "change": "−2.5 points", "word": "smaller"}
+    assert holds("share > 90", values)
+    assert not holds("share > 95", values)
+    assert holds("change < 0", values)
+    assert not holds("change >= 0", values)
+    assert holds("word == smaller", values)
+    assert not holds("word == larger", values)
+
+
+def test_what_a_prediction_hides_is_a_figure_below_it(chapter):
+    names = [
+        cell.metadata.get("mystnb", {}).get("figure", {}).get("name") for cell in chapter.cells
+    ]
+    for number, cell in enumerate(chapter.cells):
+        for settings, _ in predictions(cell.source if cell.cell_type == "markdown" else ""):
+            assert settings.get("hides") in (None, *names[number + 1 :])
+
+
+WITHOUT_SELFCHECK = ("What we found", "Exercises", "Where to go next", "References")
+
+
+@pytest.mark.parametrize("path", NUMBERED[:6], ids=lambda path: path.stem)
+def test_every_section_of_the_theory_has_a_self_check(path):
+    prose = prose_of(nbformat.read(path, as_version=4))
+    sections = re.split(r"^## (.+)$", prose, flags=re.M)
+    for heading, text in zip(sections[1::2], sections[2::2], strict=True):
+        if heading.strip() not in WITHOUT_SELFCHECK:
+            checks = boxes(text, "selfcheck")
+            assert checks, heading
+            assert all("\n\n" in check.strip() for check in checks), heading
+
+
 @pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
 def test_has_the_parts_that_readers_are_told_of(path):
     """As *How to read this book* and *How to add* say."""
@@ -151,7 +252,7 @@ def test_has_the_parts_that_readers_are_told_of(path):
     prose = prose_of(chapter)
     parts = ["What we found", "Exercises", "Where to go next", "References"]
     assert [heading for heading in headings(prose) if heading in parts] == parts
-    assert re.search(r"^:{3,}\{admonition\} Prediction$", prose, re.M)
+    assert predictions(prose)
     assert re.search(r"\bby hand\b", prose, re.I)
     titles = re.findall(r"^```\{exercise-start\} (.+)$", prose, re.M)
     assert titles[0].startswith("Check your reading: ")

@@ -348,3 +348,132 @@ def test_what_an_explorer_says_is_read_out(explorer):
     _, box = explorer
     box.page.wait_for_timeout(1000)
     assert box.get_by_role("status").inner_text() == said(box)
+
+
+# Predictions: choose, then see.
+
+IN_THEOREM = HTML / "book" / "theorem.html"
+PARTS = (".igr-answer", ".igr-said", ".igr-see", ".igr-again")
+
+
+def shown(box):
+    return [box.locator(part).is_visible() for part in PARTS]
+
+
+OPEN, CHOSEN = [False, False, True, False], [True, True, False, True]
+
+
+@pytest.fixture
+def asked(chromium):
+    """The prediction of a chapter, which has not been answered."""
+    seen = visit(chromium, IN_THEOREM)
+    yield seen.page.locator("#prediction-theorem-kink")
+    assert seen.errors == []
+    seen.page.context.close()
+
+
+@pytest.mark.xdist_group("prediction")
+def test_a_prediction_by_mouse_is_remembered_and_taken_back(asked):
+    page = asked.page
+    assert shown(asked) == OPEN
+    asked.get_by_role("button", name="See the answer").click()
+    assert shown(asked) == OPEN, "nothing was chosen"
+    asked.locator(".igr-choice", has_text="No closer").click()
+    assert shown(asked) == OPEN
+    asked.get_by_role("button", name="See the answer").click()
+    told = "You chose C. The answer is B."
+    for _ in range(2):
+        assert shown(asked) == CHOSEN
+        assert asked.locator(".igr-said").inner_text() == told
+        assert asked.get_by_role("radio", name="No closer").is_checked()
+        assert asked.locator("[data-mark=right]").inner_text().startswith("B.")
+        page.reload()  # and once more, as it is remembered
+    asked.get_by_role("button", name="Choose again").click()
+    for _ in range(2):
+        assert shown(asked) == OPEN
+        assert asked.locator(":checked").count() == 0
+        page.reload()
+
+
+@pytest.mark.xdist_group("prediction")
+def test_a_prediction_by_keyboard_is_one_tab_stop_and_is_read_out(asked):
+    """To try options with the arrows chooses none of them."""
+    page, keys = asked.page, asked.page.keyboard
+    focused = "() => [document.activeElement.type, document.activeElement.value]"
+    asked.get_by_role("radio").first.focus()
+    keys.press("Space")
+    keys.press("ArrowDown")
+    assert page.evaluate(focused) == ["radio", "B"]
+    assert shown(asked) == OPEN
+    keys.press("Tab")
+    assert page.evaluate(focused)[0] == "submit"
+    keys.press("Enter")
+    assert shown(asked) == CHOSEN
+    said = asked.locator(".igr-said")
+    assert said.inner_text() == "You chose B, and that is right."
+    for part in (said, asked.locator(".igr-answer")):
+        assert part.evaluate("node => node.closest('[aria-live=polite]') !== null")
+    assert said.evaluate("node => node === document.activeElement")
+    assert asked.get_by_role("group", name="Your choice").count() == 1
+
+
+@pytest.mark.xdist_group("prediction")
+def test_what_a_prediction_hides_is_shown_by_a_choice(chromium):
+    page = visit(chromium, HTML / "book" / "introduction.html").page
+    box = page.locator("[data-hides]").first
+    figure = page.locator(f"[id='{box.get_attribute('data-hides')}']")
+    waits = "node => [node.inert, getComputedStyle(node).filter !== 'none']"
+    assert figure.evaluate(waits) == [True, True]
+    page.emulate_media(media="print")
+    assert not figure.evaluate(waits)[1]
+    assert box.locator(".igr-right").evaluate("node => node.checkVisibility()"), "folded on paper"
+    page.emulate_media(media="screen")
+    box.locator(".igr-choice").first.click()
+    box.locator(".igr-see").click()
+    page.wait_for_timeout(500)
+    assert figure.evaluate(waits) == [False, False]
+    box.locator(".igr-again").click()
+    page.get_by_role("button", name="Show it anyway").first.click()
+    page.wait_for_timeout(500)
+    assert figure.evaluate(waits) == [False, False]
+    page.context.close()
+
+
+SMALL = """() => [...document.querySelectorAll(`.igr-choice, .igr-prediction button,
+  .igr-answer > summary, .igr-waiting-note > *`)]
+  .filter((node) => node.checkVisibility() && node.getBoundingClientRect().height < 24)
+  .map((node) => node.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.xdist_group("prediction")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_answered_prediction_is_accessible(chromium, scheme):
+    page = visit(chromium, IN_THEOREM, color_scheme=scheme).page
+    assert page.evaluate(SMALL) == []
+    for box in page.locator(".igr-prediction").all():
+        box.locator(".igr-choice").first.click()
+        box.locator(".igr-see").click()
+    page.evaluate("""() => document.querySelectorAll(".igr-selfcheck details")
+      .forEach((node) => { node.open = true; })""")
+    assert page.evaluate(SMALL) == []
+    values = [*AXE["runOnly"]["values"], "wcag22aa"]
+    rules = AXE | {"runOnly": {"type": "tag", "values": values}}
+    context = {"include": [[".igr-prediction"], [".igr-selfcheck"]], "exclude": [["mjx-container"]]}
+    found = Axe().run(page, context, options=rules).response["violations"]
+    told = [f"{v['id']}: {n['html'][:150]} {n['any'][:1]}" for v in found for n in v["nodes"]]
+    assert told == []
+    page.context.close()
+
+
+@pytest.mark.xdist_group("prediction")
+def test_a_prediction_without_scripts(chromium):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(IN_THEOREM.as_uri())
+    box = page.locator("#prediction-theorem-kink")
+    assert box.locator("li").count() == 3
+    assert all(option.is_visible() for option in box.locator("li").all())
+    assert not box.locator(".igr-right").is_visible()
+    box.locator("summary").click()
+    assert box.locator(".igr-right").inner_text() == "The answer is B."
+    context.close()

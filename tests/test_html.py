@@ -164,3 +164,36 @@ def test_a_page_is_light(path):
     pictures = set(re.findall(r'src="((?:\.\./)+_images/[^"]+)"', text))
     weight = len(text.encode()) + sum((path.parent / p).stat().st_size for p in pictures)
     assert weight < 1e6
+
+
+NUMBERED = 12  # chapters with cells, each of which asks for a prediction
+
+
+def predictions(text):
+    return re.findall(r'<section[^>]* class="igr-prediction".*?</section>', text, re.S)
+
+
+def test_every_chapter_asks_for_a_prediction():
+    asked = [path for path in CHAPTERS if predictions(path.read_text(encoding="utf-8"))]
+    assert len(asked) == NUMBERED
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_a_prediction_is_read_without_scripts(path):
+    """All options in the open, the answer closed and with its letter, and nothing else hidden."""
+    text = path.read_text(encoding="utf-8")
+    for box in predictions(text):
+        (listed,) = re.findall(r'<ol class="igr-options"(.*?)</ol>', box, re.S)
+        options = re.findall(r"<li>(.+?)</li>", listed, re.S)
+        assert 2 <= len(options) <= 5
+        (answer,) = re.findall(r'<details class="igr-answer">(.*?)</details>', box, re.S)
+        (right,) = re.findall(r"The answer is ([A-E])\.</p>", answer)
+        assert f'data-right="{right}"' in listed
+        assert "ABCDE".index(right) < len(options)
+        assert not re.search(r"\[[ x]\]|<input|<button", box)
+        assert f'data-page="book/{path.stem}"' in box
+        for hidden in re.findall(r'data-hides="([^"]+)"', box):
+            assert f'id="{hidden}"' in text
+    assert not re.search(r"igr-waiting|\binert\b", text)
+    loaded = [asset for asset in Page(text).assets if "prediction.js" in asset]
+    assert len(loaded) == bool(predictions(text))
