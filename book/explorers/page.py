@@ -16,6 +16,7 @@ SCRIPTS = {
     "sweep": ("numbers", "stage", "sweep"),
     "parabola": ("numbers", "stage", "parabola"),
     "catapult": ("numbers", "model", "stage", "catapult"),
+    "loss": ("numbers", "formula", "stage", "loss"),
 }
 """The files that each explorer runs, in order."""
 
