@@ -85,13 +85,14 @@
       const lost = gap.every(Number.isNaN) ? "Both flows leave" : Number.isNaN(gap[0]) ? "The flow of E leaves" : "The flow of Ẽ leaves";
       return `${from}there is no step of h = ${say(h)} to compare: ${lost} the finite numbers or the domain of E within the time h.${off} Make h smaller.`;
     }
-    if (Math.hypot(...found.f1) === 0) return `${ends}where both flows do: ∇²E ∇E = 0 here, so f₁ = 0, and there is nothing to fit.${off}`;
-    if (!(gap[0] > least)) return `${ends}where both flows do, up to rounding: h is too small to see the gaps.${off}`;
+    const none = Math.hypot(...found.f1) === 0;
+    if (!(gap[0] > least)) return `${ends}where both flows do, up to rounding: ${none ? "f₁ = 0 here" : "h is too small to see the gaps"}.${off}`;
     const fitted = orders.map((p) => (p === null ? "unknown (the gaps are below rounding)" : p.toFixed(2)));
-    const large = h * found.sharpness > 1 ? " Here hλ_max > 1: make h smaller to see 2 and 3." : "";
+    const far = orders.some((p, i) => p !== null && p < 1.9 + i);
+    const large = far ? " The largest of these steps may be too long for that: make h smaller and fit again." : "";
     const stops = paths.some(({ arrived }) => !arrived) ? " A flow leaves the finite numbers or the domain of E on the way." : "";
     return `${ends}${say(gap[0])} from the flow of E and ${say(gap[1])} from the flow of Ẽ. ` +
-      `Fitted over ${HALVINGS} halvings of h, the orders are ${fitted[0]} and ${fitted[1]}; the theorem says at least 2 and 3 for small h.${large}${off}${stops}`;
+      `Fitted over ${HALVINGS} halvings of h, the orders are ${fitted[0]} and ${fitted[1]}; the theorem says 2 and 3 or more, for small h.${none ? " f₁ = 0 here: for one step the flow of E has the order of the flow of Ẽ." : ""}${large}${off}${stops}`;
   }
 
   // The state in the address of the page, so that a link shows the same.
@@ -117,7 +118,7 @@
     const { stage } = IGR;
     const { add, number } = stage;
     const state = { formula: "", start: [0, 0], h: 0.1 };
-    let jet, greatest = 1, timer;
+    let jet, dial, timer;
 
     const chips = add(root, "fieldset", { class: "igr-chips" });
     add(chips, "legend", {}, "Examples");
@@ -136,7 +137,7 @@
     box.classList.add("igr-wide");
     const mark = add(controls, "p", { class: "igr-problem", id });
     const boxes = ["a", "b"].map((name, i) => {
-      const [input] = stage.labelled(controls, `start ${name}`, "input", { type: "number", step: "any" });
+      const [input] = stage.labelled(controls, `start ${name}`, "input", { type: "number", step: 0.1, class: "igr-short" });
       input.addEventListener("change", () => {
         if (!Number.isFinite(input.valueAsNumber)) return draw();
         state.start = state.start.with(i, input.valueAsNumber);
@@ -145,7 +146,7 @@
       });
       return input;
     });
-    const dial = stage.dial(controls, "Learning rate h", { min: 0, max: 1, step: 0.002 }, (h) => { state.h = Math.max(h, greatest / 1000); draw(); });
+    const sliders = add(controls, "div", { class: "igr-control igr-slider" });
     const row = stage.row(root);
     const plane = stage.plot(row, "Plane of a and b with level lines of the loss, steps and both flows", "a", "b", 0.9);
     const close = stage.plot(row, "One step and both flows, enlarged, with the two gaps", "one step, enlarged", "", 0.9, true);
@@ -171,9 +172,10 @@
       // Close near the least value, as a valley wants it.
       const levels = IGR.range(10, (k) => low + (high - low) * ((k + 0.5) / 10) ** 3);
       plane.background = low < high ? IGR.contours((p) => jet(p)[0], plane.x, plane.y, levels) : [];
-      greatest = most(sharpness(jet(state.start)));
-      if (state.h > greatest) greatest = +(1.2 * state.h).toPrecision(2);
-      dial.rescale(greatest);
+      const wanted = most(sharpness(jet(state.start))), max = state.h > wanted ? +(1.2 * state.h).toPrecision(2) : wanted;
+      sliders.replaceChildren();
+      const step = 10 ** (Math.floor(Math.log10(max)) - 2);
+      dial = stage.dial(sliders, "h", { min: 0, max, step }, (h) => { state.h = Math.max(h, step / 10); draw(); });
     }
 
     // Take over a formula, and a start and h if given; say what is wrong with it.
@@ -187,6 +189,7 @@
         const code = add(mark, "code", {}, text.slice(0, from));
         add(code, "mark", {}, text.slice(from, to) || " ");
         code.append(text.slice(to));
+        mark.append(" ");
         return refuse(problem.message);
       }
       Object.assign(state, { formula: wanted.formula, start: wanted.start ?? state.start, h: wanted.h ?? state.h });
@@ -197,6 +200,7 @@
     }
 
     function refuse(message) {
+      add(mark, "span", {}, message);
       field.setAttribute("aria-invalid", "true");
       root.classList.add("igr-refused");
       words.say(message);
@@ -208,6 +212,7 @@
       dial.show(h);
       boxes.forEach((input, i) => (input.value = +start[i].toPrecision(6)));
       keep();
+      if (field.value !== state.formula) return; // what is wrong with it stays
       mark.replaceChildren();
       for (const view of [plane, close, chart]) view.clear();
       plane.pieces("level", plane.background);
@@ -216,7 +221,7 @@
       field.removeAttribute("aria-invalid");
       root.classList.remove("igr-refused");
       const { points, paths, one, orders, least } = found;
-      const names = ["flow", "modified"];
+      const names = ["flow", "modified"], fitted = orders.map((p) => (p === null ? "–" : p.toFixed(2)));
 
       paths.forEach((path, i) => plane.line(names[i], path.points));
       plane.line("descent igr-faint", points);
@@ -224,35 +229,34 @@
 
       const ends = names.map((name) => IGR.last(one[name]));
       const shown = [start, one.end, ...ends].filter(finite), [middle, size] = IGR.around(shown);
-      const half = size * 1.15;
+      const half = size * 1.6;
       close.limits(...middle.map((m) => [m - half, m + half]));
       close.line("descent", [start, one.end]);
       names.forEach((name, i) => {
         close.line(name, one[name]);
         if (!(one.gap[i] > least)) return;
-        close.line(`${name} igr-gap`, [one.end, ends[i]]);
         close.dot(name, ends[i]);
-        // Beside the end of the flow, away from the tip of the step.
-        const away = ends[i].map((v, j) => v + 0.16 * half * ((v - one.end[j]) / one.gap[i]));
-        close.note(away, number(one.gap[i]));
+        bracket(name, one.end, ends[i], number(one.gap[i]), half * (i ? -1 : 1));
       });
       close.dot("start", start);
       close.dot("descent", one.end);
 
       const kept = found.table.flatMap((r) => r.slice(1)).filter((gap) => gap > least);
       const sizes = found.table.map((r) => r[0]);
-      chart.limits([IGR.last(sizes) / 1.3, h * 1.3], kept.length ? [Math.min(...kept) / 2, Math.max(...kept) * 2] : [1e-12, 1], true);
+      chart.limits([IGR.last(sizes) / 1.3, h * 1.3], kept.length ? [Math.min(...kept) / 2, Math.max(...kept) * 5] : [1e-12, 1], true);
       names.forEach((name, i) => {
         const dots = found.table.map((r) => [r[0], r[i + 1]]).filter(([, gap]) => gap > least);
         // Dashed: the exact powers 2 and 3 of h, through the least gap.
         if (dots.length > 1) chart.line("guide", sizes.map((s) => [s, IGR.last(dots)[1] * (s / IGR.last(dots)[0]) ** (2 + i)]));
         chart.line(name, dots);
         dots.forEach((p) => chart.dot(name, p));
+        // Above the one line and below the other.
+        const [size, gap] = dots[Math.min(4, dots.length - 1)] ?? [];
+        if (orders[i] !== null) chart.note([size, gap * (i ? 1 / 9 : 9)], `order ${fitted[i]}`).setAttribute("text-anchor", i ? "start" : "end");
       });
 
       dial.mark(found.sharpness > 0 ? [[1 / found.sharpness, "1/λ"], [2 / found.sharpness, "2/λ"]] : []);
       const pair = (values) => `(${values.map(number).join(", ")})`;
-      const fitted = orders.map((p) => (p === null ? "–" : p.toFixed(2)));
       for (const [name, value] of [
         ["E, Ẽ", `${number(found.E)}, ${number(found.modifiedLoss)}`], ["∇E", pair(found.gradient)], ["f₁ = −½ ∇²E ∇E", pair(found.f1)],
         ["R_IG = ½ |∇E|²", number(found.R)], ["λ_max", number(found.sharpness)],
@@ -263,6 +267,17 @@
         add(line, "td", {}, value);
       }
       words.say(sentence(state, found, number));
+    }
+
+    // The length between two points beside them, on the right or, with a negative `half`, the left.
+    function bracket(name, from, to, text, half) {
+      const [u, v] = to.map((value, i) => value - from[i]), length = Math.hypot(u, v), right = v < 0 || (v === 0 && u > 0) ? 1 : -1;
+      const out = [(-v * right * half) / length, (u * right * half) / length];
+      const at = (p, by) => p.map((value, i) => value + by * out[i]);
+      close.line(name, [at(from, 0.05), at(from, 0.12), at(to, 0.12), at(to, 0.05)]);
+      const anchor = Math.abs(out[0]) < 0.4 * Math.abs(half) ? "middle" : out[0] > 0 ? "start" : "end";
+      const middle = from.map((value, i) => (value + to[i]) / 2);
+      close.note(at(middle, anchor === "middle" ? 0.22 : 0.17), text).setAttribute("text-anchor", anchor);
     }
 
     let untouched = true;

@@ -195,8 +195,7 @@
 
   // A slider over equal steps, with landmarks under it and a box for the number.
   function dial(parent, label, limits, moved) {
-    const { min } = limits;
-    let { max } = limits;
+    const { min, max } = limits;
     const [input, box] = labelled(parent, label, "input", { type: "range", ...limits });
     const track = add(box, "span", { class: "igr-track" });
     track.append(input);
@@ -214,12 +213,7 @@
       for (const [value, name] of pairs)
         if (value <= max) add(marks, "span", { class: "igr-mark", style: `--at: ${(value - min) / (max - min)}` }, name);
     };
-    // Another greatest value, with 100 to 1000 places below it.
-    const rescale = (greatest) => {
-      max = greatest;
-      for (const node of [input, exact]) Object.assign(node, { max, step: 10 ** (Math.floor(Math.log10(max)) - 2) });
-    };
-    return { show, mark, rescale };
+    return { show, mark };
   }
 
   function choice(parent, label, options, value, chosen) {
