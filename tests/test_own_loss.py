@@ -1,6 +1,7 @@
 """The explorer *your own loss*: its parser and its numbers against Python's parser and igrlib."""
 
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +66,14 @@ def test_all_numbers_of_the_examples(preset):
     np.testing.assert_allclose(found["orders"], orders, atol=1e-4)
     np.testing.assert_allclose(orders, [2, 3], atol=0.1)
     assert all(path["arrived"] for path in found["paths"])
-    close([path["points"][-1] for path in found["paths"]], ends, 1e-8)
+    close([path["points"][-1] for path in found["paths"]], ends, 1e-6)
+
+
+def test_it_opens_with_the_orders_that_the_chapter_prints():
+    chapter = (Path(__file__).parent.parent / "book/theorem.ipynb").read_text("utf-8")
+    printed = re.findall(r"(?:gradient|modified) flow\s+one step ([\d.]+)", chapter)
+    found = run("loss", COMPUTED, state=PRESETS[0])["orders"]
+    assert [f"{order:.2f}" for order in found] == printed
 
 
 def test_one_step_and_both_flows_of_random_formulas():

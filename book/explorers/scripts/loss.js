@@ -36,10 +36,6 @@
     return { end, flow: flows[0].points, modified: flows[1].points, gap };
   }
 
-  // [h, gap, gap] for h, h/2, …
-  const halvings = (jet, start, h) =>
-    IGR.range(HALVINGS, (k) => h / 2 ** k).map((size) => [size, ...step(jet, start, size).gap]);
-
   // The slope of log(gap) against log(h), by least squares; null for less than three gaps.
   function order(sizes, gaps, least = 0) {
     const points = sizes.map((h, i) => [Math.log(h), Math.log(gaps[i]), gaps[i] > least]).filter((p) => p[2]);
@@ -63,10 +59,12 @@
       if (Math.hypot(...p) < DIVERGED && finite(jet(p))) points.push(p);
       else diverged = n;
     }
-    const g = gradient(at), one = step(jet, start, h), table = halvings(jet, start, h);
+    const g = gradient(at), sizes = IGR.range(HALVINGS, (k) => h / 2 ** k);
+    const [one, ...smaller] = sizes.map((size) => step(jet, start, size));
+    const table = [one, ...smaller].map(({ gap }, k) => [sizes[k], ...gap]);
     const least = ROUNDING * (1 + Math.hypot(...start));
-    const orders = [1, 2].map((c) => order(table.map((row) => row[0]), table.map((row) => row[c]), least));
-    const paths = [0, h].map((weight) => flow(jet, weight, start, STEPS * h, 1e-11));
+    const orders = [1, 2].map((c) => order(sizes, table.map((row) => row[c]), least));
+    const paths = [0, h].map((weight) => flow(jet, weight, start, STEPS * h, 1e-8)); // only drawn
     const R = (g[0] ** 2 + g[1] ** 2) / 2;
     return {
       E: at[0], gradient: g, f1: correction(at), sharpness: sharpness(at), R, modifiedLoss: at[0] + (h / 2) * R,
@@ -111,7 +109,7 @@
     return +(wanted * 1.0499).toPrecision(2);
   }
 
-  IGR.loss = { correction, sharpness, flow, step, halvings, order, compute, sentence, written, read, most };
+  IGR.loss = { correction, sharpness, flow, step, order, compute, sentence, written, read, most };
 
   IGR.explorers ??= {};
   IGR.explorers.loss = function (root, { presets }) {
@@ -141,8 +139,7 @@
       input.addEventListener("change", () => {
         if (!Number.isFinite(input.valueAsNumber)) return draw();
         state.start = state.start.with(i, input.valueAsNumber);
-        fit();
-        draw();
+        refit();
       });
       return input;
     });
@@ -159,8 +156,7 @@
     const words = stage.words(root);
 
     // What a new formula, or a start far off, needs: a window, its level lines, and limits of h.
-    function fit() {
-      const { points = [], paths = [] } = compute(jet, state);
+    function fit({ points = [], paths = [] }) {
       const reach = 10 * (1 + Math.hypot(...state.start));
       const seen = [...points, ...paths.flatMap((path) => path.points), state.start].filter((p) => Math.hypot(...p) < reach);
       const [middle, size] = IGR.around(seen), half = Math.max(1.4 * size, 0.1);
@@ -171,7 +167,7 @@
       const [low, high] = [values[0], values[values.length - 1]];
       // Close near the least value, as a valley wants it.
       const levels = IGR.range(10, (k) => low + (high - low) * ((k + 0.5) / 10) ** 3);
-      plane.background = low < high ? IGR.contours((p) => jet(p)[0], plane.x, plane.y, levels) : [];
+      plane.background = low < high ? IGR.contours((p) => jet(p)[0], plane.x, plane.y, levels, 40) : [];
       const wanted = most(sharpness(jet(state.start))), max = state.h > wanted ? +(1.2 * state.h).toPrecision(2) : wanted;
       sliders.replaceChildren();
       const step = 10 ** (Math.floor(Math.log10(max)) - 2);
@@ -195,8 +191,13 @@
       Object.assign(state, { formula: wanted.formula, start: wanted.start ?? state.start, h: wanted.h ?? state.h });
       if (field.value !== state.formula) field.value = state.formula;
       choices.forEach((input, i) => (input.checked = presets[i].formula === state.formula));
-      fit();
-      draw();
+      refit();
+    }
+
+    function refit() {
+      const found = compute(jet, state);
+      fit(found);
+      draw(found);
     }
 
     function refuse(message) {
@@ -206,8 +207,8 @@
       words.say(message);
     }
 
-    function draw() {
-      const { start, h } = state, found = compute(jet, state);
+    function draw(found = compute(jet, state)) {
+      const { start, h } = state;
       handle.place(start);
       dial.show(h);
       boxes.forEach((input, i) => (input.value = +start[i].toPrecision(6)));
