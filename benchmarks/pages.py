@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html" / "book"
 EXPLORERS = {
     "step": "theorem",
+    "loss": "theorem",
     "phase": "two_parameters",
     "sweep": "mnist",
     "optimizer": "optimizers",

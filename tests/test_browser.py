@@ -5,9 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import browser as installed
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from helpers.formulas import derivatives, random_formulas, twin, twin_gaps
+from helpers.scripts import close
 from playwright.sync_api import sync_playwright
+
+import explorers
+import igrlib as ig
 
 pytestmark = pytest.mark.html
 
@@ -167,6 +174,7 @@ def test_search_finds_a_theorem_by_name(chromium):
 
 EXPLORERS = {
     "step": "theorem",
+    "loss": "theorem",
     "phase": "two_parameters",
     "sweep": "mnist",
     "optimizer": "optimizers",
@@ -193,6 +201,8 @@ def explorer(chromium, request):
 KEYS = """(node) => {
   if (node.matches("select"))
     return [node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"];
+  if (node.type === "radio") return ["ArrowRight"];
+  if (node.type === "text") return ["End", "+", "a"];
   return node.type === "number" ? ["ArrowUp", "Enter"] : ["ArrowLeft"];
 }"""
 
@@ -281,7 +291,9 @@ DRAWN = "node => node.closest('[data-igr-explorer]').querySelector('.igr-row').i
 def test_explorer_by_keyboard(explorer):
     """Tab reaches every control of it, and each changes what is drawn; all but one, the words."""
     name, box = explorer
-    controls = box.locator("select, input, .igr-handle")
+    # Of examples one is a stop of Tab; the arrows lead to the others.
+    one = "select, input:not([type=radio]), legend + label > input, .igr-handle"
+    controls = box.locator(one)
     controls.first.focus()
     for k in range(controls.count()):
         control = controls.nth(k)
@@ -329,6 +341,110 @@ def test_the_ends_and_the_landmarks_of_the_parabola(chromium):
     exact.fill("7")
     exact.press("Enter")
     assert exact.input_value() == "2.5"
+    seen.page.context.close()
+
+
+OWN_LOSS = HTML / "book" / f"{EXPLORERS['loss']}.html"
+NUMBERS = "(state) => IGR.loss.compute(IGR.formula.jet(state.formula), state)"
+
+
+@pytest.fixture(scope="module")
+def own_loss(chromium):
+    seen = visit(chromium, OWN_LOSS)
+    box = seen.page.locator("[data-igr-explorer=loss]")
+    box.scroll_into_view_if_needed()
+    yield box
+    assert seen.errors == seen.failed == seen.remote == []
+    seen.page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-loss")
+def test_the_numbers_of_your_own_loss_in_the_browser(own_loss):
+    states = explorers.loss_explorer("fig-x").data["presets"]
+    for formula, start, jet in random_formulas(3, seed=2):
+        states.append({"formula": formula, "start": start, "h": 0.05 / np.abs(jet[1:]).max()})
+    for state in states:
+        loss, start = twin(state["formula"]), state["start"]
+        found = own_loss.page.evaluate(NUMBERS, state)
+        jet = derivatives(loss, start)
+        close([found["E"], *found["gradient"]], jet[:3])
+        close(found["R"], ig.implicit_gradient_regularizer(loss)(jnp.array(start)))
+        hessian = jet[[3, 4, 4, 5]].reshape(2, 2)
+        close(found["f1"], -hessian @ jet[1:3] / 2)
+        gaps, ends, _ = twin_gaps(loss, start, [state["h"]])
+        close(found["one"]["gap"], gaps[0])
+        for name, at in zip(("end", "flow", "modified"), ends, strict=True):
+            close(found["one"][name] if name == "end" else found["one"][name][-1], at[0])
+
+
+@pytest.mark.xdist_group("explorer-loss")
+def test_a_formula_that_is_wrong_is_marked_and_said(own_loss):
+    page, formula = own_loss.page, own_loss.locator(".igr-formula")
+    problem = own_loss.locator(".igr-problem")
+    formula.fill("(1 - a)^2 + b^2")
+    before = said(own_loss)
+    for text, mark, words in (
+        ("(1 - a)^2 + relu(b)", "relu", "relu has a corner"),
+        ("(1 - a)^2 + sine(b)", "sine", "Did you mean sin?"),
+        ("(1 - a)^2 + 2b", "b", "Write * between"),
+        ("(1 - a)^2 + ", "", "ends where a value is wanted"),
+    ):
+        formula.fill(text)
+        assert problem.locator("mark").inner_text().strip() == mark
+        assert problem.locator("code").inner_text().strip() == text.strip()
+        assert words in problem.inner_text()
+        assert formula.get_attribute("aria-invalid") == "true"
+        assert formula.get_attribute("aria-describedby") == problem.get_attribute("id")
+        # What is moved meanwhile changes nothing of that.
+        own_loss.locator(".igr-handle").press("ArrowLeft")
+        assert words in problem.inner_text()
+        page.wait_for_timeout(800)
+        assert words in own_loss.get_by_role("status").inner_text()
+    rules = AXE | {"resultTypes": ["violations"]}
+    found = Axe().run(page, "[data-igr-explorer=loss]", options=rules).response["violations"]
+    assert [v["id"] for v in found] == []
+    formula.fill("(1 - a)^2 + log(b)")
+    own_loss.get_by_label("start b").fill("-1")
+    own_loss.get_by_label("start b").press("Enter")
+    assert "E is not finite at the start" in problem.inner_text()
+    own_loss.get_by_label("start b").fill("1")
+    own_loss.get_by_label("start b").press("Enter")
+    assert not problem.is_visible()
+    assert formula.get_attribute("aria-invalid") is None
+    assert said(own_loss) != before
+
+
+@pytest.mark.xdist_group("explorer-loss")
+def test_an_example_is_taken_over_and_left_again(own_loss):
+    formula, chosen = own_loss.locator(".igr-formula"), own_loss.locator("input:checked")
+    own_loss.get_by_text("river", exact=True).click()
+    assert "softplus(1 - a)" in formula.input_value()
+    assert chosen.evaluate("node => node.labels[0].textContent") == "river"
+    formula.press("End")
+    formula.press_sequentially(" + a/9")
+    assert chosen.count() == 0
+
+
+@pytest.mark.xdist_group("explorer-loss")
+def test_the_address_holds_your_own_loss(chromium, own_loss):
+    own_loss.locator(".igr-formula").fill("exp(a) + (b - a)^2/2")
+    for label, value in (("start a", "0.5"), ("start b", "-1.25"), ("h, as a number", "0.07")):
+        own_loss.get_by_label(label).fill(value)
+        own_loss.get_by_label(label).press("Enter")
+    own_loss.page.wait_for_timeout(600)
+    shown = said(own_loss)
+    assert "From (0.5, −1.25) a step of h = 0.07 " in shown
+    address = own_loss.page.evaluate("() => location.hash")
+    seen = visit(chromium, OWN_LOSS, address)
+    other = seen.page.locator("[data-igr-explorer=loss]")
+    assert said(other) == shown
+    assert other.bounding_box()["y"] < DESKTOP["height"]
+    # A second address in the same page, and one that is of something else.
+    seen.page.evaluate("() => { location.hash = '#your-loss=a%5E2&a=1&b=2&h=0.25' }")
+    other.get_by_text("From (1, 2) a step of h = 0.25").first.wait_for()
+    seen.page.evaluate("() => { location.hash = '#references' }")
+    assert other.locator(".igr-formula").input_value() == "a^2"
+    assert seen.errors == []
     seen.page.context.close()
 
 

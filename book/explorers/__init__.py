@@ -1,4 +1,4 @@
-"""Figures to take hold of: steps, flows, the edge, an optimizer and a sweep, as scripts in a page.
+"""Figures to take hold of: steps, flows, a typed loss, the edge, an optimizer, a sweep, as scripts.
 
 An `Explorer` shows itself in a notebook and in the built book. It needs no server, no network and
 no library: its script and its data are in its own HTML. What a script computes is computed
@@ -12,6 +12,7 @@ Source: chapters 2, 3, 7, 10 and 11.
 from explorers.page import Explorer, script
 from explorers.shown import (
     catapult_explorer,
+    loss_explorer,
     optimizer_explorer,
     parabola_explorer,
     phase_explorer,
@@ -21,6 +22,7 @@ from explorers.shown import (
 __all__ = [
     "Explorer",
     "catapult_explorer",
+    "loss_explorer",
     "optimizer_explorer",
     "parabola_explorer",
     "phase_explorer",

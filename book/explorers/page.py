@@ -16,8 +16,12 @@ SCRIPTS = {
     "sweep": ("numbers", "stage", "sweep"),
     "parabola": ("numbers", "stage", "parabola"),
     "catapult": ("numbers", "model", "stage", "catapult"),
+    "loss": ("numbers", "formula", "stage", "loss"),
 }
 """The files that each explorer runs, in order."""
+
+STYLED = ("loss",)
+"""The explorers with a style sheet of their own."""
 
 
 def script(name: str) -> str:
@@ -62,7 +66,7 @@ class Explorer:
         data = json.dumps(self.data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         still = f'<a href="#{html.escape(self.figure)}">The figure in the text</a>'
         return (
-            f"<style>{_file('style.css')}</style>\n"
+            f"<style>{_style(self.name)}</style>\n"
             f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
@@ -70,6 +74,11 @@ class Explorer:
             f'<script type="application/json">{data}</script>\n</section>\n'
             f"<script>\n{script(self.name)}\nIGR.stage.mount();\n</script>"
         )
+
+
+def _style(name: str) -> str:
+    """The style of all explorers, and what this one adds."""
+    return _file("style.css") + (_file(f"{name}.css") if name in STYLED else "")
 
 
 def _file(name: str) -> str:

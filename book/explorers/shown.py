@@ -8,6 +8,7 @@ from igrlib import two_parameter as tp
 
 __all__ = [
     "catapult_explorer",
+    "loss_explorer",
     "optimizer_explorer",
     "parabola_explorer",
     "phase_explorer",
@@ -16,6 +17,16 @@ __all__ = [
 
 RUNS = [(0.2, 3.2, h) for h in (0.19, 0.21, 0.25, 0.35, 0.4)] + [(2.8, 3.5, 0.18)]
 """The start (a, b) and h of the runs of the catapult's menu; the last is Figure A.1's."""
+
+
+LOSSES = [
+    ("curved valley", "(1 - a)^2/2 + 2*(b - a^2)^2", (-0.6, 0.9), 0.05),
+    ("bowl", "(a^2 + 4*b^2)/2", (1.5, 1.1), 0.1),
+    ("river", "4*(b - sin(a))^2 + 2*softplus(1 - a)", (-1.5, -0.6), 0.06),
+    ("Rosenbrock", "(1 - a)^2/100 + (b - a^2)^2", (-1.2, 1.0), 0.05),
+    ("logistic", "softplus(-a - 2*b) + softplus(b - a)", (-1.0, 1.5), 0.4),
+]
+"""Examples of *your own loss*: name, formula, start (a, b), h; Rosenbrock's is divided by 100."""
 
 
 def step_explorer(figure: str) -> Explorer:
@@ -27,6 +38,21 @@ def step_explorer(figure: str) -> Explorer:
     """
     title = "One step and the two flows: move the start, the learning rate, change the loss"
     return Explorer("step", title, figure)
+
+
+def loss_explorer(figure: str) -> Explorer:
+    """Steps, both flows, f_1 and the fitted orders of a loss of a and b that the reader types.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: Section 3, Theorem 3.1; chapter 2, *The theorem*.
+    """
+    presets = [
+        {"name": name, "formula": formula, "start": list(start), "h": h}
+        for name, formula, start, h in LOSSES
+    ]
+    title = "Your own loss: type a formula of a and b, and see whether the theorem holds for it"
+    return Explorer("loss", title, figure, {"presets": presets})
 
 
 def phase_explorer(figure: str) -> Explorer:
