@@ -121,6 +121,30 @@ def test_what_a_chapter_imports_is_in_the_reference(path):
             assert {full, origin} & known, full
 
 
+FORMULA = re.compile(r'<(?:span|div) class="(?:formula|math)".*?</svg>', re.S)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_formulas_are_typeset(path):
+    """All of them, with every glyph on the page itself, and none as a stop of the tab key."""
+    text = path.read_text(encoding="utf-8")
+    drawn = set(re.findall(r'href="#(glyph-[^"]+)"', text))
+    assert drawn == set(re.findall(r'<path id="(glyph-[^"]+)"', text))
+    formulas = FORMULA.findall(text)
+    assert bool(formulas) == bool(drawn)
+    assert all(formula.count("<math") == 1 for formula in formulas)
+    assert not any("tabindex" in formula for formula in formulas)
+    assert "formula-wrong" not in text
+    prose = "".join(Page(text).text)
+    assert not re.search(r"\\[(\[]|\\begin\{|\$\$", prose), "TeX left unset"
+
+
+def test_what_is_searched_has_no_tex():
+    index = (HTML / "searchindex.js").read_text("utf-8")
+    assert "lambda_" not in index
+    assert "mathbb" not in index
+
+
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_no_role_is_left_as_text(path):
     """As one inside of a formula is: nobody but a reader would notice."""
