@@ -40,9 +40,8 @@ CUT = """() => {
   hidden.forEach((node) => node.classList.add("toggle-hidden"));
   return found;
 }"""
-# A glyph that no outline was found for has no width; a blank has none either.
+# A glyph that no outline was found for has no width.
 UNDRAWN = """() => [...document.querySelectorAll("article .formula use, .formula-display use")]
-  .filter((glyph) => !glyph.getAttribute("href").endsWith("-20"))
   .filter((glyph) => glyph.getBBox().width === 0).map((glyph) => glyph.outerHTML)"""
 BESIDE_THE_LINE = """() => [...document.querySelectorAll("article .formula svg")]
   .filter((drawing) => !drawing.closest("table"))

@@ -112,9 +112,9 @@ def test_brackets_too_wide_for_a_phone_break_inside(page):
 
 
 def test_every_glyph_is_on_the_page_once(page):
-    drawn = re.findall(r'<path id="(glyph-[^"]+)"', page)
+    drawn = re.findall(r'<path id="(g-[^"]+)"', page)
     assert len(drawn) == len(set(drawn))
-    assert set(drawn) == set(re.findall(r'href="#(glyph-[^"]+)"', page))
+    assert set(drawn) == set(re.findall(r'<use href="#([^"]+)"', page))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,15 @@ const REL = 3, BIN = 2, OPEN = 4, CLOSE = 5; // classes of TeX
 const LONG = 14; // ex: what is shorter stays in one piece
 const WIDE = 32; // ex: what is wider does not fit on a phone
 const EX = 442; // units of MathJax
+const BLANK = /-(?:20|A0|206[1-4])$/; // blanks, and signs that are not seen
 
 function numbers(text) {
   return text.match(/-?[\d.]+/g).map(Number);
 }
 
+/** In whole units, of which an em has 1000. */
 function round(value) {
-  return String(Math.round(value * 10) / 10);
+  return String(Math.round(value) || 0);
 }
 
 /** How far a transform moves, and by what it scales; null where it does neither alone. */
@@ -48,6 +50,7 @@ class Drawing {
       const at = `translate(${round(x + place.x)},${round(y + place.y)})scale(${place.scale})`;
       return `<g transform="${at}">${inside(0, 0)}</g>`;
     }
+    if (kind === "use" && BLANK.test(of("xlink:href"))) return "";
     if (kind === "use" && place && place.scale === 1) {
       return `<use href="#${short(of("xlink:href").slice(1))}"${at(x + place.x, y + place.y)}/>`;
     }
@@ -82,7 +85,7 @@ function escaped(text) {
 }
 
 function short(name) {
-  return name.replace("MJX-TEX", "glyph");
+  return name.replace("MJX-TEX", "g");
 }
 
 /** Where a formula in a line of text may be broken: after which of its nodes, and where that is. */

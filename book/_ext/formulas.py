@@ -22,7 +22,8 @@ from sphinx.util.math import get_node_equation_number
 
 LOGGER = logging.getLogger(__name__)
 SCRIPT = Path(__file__).with_suffix(".js")
-GLYPH = re.compile(r'href="#(glyph-[\w-]+)"')
+GLYPH = re.compile(r'<use href="#([\w-]+)"')
+DRAWN = '<svg class="formula-glyphs"'
 BODY = re.compile(r"<body\b[^>]*>")
 # What stands at a formula without a blank between stays on its line.
 BEFORE = re.compile(r"\w*[^\s\w]*\Z")
@@ -130,7 +131,7 @@ class Formulas:
             answer = self.typesetter(tex, isinstance(node, nodes.math_block))
             if "error" in answer:
                 LOGGER.warning("%s in the formula %s", answer["error"], tex, location=node)
-            text = html.unescape(re.sub(r"<[^>]+>", "", answer.get("mathml", "")))
+            text = html.unescape(re.sub(r"(<[^>]+>)+", " ", answer.get("mathml", "")))
             node.children = [nodes.Text(node.get("before", "") + text + node.get("after", ""))]
 
     def finish(self, app, exception):
@@ -138,10 +139,11 @@ class Formulas:
         glyphs = self.typesetter.glyphs if self.typesetter else {}
         for path in Path(app.outdir).rglob("*.html") if glyphs and exception is None else ():
             text = path.read_text(encoding="utf-8")
-            used = sorted(set(GLYPH.findall(text)) - set(re.findall(r'id="(glyph-[\w-]+)"', text)))
-            if used:
+            used = sorted(glyphs.keys() & set(GLYPH.findall(text)))
+            # A page that was not written anew has them.
+            if used and DRAWN not in text:
                 paths = "".join(f'<path id="{name}" d="{glyphs[name]}"/>' for name in used)
-                drawn = f'<svg class="formula-glyphs" aria-hidden="true">{paths}</svg>'
+                drawn = f'{DRAWN} aria-hidden="true">{paths}</svg>'
                 text = BODY.sub(lambda m, drawn=drawn: m[0] + drawn, text, count=1)
                 path.write_text(text, encoding="utf-8")
         if self.typesetter:
