@@ -47,7 +47,7 @@ See {eq}`numbered`.
 | --- |
 | $\operatorname{tr} A$ |
 
-Long: $f(x, y) = a + b + c + d + e + f + g + h + i + j \le k$, and on.
+Long: $f(x + y) = a + b + c + d + e + f + g + h + i + j \le k$, and on.
 
 Nested: $(a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p)$.
 
@@ -100,7 +100,7 @@ def test_a_long_formula_may_break_after_its_relations_and_operators(page, tmp_pa
     # Eleven: after =, nine signs and ≤, and not inside of the brackets.
     assert len(widths(line)) == 12
     _, alone = build(
-        tmp_path, r"$$\textstyle f(x, y) = a + b + c + d + e + f + g + h + i + j \le k$$"
+        tmp_path, r"$$\textstyle f(x + y) = a + b + c + d + e + f + g + h + i + j \le k$$"
     )
     assert sum(widths(line)) == pytest.approx(sum(widths(alone)), abs=0.1)
     assert re.search(r'<span class="formula-kept"><svg[^§]{1,2000}</svg>,</span>', line)

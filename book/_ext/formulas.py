@@ -80,10 +80,6 @@ class Typesetter:
 class Formulas:
     """The renderer of a build, and what it does to pages."""
 
-    def __init__(self, app):
-        self.app = app
-        self.typesetter = None
-
     def start(self, app):
         self.typesetter = Typesetter(app.config.formula_macros)
 
@@ -123,6 +119,8 @@ class Formulas:
 
     def prepare(self, app, doctree, page):
         """Take punctuation into the formulas it stands at, and TeX out of what is searched."""
+        if app.builder.format != "html":
+            return
         for node in list(doctree.findall(nodes.math)):
             take(node, "before", BEFORE, -1)
             take(node, "after", AFTER, 1)
@@ -136,7 +134,8 @@ class Formulas:
 
     def finish(self, app, exception):
         """Give each page the outlines of the glyphs that it draws."""
-        glyphs = self.typesetter.glyphs if self.typesetter else {}
+        self.typesetter.close()
+        glyphs = self.typesetter.glyphs
         for path in Path(app.outdir).rglob("*.html") if glyphs and exception is None else ():
             text = path.read_text(encoding="utf-8")
             used = sorted(glyphs.keys() & set(GLYPH.findall(text)))
@@ -146,8 +145,6 @@ class Formulas:
                 drawn = f'{DRAWN} aria-hidden="true">{paths}</svg>'
                 text = BODY.sub(lambda m, drawn=drawn: m[0] + drawn, text, count=1)
                 path.write_text(text, encoding="utf-8")
-        if self.typesetter:
-            self.typesetter.close()
 
 
 def whole(node):
@@ -173,7 +170,7 @@ def kept(markup):
 
 
 def setup(app):
-    formulas = Formulas(app)
+    formulas = Formulas()
     app.add_config_value("formula_macros", {}, "env")
     app.add_html_math_renderer("node", (formulas.inline, None), (formulas.block, None))
     app.connect("builder-inited", formulas.start)
