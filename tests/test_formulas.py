@@ -99,9 +99,9 @@ def test_a_long_formula_may_break_after_its_relations_and_operators(page, tmp_pa
     (line,) = re.findall(r"<p>Long:.*?</p>", page, re.S)
     # Eleven: after =, nine signs and ≤, and not inside of the brackets.
     assert len(widths(line)) == 12
-    _, alone = build(
-        tmp_path, r"$$\textstyle f(x + y) = a + b + c + d + e + f + g + h + i + j \le k$$"
-    )
+    # In braces the same is one piece.
+    _, alone = build(tmp_path, r"${f(x + y) = a + b + c + d + e + f + g + h + i + j \le k}$")
+    assert len(widths(alone)) == 1
     assert sum(widths(line)) == pytest.approx(sum(widths(alone)), abs=0.1)
     assert re.search(r'<span class="formula-kept"><svg[^§]{1,2000}</svg>,</span>', line)
 

@@ -2,14 +2,14 @@
 // Given: the folder of MathJax, and the macros as JSON.
 //
 // MathJax writes an element for each node of a formula, four times as much as is drawn. Here the
-// glyphs are moved to where they stand, and a long formula in a line of text is cut into pieces
-// after its relations and operators, between which a browser may break the line.
+// glyphs are moved to where they stand, and a long formula is cut into pieces after its relations,
+// operators and wide blanks, between which a browser may break the line.
 "use strict";
 
 const [folder, macros] = process.argv.slice(2);
 const REL = 3, BIN = 2, OPEN = 4, CLOSE = 5; // classes of TeX
-const LONG = 14; // ex: what is shorter stays in one piece
-const WIDE = 32; // ex: what is wider does not fit on a phone
+const LONG = 14; // ex: a formula that is shorter stays in one piece
+const WIDE = 32; // ex: a piece that is wider does not fit on a phone
 const EX = 442; // units of MathJax
 const BLANK = /-(?:20|A0|206[1-4])$/; // blanks, and signs that are not seen
 
@@ -88,14 +88,15 @@ function short(name) {
   return name.replace("MJX-TEX", "g");
 }
 
-/** Where a formula in a line of text may be broken: after which of its nodes, and where that is. */
+/** Where a formula may be broken: after which of its nodes, and where that is. */
 function breaks(root, nodes, adaptor) {
   const [row] = root.childNodes;
   if (row.childNodes.length !== nodes.length) return [];
   let depth = 0;
   return row.childNodes.flatMap((node, k) => {
     depth += node.texClass === OPEN ? 1 : node.texClass === CLOSE ? -1 : 0;
-    const may = [REL, BIN].includes(node.texClass) && 0 < k && k + 1 < nodes.length;
+    const quad = node.isKind("mspace") && parseFloat(node.attributes.get("width")) >= 1;
+    const may = (quad || [REL, BIN].includes(node.texClass)) && 0 < k && k + 1 < nodes.length;
     const next = may && moved(adaptor.getAttribute(nodes[k + 1], "transform"));
     return next ? [{ after: k, x: next.x, depth }] : [];
   });
@@ -149,7 +150,7 @@ function typeset(MathJax, { tex, display }) {
   const drawing = new Drawing(adaptor);
   const math = adaptor.firstChild(adaptor.firstChild(picture));
   const nodes = adaptor.childNodes(math);
-  const found = !display && width > LONG * EX ? breaks(item.root, nodes, adaptor) : [];
+  const found = width > LONG * EX ? breaks(item.root, nodes, adaptor) : [];
   const cuts = chosen(found, left, left + width);
   let [begin, x] = [0, left];
   const svg = [...cuts, { after: nodes.length - 1, x: left + width }].map((cut) => {
