@@ -65,7 +65,7 @@ def compare(rounds):
         for explorer, chapter in EXPLORERS.items():
             page = chromium.new_page()
             page.goto((HTML / f"{chapter}.html").as_uri())
-            page.evaluate(installed.MATHEMATICS)
+            page.evaluate(installed.FONTS)
             box = page.locator(f"[data-igr-explorer={explorer}]")
             times = [t for _ in range(rounds) for t in box.evaluate(FRAMES)]
             print(

@@ -47,6 +47,21 @@ CUT = """() => {
   hidden.forEach((node) => node.classList.add("toggle-hidden"));
   return found;
 }"""
+# A glyph that no outline was found for has no width.
+UNDRAWN = """() => [...document.querySelectorAll("article .formula use, .formula-display use")]
+  .filter((glyph) => glyph.getBBox().width === 0).map((glyph) => glyph.outerHTML)"""
+BESIDE_THE_LINE = """() => [...document.querySelectorAll("article .formula svg")]
+  .filter((drawing) => !drawing.closest("table"))
+  .filter((drawing) => drawing.getBoundingClientRect().right >
+    drawing.closest("p, li, dt, dd, figcaption, h1, h2, h3, div").getBoundingClientRect().right + 1)
+  .map((drawing) => drawing.closest(".formula").textContent)"""
+PARTED = """() => [...document.querySelectorAll("article .formula-kept")]
+  .filter((node) => {
+    const parts = [...node.childNodes].filter((n) => !n.classList?.contains("formula-spoken"));
+    const range = document.createRange();
+    const tops = parts.map((n) => (range.selectNode(n), range.getBoundingClientRect()));
+    return Math.max(...tops.map((r) => r.top)) > Math.min(...tops.map((r) => r.bottom));
+  }).map((node) => node.textContent)"""
 TORN = """() => [...document.querySelectorAll(".cell_output > .stream + .stream")]
   .map((node) => `${node.previousElementSibling.textContent}|${node.textContent}`)"""
 
@@ -82,7 +97,7 @@ def chromium():
 
 
 def visit(browser, path, query="", **options):
-    """The page when its mathematics is set, with a record of errors and requests."""
+    """The page when its fonts are there, with a record of errors and requests."""
     context = browser.new_context(viewport=DESKTOP, **options)
     context.set_default_timeout(60_000)
     seen = Visit(context.new_page(), path)
@@ -93,7 +108,7 @@ def visit(browser, path, query="", **options):
     local = ("file:", "data:", "blob:")
     page.on("request", lambda r: None if r.url.startswith(local) else seen.remote.append(r.url))
     page.goto(path.as_uri() + query)
-    page.evaluate(installed.MATHEMATICS)
+    page.evaluate(installed.FONTS)
     page.wait_for_timeout(300)  # for what the page does after that
     return seen
 
@@ -116,18 +131,17 @@ def test_no_error_and_no_request_to_anywhere(opened):
     assert opened.remote == []
 
 
-def test_mathematics_is_set(opened):
-    source = opened.path.read_text(encoding="utf-8")
-    formulas = len(re.findall(r"<(?:span|div) class=\"[^\"]*\bmath\b", source))
-    page = opened.page
-    assert page.locator(installed.WRONG_FORMULA).count() == 0
-    assert page.locator("mjx-container").count() >= formulas
-    text = page.evaluate("""() => {
-      const copy = document.querySelector("article").cloneNode(true);
-      copy.querySelectorAll("pre, code, script, style, mjx-container").forEach((n) => n.remove());
-      return copy.textContent;
-    }""")
-    assert not re.search(r"\\[(\[]|\\begin\{|\$\$", text), "TeX left unset"
+def test_formulas_are_drawn(opened):
+    assert opened.page.evaluate(UNDRAWN) == []
+
+
+def test_formulas_fit_on_a_phone_and_keep_their_punctuation(opened):
+    opened.page.set_viewport_size(PHONE)
+    try:
+        assert opened.page.evaluate(BESIDE_THE_LINE) == []
+        assert opened.page.evaluate(PARTED) == []
+    finally:
+        opened.page.set_viewport_size(DESKTOP)
 
 
 def test_pictures_are_there_and_named(opened):
@@ -157,11 +171,38 @@ def test_contrast_and_labels(opened, scheme):
     opened.page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
     # What is dark differs from what is light in its colours alone.
     rules = AXE if scheme == "light" else AXE | {"runOnly": ["color-contrast"]}
-    # Of a formula's many pieces it would look at each.
-    context = {"exclude": [["mjx-container"]]}
+    # What is said of a formula is not shown.
+    context = {"exclude": [[".formula-spoken"]]}
     found = Axe().run(opened.page, context, options=rules).response["violations"]
     told = [f"{v['id']}: {n['html'][:150]}" for v in found for n in v["nodes"][:4]]
     assert told == []
+
+
+BASELINE = """() => [...document.querySelectorAll("article p .formula")]
+  .filter((formula) => /^[hxEN]$/.test(formula.querySelector("math").textContent))
+  .map((formula) => {
+    const mark = document.createElement("span");
+    mark.style.display = "inline-block";
+    formula.before(mark);
+    const ends = [formula.querySelector("use"), mark].map((n) => n.getBoundingClientRect().bottom);
+    mark.remove();
+    return ends[0] - ends[1];
+  })"""
+
+
+@pytest.mark.xdist_group("theorem")
+def test_formulas_stand_on_the_line_and_need_no_scripts(chromium):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / "book" / "theorem.html").as_uri())
+    assert page.locator("article .formula svg").first.bounding_box()["width"] > 5
+    assert "\\" not in page.locator("article p").all_inner_texts()[0]
+    context.close()
+    seen = visit(chromium, HTML / "book" / "theorem.html")
+    off = seen.page.evaluate(BASELINE)
+    assert len(off) > 10
+    assert off == pytest.approx([0] * len(off), abs=1)
+    seen.page.context.close()
 
 
 def test_search_finds_a_theorem_by_name(chromium):

@@ -35,7 +35,7 @@ def test_what_is_folded_away_is_printed(tmp_path):
 
 def test_a_wrong_formula_is_refused(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        printed(tmp_path, "<mjx-merror>Undefined control sequence</mjx-merror>")
+        printed(tmp_path, "<code class=formula-wrong>\\nowhere</code>")
     assert "wrong formulas: 1" in refused.value.stderr
     assert not (tmp_path / "made").exists()
 

@@ -5,9 +5,9 @@ import shutil
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NOT_FOUND = f"no browser found, looked for {', '.join(NAMES)}"
 
-# A promise, kept when the mathematics is set; and what stands where a formula was wrong.
-MATHEMATICS = "() => document.fonts.ready.then(() => globalThis.MathJax?.startup?.promise)"
-WRONG_FORMULA = "[data-mjx-error], mjx-merror, [data-mml-node=merror]"
+# A promise, kept when the fonts are there; and what stands where a formula was wrong.
+FONTS = "() => document.fonts.ready.then(() => true)"
+WRONG_FORMULA = ".formula-wrong"
 
 
 def find():

@@ -2,7 +2,7 @@
 
     python book/_tools/pdf.py _build/singlehtml/book.html _build/book.pdf
 
-Waits until the mathematics is set, opens what is folded away, and refuses a page with a wrong
+Waits until the fonts are there, opens what is folded away, and refuses a page with a wrong
 formula or a missing picture.
 """
 
@@ -38,7 +38,7 @@ def print_pdf(source, target):
         page = chromium.new_page()
         page.set_default_timeout(TIMEOUT)
         page.goto(source.resolve().as_uri())
-        page.evaluate(browser.MATHEMATICS)
+        page.evaluate(browser.FONTS)
         if wrong := page.locator(browser.WRONG_FORMULA).count():
             sys.exit(f"{source}: wrong formulas: {wrong}")
         page.evaluate(UNFOLD)
