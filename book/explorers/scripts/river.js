@@ -75,7 +75,7 @@
     let found, frame, touched = false;
     // As high as the still picture; wide pages show more of the river.
     const height = (width) => Math.min(340, Math.max(260, 0.5 * width));
-    const plane = stage.plot(root, "The river, with the steps and both flows", "", "", height, true, 0);
+    const plane = stage.plot(stage.row(root), "The river, with the steps and both flows", "", "", height, true, 0);
     const handle = stage.handle(plane, "Start", (start) => set({ start }), { text: ([u, v]) => `x = ${stage.number(u)}, y = ${stage.number(v)}` });
     const controls = stage.controls(root);
     const [slider, box] = stage.labelled(controls, "Step size h", "input", { type: "range", min: H.min, max: H.max, step: H.step });
