@@ -1,11 +1,12 @@
 """The built book as files: nothing remote in it, and nothing missing."""
 
 import importlib
+import importlib.util
 import posixpath
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
@@ -186,7 +187,9 @@ def test_the_first_page_leads_to_the_start_the_explorers_the_verdicts_and_the_pa
     text = FIRST.read_text("utf-8")
     (buttons,) = re.findall(r'<p class="igr-buttons">(.*?)</p>', text, re.S)
     leads = re.findall(r'href="([^"]+)"', buttons)
-    assert leads == ["book/introduction.html", "#sec-index-play", "book/what_held.html"]
+    pages = [lead.partition("#")[0] for lead in leads]
+    assert pages == ["book/introduction.html", "", "book/what_held.html"]
+    assert leads[1] == "#sec-index-play"
     assert re.search(r"Start reading: \d+ minutes", re.sub("<[^>]+>", "", buttons))
     (links,) = re.findall(r'<ul class="igr-links">(.*?)</ul>', text, re.S)
     assert "https://arxiv.org/abs/2009.11162" in links
@@ -241,6 +244,38 @@ def test_a_page_says_what_it_is(path):
     assert '<link rel="license" href="https://www.apache.org/licenses/' in text
 
 
+def extension(name):
+    path = HTML.parents[1] / "book/_ext" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("repository", "given", "address"),
+    [
+        ("", "", ""),
+        ("https://github.com/someone/river", "", "https://someone.github.io/river/"),
+        ("https://github.com/someone/river/", "https://a.org/", "https://a.org/"),
+        ("https://example.org/someone/river", "", ""),
+    ],
+)
+def test_the_address_of_the_pages_follows_from_the_repository(repository, given, address):
+    config = SimpleNamespace(html_theme_options={"repository_url": repository}, html_baseurl=given)
+    extension("metadata").point_to_pages(None, config)
+    assert config.html_baseurl == address
+
+
+def test_an_address_is_canonical_only_where_one_is_set():
+    settings = yaml.safe_load((HTML.parents[1] / "_config.yml").read_text("utf-8"))
+    known = bool(settings["repository"]["url"])
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        assert ('<link rel="canonical"' in text) == known
+        assert bool(re.findall(GIVEN % "og:url", text)) == known
+
+
 def test_pages_say_different_things():
     said = [told(path)["description"][0] for path in PAGES]
     assert len(set(said)) == len(said)
@@ -291,7 +326,8 @@ def test_solutions_are_folded_without_scripts(path):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
 def test_what_ends_every_chapter_has_no_number(path):
-    headings = re.findall(r"<h2>(.*?)<a", path.read_text("utf-8"), re.S)
+    text = path.read_text("utf-8")
+    headings = re.findall(r"<h2>(.*?)<a", text[text.index('<article class="bd-article"') :], re.S)
     numbered = ["section-number" in heading for heading in headings]
     for heading, number in zip(headings, numbered, strict=True):
         ends = re.search(r"What we found|Exercises$|Where to go next|References", heading)

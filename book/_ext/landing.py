@@ -137,7 +137,7 @@ def links(app, paper):
         # Published by the repository's workflow, which lays the PDF beside the pages.
         found += [("Code", repository), ("PDF", "book.pdf")]
     else:
-        found += [("PDF: make pdf", to("book/reproduce", "app-reproduce"))]
+        found += [("PDF (how to make it)", to("book/reproduce", "app-reproduce"))]
     found += [("How to cite", to("book/reading", "sec-reading-cite"))]
     made = "".join(f'<li><a href="{html.escape(uri)}">{name}</a></li>' for name, uri in found)
     return f'<ul class="igr-links">{made}</ul>'

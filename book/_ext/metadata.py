@@ -28,7 +28,7 @@ AS_TEXT = [
     (r"\\bigO\{([^{}]*)\}", r"O(\1)"),
     (r"\\(?:Etilde|widetilde\{E\})", "Ẽ"),
     (r"\\RIG", "R_IG"),
-    (r"\\grad|\\nabla", "∇"),
+    (r"(?:\\grad|\\nabla)\s*", "∇"),
     (r"\\lambda", "λ"),
     (r"\\theta", "θ"),
     (r"\\mu", "μ"),
@@ -87,8 +87,9 @@ def tell(app, page, template, context, doctree):
     local = context["pathto"](f"_static/{PICTURE}", 1)
     base = app.config.html_baseurl
     title = re.sub("<[^>]+>", "", context.get("title", "")) or app.config.html_title
-    told = description(doctree) if doctree is not None else ""
     site = app.config.html_title
+    told = description(doctree) if doctree is not None else ""
+    told = told or f"{title}: a page of {site}, a textbook that runs."
     tags = {
         "og:type": "website" if page == app.config.root_doc else "article",
         "og:site_name": site,

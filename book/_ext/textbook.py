@@ -60,31 +60,38 @@ class Fold(SphinxPostTransform):
 
 
 class Place(SphinxPostTransform):
-    """After it: the link stands below the figure, and neighbours share one."""
+    """After it: the link stands below what the code makes, and neighbours share one."""
 
     default_priority = 200
     formats = ("html",)
 
     def run(self, **kwargs):
         for cell in list(self.document.findall(is_cell)):
-            fold = cell.children[0] if cell.children else None
-            if not isinstance(fold, HideCodeCellNode):
-                continue
-            if has_figure(cell):
+            if (fold := fold_of(cell)) is not None and len(cell.children) > 1:
                 cell.remove(fold)
                 cell.append(fold)
-            elif len(cell.children) == 1:
-                self.join(cell, fold)
+        # From the last to the first, so that several in a row end up in one.
+        for cell in reversed(list(self.document.findall(is_cell))):
+            if fold_of(cell) is not None and len(cell.children) == 1:
+                self.join(cell)
 
-    def join(self, cell, fold):
-        """Put what a cell hides into the cell before, if that has nothing else either."""
-        place = cell.parent.index(cell)
-        before = cell.parent[place - 1] if place else None
-        if before is None or not is_cell(before) or len(before.children) != 1:
+    def join(self, cell):
+        """Let code without an output go with that of the next cell, or of the one before."""
+        place, around = cell.parent.index(cell), cell.parent.children
+        code = fold_of(cell).children
+        if place + 1 < len(around) and (fold := fold_of(around[place + 1])) is not None:
+            fold[:0] = code
+        elif place and (fold := fold_of(around[place - 1])) is not None:
+            fold.extend(code)
+        else:
             return
-        if isinstance(before.children[0], HideCodeCellNode):
-            before.children[0].extend(fold.children)
-            cell.parent.remove(cell)
+        cell.parent.remove(cell)
+
+
+def fold_of(node):
+    """What a cell folds, or None."""
+    folds = [child for child in node.children if isinstance(child, HideCodeCellNode)]
+    return folds[0] if folds and is_cell(node) else None
 
 
 def open_fold(self, node):

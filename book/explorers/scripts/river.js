@@ -115,10 +115,11 @@
         for (const name of ["flow", "modified"]) plane.dot(name, IGR.last(until(paths[name], t)), 6);
       } else {
         const { flow, descent } = found.ends, side = descent[0] < flow[0] ? -1 : 1;
+        const narrow = plane.width < 560; // where long names would be cut
         const anchors = side < 0 ? ["start", "end"] : ["end", "start"];
         plane.dot("flow", flow, 6);
-        plane.note(flow, "gradient flow of E", { kind: "flow", anchor: anchors[0], dx: -12 * side });
-        plane.note(descent, "steps of gradient descent", { kind: "descent", anchor: anchors[1], dx: 14 * side, dy: -8 });
+        plane.note(flow, narrow ? "flow of E" : "gradient flow of E", { kind: "flow", anchor: anchors[0], dx: -12 * side });
+        plane.note(descent, narrow ? "gradient descent" : "steps of gradient descent", { kind: "descent", anchor: anchors[1], dx: 14 * side, dy: -8 });
         plane.note(descent, "flow of E + (h/4)‖∇E‖²", { kind: "modified", anchor: anchors[1], dx: 14 * side, dy: 12 });
       }
       if (!touched) plane.note(start, "drag me", { anchor: "start", dx: 16, dy: 4 });
