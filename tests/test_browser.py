@@ -372,6 +372,11 @@ def test_the_river_plays_once_when_it_is_seen(chromium):
     end = page.evaluate(PICTURE)
     page.wait_for_timeout(300)
     assert page.evaluate(PICTURE) == end
+    # Out of sight and back, it does not begin anew.
+    for place in (10_000, 0):
+        page.evaluate("place => scrollTo(0, place)", place)
+        page.wait_for_timeout(300)
+    assert not page.evaluate(PLAYS)
     page.get_by_role("button", name="Play").click()
     assert page.evaluate(PLAYS)
     context.close()

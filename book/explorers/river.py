@@ -17,7 +17,7 @@ __all__ = ["River", "loss", "river", "river_explorer", "river_picture"]
 
 START = (1.5, -2.5)
 LEARNING_RATE = 0.5
-WIDTH, HEIGHT = 820, 400
+WIDTH, HEIGHT = 1400, 340
 MIDDLE, LOW, HIGH = 1.1, -2.8, 1.3
 """What is seen of the plane: this x in the middle, and y between these two."""
 
