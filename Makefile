@@ -102,8 +102,7 @@ pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chrom
 	$(call heading,One PDF)
 	@rm -rf _build/singlehtml
 	IGR_EXECUTE=off $(BUILD) --quiet --builder custom --custom-builder singlehtml
-	@mv _build/singlehtml/book/index.html _build/singlehtml/book.html  # its links begin there
-	$(BIN)/python book/_tools/pdf.py _build/singlehtml/book.html _build/book.pdf
+	$(BIN)/python book/_tools/pdf.py _build/singlehtml/index.html _build/book.pdf
 
 links: $(STAMP) ## look up every link of the book (needs a network)
 	IGR_EXECUTE=off $(BIN)/jupyter-book build . --builder linkcheck

@@ -18,6 +18,7 @@ EXPLORERS = {
     "optimizer": "optimizers",
     "parabola": "edge",
     "catapult": "edge",
+    "river": "../index",
 }
 
 # Milliseconds from an event to the end of the layout that it makes necessary, for many events. A
@@ -55,7 +56,7 @@ def _browser():
 
 def compare(rounds):
     """Print the times; frames in milliseconds, every one of all rounds, and paints in seconds."""
-    installed, pages = _browser(), sorted(HTML.glob("*.html"))
+    installed, pages = _browser(), sorted([*HTML.glob("*.html"), *HTML.parent.glob("index.html")])
     if not pages or not installed.find():
         print("pages: no built book, or no browser")
         return []

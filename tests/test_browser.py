@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import browser as installed
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ import igrlib as ig
 pytestmark = pytest.mark.html
 
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
-PAGES = sorted((HTML / "book").rglob("*.html"))
+FIRST = HTML / "index.html"
+PAGES = [FIRST, *sorted((HTML / "book").rglob("*.html"))]
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1300, "height": 900}
 
@@ -221,6 +223,7 @@ EXPLORERS = {
     "optimizer": "optimizers",
     "parabola": "edge",
     "catapult": "edge",
+    "river": "../index",
 }
 
 
@@ -230,7 +233,7 @@ EXPLORERS = {
 )
 def explorer(chromium, request):
     name = request.param
-    seen = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html", has_touch=True)
+    seen = visit(chromium, (HTML / "book" / f"{EXPLORERS[name]}.html").resolve(), has_touch=True)
     box = seen.page.locator(f"[data-igr-explorer={name}]")
     box.scroll_into_view_if_needed()
     yield name, box
@@ -262,6 +265,11 @@ def moved_by(name, across, down):
     return (across, 0) if name == "parabola" else (across, down)
 
 
+def room_below(name):
+    """1 where a handle begins near the top of its plot, -1 where near the bottom."""
+    return -1 if name == "river" else 1
+
+
 def held_by(name, box, index):
     """What is taken hold of: a handle, or a model to be pointed at."""
     if name == "sweep":
@@ -276,9 +284,9 @@ def test_explorer_by_mouse(explorer):
     mouse.move(x, y)
     if name != "sweep":
         mouse.down()
-        mouse.move(x - 30, y + 20, steps=5)
+        mouse.move(x - 30, y + 20 * room_below(name), steps=5)
         mouse.up()
-        right, down = moved_by(name, -30, 20)
+        right, down = moved_by(name, -30, 20 * room_below(name))
         assert middle(held) == pytest.approx((x + right, y + down), abs=2)
     assert said(box) != before
 
@@ -303,7 +311,7 @@ def test_a_model_that_was_pressed_is_kept(chromium):
 def test_explorer_by_touch(explorer):
     """A finger that moves up and down drags the handle, and does not scroll the page.
 
-    Downwards: the handle begins near the top of its plot, beyond which it does not go.
+    Away from the edge near which it begins: beyond that it does not go.
     """
     name, box = explorer
     before, held = said(box), held_by(name, box, 40)
@@ -317,12 +325,12 @@ def test_explorer_by_touch(explorer):
     touch("touchStart", (x, y))
     for k in range(1, 9):
         box.page.wait_for_timeout(20)  # a page that wants to scroll takes its time to decide
-        touch("touchMove", (x + k, y + 5 * k))
+        touch("touchMove", (x + k, y + 5 * k * room_below(name)))
     touch("touchEnd")
     assert said(box) != before
     if name != "sweep":
         assert box.page.evaluate("() => scrollY") == scrolled
-        right, down = moved_by(name, 8, 40)
+        right, down = moved_by(name, 8, 40 * room_below(name))
         assert middle(held) == pytest.approx((x + right, y + down), abs=2)
 
 
@@ -489,7 +497,7 @@ def test_the_address_holds_your_own_loss(chromium, own_loss):
     seen.page.context.close()
 
 
-@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("name", [name for name in EXPLORERS if name != "river"])
 def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -499,6 +507,102 @@ def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
     figure = box.get_by_role("link").get_attribute("href")
     assert page.locator(f"[id='{figure[1:]}'] img").is_visible()
     context.close()
+
+
+# The first page.
+
+RIVER = "[data-igr-explorer=river]"
+PLAYS = f"() => 'igrPlaying' in document.querySelector('{RIVER}').dataset"
+PICTURE = f"() => document.querySelector('{RIVER} .igr-plot svg').innerHTML"
+
+
+@pytest.mark.xdist_group("explorer-river")
+def test_the_river_plays_once_when_it_is_seen(chromium):
+    context = chromium.new_context(viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(FIRST.as_uri())
+    page.wait_for_function(PLAYS)
+    during = page.evaluate(PICTURE)
+    page.wait_for_timeout(200)
+    assert page.evaluate(PICTURE) != during
+    page.wait_for_function(f"() => !({PLAYS})()", timeout=10_000)
+    end = page.evaluate(PICTURE)
+    page.wait_for_timeout(300)
+    assert page.evaluate(PICTURE) == end
+    # Out of sight and back, it does not begin anew.
+    for place in (10_000, 0):
+        page.evaluate("place => scrollTo(0, place)", place)
+        page.wait_for_timeout(300)
+    assert not page.evaluate(PLAYS)
+    page.get_by_role("button", name="Play").click()
+    assert page.evaluate(PLAYS)
+    context.close()
+
+
+@pytest.mark.xdist_group("explorer-river")
+def test_the_river_is_still_where_motion_is_not_wanted(chromium):
+    context = chromium.new_context(viewport=DESKTOP, reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(FIRST.as_uri())
+    page.wait_for_selector(f"{RIVER} .igr-plot circle.igr-flow")
+    before = page.evaluate(PICTURE)
+    for _ in range(5):
+        page.wait_for_timeout(100)
+        assert not page.evaluate(PLAYS)
+    assert page.evaluate(PICTURE) == before
+    assert "gradient flow of E" in before
+    context.close()
+
+
+@pytest.mark.xdist_group("explorer-river")
+def test_the_step_size_of_the_river_by_keyboard(chromium):
+    seen = visit(chromium, FIRST, reduced_motion="reduce")
+    slider = seen.page.locator(f"{RIVER} input")
+    assert slider.count() == 1
+    found = []
+    for key in ("Home", "End", "ArrowLeft", "ArrowRight"):
+        slider.press(key)
+        found.append((slider.input_value(), said(seen.page.locator(RIVER))))
+    assert [value for value, _ in found] == ["0.05", "0.9", "0.85", "0.9"]
+    # Larger steps end flatter, see chapter 1.
+    curvatures = [float(re.search(r"is ([\d.]+) there", words)[1]) for _, words in found]
+    assert curvatures[0] > curvatures[2] > curvatures[1] == curvatures[3]
+    seen.page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-river")
+def test_the_river_is_a_picture_where_scripts_are_off(chromium):
+    context = chromium.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(FIRST.as_uri())
+    picture = page.locator(f"{RIVER} .igr-still svg")
+    assert picture.is_visible()
+    assert picture.bounding_box()["height"] > 250
+    assert picture.locator("circle.igr-descent").count() > 10
+    context.close()
+
+
+def test_the_first_screen_says_what_this_is(chromium):
+    """River, title, the reason and the three buttons are seen without scrolling."""
+    seen = visit(chromium, FIRST)
+    for part in (f"{RIVER} svg", "h1", ".igr-lead", ".igr-buttons"):
+        box = seen.page.locator(f".bd-article {part}").first.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= DESKTOP["height"], part
+    seen.page.context.close()
+
+
+def test_the_first_page_is_light(chromium):
+    """All that it loads, but for what typesets formulas, with every picture."""
+    context = chromium.new_context(viewport=DESKTOP)
+    page, files = context.new_page(), set()
+    page.on("request", lambda r: files.add(unquote(urlsplit(r.url).path)))
+    page.goto(FIRST.as_uri())
+    page.evaluate(MISSING_PICTURES)
+    page.wait_for_timeout(500)
+    context.close()
+    found = [Path(file) for file in files if "mathjax" not in file and Path(file).is_file()]
+    assert sum(file.stat().st_size for file in found) < 1e6
 
 
 def test_what_an_explorer_says_is_read_out(explorer):

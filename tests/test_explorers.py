@@ -374,6 +374,63 @@ def test_the_catapult_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
+def of_the_river(theta):
+    """As chapter 1 states it."""
+    x, y = theta
+    return 0.5 * (y - jnp.sin(x)) ** 2
+
+
+@pytest.mark.parametrize(
+    ("start", "h"), [([1.5, -2.5], 0.25), ([1.5, -2.5], 0.9), ([2.0, -2], 0.5)]
+)
+def test_three_ways_down_the_river(start, h):
+    found = run("river", "IGR.river.compute(state)", state={"start": start, "h": h})
+    at, times = jnp.array(start), jnp.array(run("river", "IGR.river.times"))
+    assert times[-1] == 10
+    steps = ig.gradient_descent(of_the_river, at, h, found["steps"]).params
+    close(found["paths"]["descent"], steps)
+    for name, e in (("flow", of_the_river), ("modified", ig.modified_loss(of_the_river, h))):
+        path = ig.flow(ig.gradient_field(e), at, times, rtol=1e-12, atol=1e-14)
+        close(found["paths"][name], path, 1e-7)
+    for name, path in found["paths"].items():
+        assert found["ends"][name] == path[-1]
+        hessian = jax.hessian(of_the_river)(jnp.array([path[-1][0], jnp.sin(path[-1][0])]))
+        close(found["curvatures"][name], jnp.linalg.eigvalsh(hessian)[-1])
+
+
+def test_the_derivatives_of_the_river():
+    p, v = [0.7, -1.4], [0.3, 1.1]
+    found = run("river", "[IGR.river.gradient(p), IGR.river.product(p, v)]", p=p, v=v)
+    at, slope = jnp.array(p), jax.grad(of_the_river)
+    close(found[0], slope(at), 1e-13)
+    close(found[1], jax.jvp(slope, (at,), (jnp.array(v),))[1], 1e-13)
+
+
+def test_the_still_picture_of_the_river_shows_what_the_script_shows_first():
+    first = run("river", "[IGR.river.start, IGR.river.first]")
+    assert first == [list(explorers.river.START), explorers.river.LEARNING_RATE]
+    found = run("river", "IGR.river.compute(s).ends", s={"start": first[0], "h": first[1]})
+    for name, path in explorers.river.river()._asdict().items():
+        close(found[name], path[-1], 1e-3)
+
+
+OF_THE_RIVER = {
+    "flatter than": ([1.5, -2.5], 0.5),
+    "sharper than": ([1.0, -2.5], 0.5),
+    "as flat as": ([0.3, 0.3], 0.05),
+    "nothing moves": ([0.0, 0.0], 0.5),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_RIVER)
+def test_the_river_says_what_there_is_to_see(words):
+    start, h = OF_THE_RIVER[words]
+    expression = "IGR.river.sentence(state, IGR.river.compute(state), IGR.stage.number)"
+    said = run("river", expression, state={"start": start, "h": h})
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
 def test_a_step_from_where_the_gradient_is_zero():
     found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
     assert found["end"] == [0, 0]

@@ -1,22 +1,26 @@
 """The built book as files: nothing remote in it, and nothing missing."""
 
 import importlib
+import importlib.util
 import json
 import posixpath
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from urllib.parse import unquote
 
 import nbformat
 import pytest
+import yaml
+from PIL import Image
 from sphinx.util.inventory import InventoryFile
 
 pytestmark = pytest.mark.html
 
 HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
-PAGES = sorted((HTML / "book").rglob("*.html"))
+FIRST = HTML / "index.html"
+PAGES = [FIRST, *sorted((HTML / "book").rglob("*.html"))]
 CHAPTERS = [path for path in PAGES if (HTML / "_sources/book" / f"{path.stem}.ipynb").exists()]
 ASSETS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 # <link> elements that describe the page and load nothing.
@@ -54,7 +58,7 @@ def name(path):
 
 
 def test_the_book_is_built():
-    assert PAGES, "nothing in _build/html/book: run `make html` first"
+    assert PAGES[1:], "nothing in _build/html/book: run `make html` first"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
@@ -188,9 +192,9 @@ def test_is_small_enough_to_hand_round():
 def test_a_page_is_light(path):
     """Itself with its formulas and its pictures; what all pages share is loaded once."""
     text = path.read_text(encoding="utf-8")
-    pictures = set(re.findall(r'src="((?:\.\./)+_images/[^"]+)"', text))
+    pictures = set(re.findall(r'src="((?:\.\./)*_images/[^"]+)"', text))
     weight = len(text.encode()) + sum((path.parent / p).stat().st_size for p in pictures)
-    assert weight < 1.25e6
+    assert weight < 1e6
 
 
 NUMBERED = 12  # chapters with cells, each of which asks for a prediction
@@ -224,3 +228,185 @@ def test_a_prediction_is_read_without_scripts(path):
     assert not re.search(r"igr-waiting|\binert\b", text)
     loaded = [asset for asset in Page(text).assets if "prediction.js" in asset]
     assert len(loaded) == bool(predictions(text))
+
+
+# The first page.
+
+
+def test_the_first_page_begins_with_the_river_and_its_still_picture():
+    text = FIRST.read_text("utf-8")
+    article = text[text.index('<article class="bd-article"') :]
+    river, heading = article.index('data-igr-explorer="river"'), article.index("<h1")
+    assert river < heading
+    still = article[river : article.index("<script", river)]
+    assert still.count("igr-descent") > 10
+    assert 'role="img" aria-label="' in still
+
+
+def test_the_first_page_leads_to_the_start_the_explorers_the_verdicts_and_the_paper():
+    text = FIRST.read_text("utf-8")
+    (buttons,) = re.findall(r'<p class="igr-buttons">(.*?)</p>', text, re.S)
+    leads = re.findall(r'href="([^"]+)"', buttons)
+    pages = [lead.partition("#")[0] for lead in leads]
+    assert pages == ["book/introduction.html", "", "book/what_held.html"]
+    assert leads[1] == "#sec-index-play"
+    assert re.search(r"Start reading: \d+ minutes", re.sub("<[^>]+>", "", buttons))
+    (links,) = re.findall(r'<ul class="igr-links">(.*?)</ul>', text, re.S)
+    assert "https://arxiv.org/abs/2009.11162" in links
+    assert "book/reading.html#sec-reading-cite" in links
+
+
+def test_every_chapter_has_a_card():
+    text = FIRST.read_text("utf-8")
+    (cards,) = re.findall(r'<ol class="igr-cards">(.*?)</ol>', text, re.S)
+    toc = yaml.safe_load((HTML.parents[1] / "_toc.yml").read_text("utf-8"))
+    numbered = [
+        c["file"] for part in toc["parts"] if part.get("numbered") for c in part["chapters"]
+    ]
+    items = re.findall(r"<li>(.*?)</li>", cards, re.S)
+    assert len(items) == len(numbered)
+    for number, (chapter, item) in enumerate(zip(numbered, items, strict=True), 1):
+        assert f'href="{chapter}.html"' in item
+        assert f'<span class="igr-name">{number} ' in item
+        assert re.search(r'<span class="igr-question">[^<]{20,}\?</span>', item)
+        assert re.search(r"\d+ minutes|\d½? hours", item)
+        page = (HTML / f"{chapter}.html").read_text("utf-8")
+        assert ("to play with" in item) == ("data-igr-explorer" in page), chapter
+        # The last chapter is prose.
+        assert ("<img" in item) == (chapter != "book/after")
+
+
+# What search engines and previews are told.
+
+GIVEN = r'<meta (?:name|property)="%s" content="([^"]*)"'
+
+
+def told(path):
+    text = path.read_text("utf-8")
+    names = ("description", "og:title", "og:description", "og:image", "twitter:card")
+    return {name: re.findall(GIVEN % name, text) for name in names}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_says_what_it_is(path):
+    text, found = path.read_text("utf-8"), told(path)
+    (title,) = re.findall(r"<title>([^<]+)</title>", text)
+    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(found, 1)
+    assert found["og:title"][0] in title
+    assert found["description"] == found["og:description"]
+    assert 40 <= len(found["description"][0]) <= 260
+    # Formulas are written out.
+    assert not re.search(r"[\\{}$]", found["description"][0])
+    picture = Image.open(path.parent / found["og:image"][0])
+    assert picture.size == (1200, 630)
+    (icon,) = re.findall(r'<link rel="icon" href="([^"?]+)', text)
+    assert (path.parent / icon).read_text("utf-8").startswith("<svg")
+    assert '<link rel="license" href="https://www.apache.org/licenses/' in text
+
+
+def extension(name):
+    path = HTML.parents[1] / "book/_ext" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("repository", "given", "address"),
+    [
+        ("", "", ""),
+        ("https://github.com/someone/river", "", "https://someone.github.io/river/"),
+        ("https://github.com/someone/river/", "https://a.org/", "https://a.org/"),
+        ("https://example.org/someone/river", "", ""),
+    ],
+)
+def test_the_address_of_the_pages_follows_from_the_repository(repository, given, address):
+    config = SimpleNamespace(html_theme_options={"repository_url": repository}, html_baseurl=given)
+    extension("metadata").point_to_pages(None, config)
+    assert config.html_baseurl == address
+
+
+def test_an_address_is_canonical_only_where_one_is_set():
+    settings = yaml.safe_load((HTML.parents[1] / "_config.yml").read_text("utf-8"))
+    known = bool(settings["repository"]["url"])
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        assert ('<link rel="canonical"' in text) == known
+        assert bool(re.findall(GIVEN % "og:url", text)) == known
+
+
+def test_pages_say_different_things():
+    said = [told(path)["description"][0] for path in PAGES]
+    assert len(set(said)) == len(said)
+
+
+def test_lists_for_machines_are_not_found_by_search_engines():
+    assert not (HTML / "prf-prf.html").exists()
+    assert re.findall(GIVEN % "robots", (HTML / "genindex.html").read_text("utf-8")) == ["noindex"]
+    assert not any(re.findall(GIVEN % "robots", path.read_text("utf-8")) for path in PAGES)
+
+
+# A page of a textbook.
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_the_code_of_a_figure_stands_folded_below_it(path):
+    text = path.read_text("utf-8")
+    source = (HTML / "_sources/book" / f"{path.stem}.ipynb").read_text(encoding="utf-8")
+    cells = nbformat.reads(source, 4).cells
+    drawn = [cell for cell in cells if "figure" in cell.metadata.get("mystnb", {})]
+    assert text.count("<summary>Code of this figure</summary>") == len(drawn)
+    below = r'</figure>\s*(?:</div>\s*)+<details class="igr-code"><summary>Code of this figure'
+    assert len(re.findall(below, text)) == len(drawn)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_no_bar_hides_nothing_or_stands_beside_another(path):
+    text = path.read_text("utf-8")
+    assert "Show code cell" not in text
+    assert "Click to show" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert not re.search(
+        r'</details>\s*</div>\s*<div class="cell[^>]*>\s*<details class="igr-code"><summary>Code<',
+        text,
+    )
+    for code in re.findall(
+        r'<details class="igr-code"><summary>Code</summary>(.*?)</details>', text, re.S
+    ):
+        lines = [line for line in re.sub("<[^>]+>", "", code).splitlines() if line.strip()]
+        assert not all(line.startswith("glue(") for line in lines)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_solutions_are_folded_without_scripts(path):
+    source = (HTML / "_sources/book" / f"{path.stem}.ipynb").read_text(encoding="utf-8")
+    text = path.read_text("utf-8")
+    assert text.count("<summary>Solution</summary>") == source.count("{solution-start}")
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_what_ends_every_chapter_has_no_number(path):
+    text = path.read_text("utf-8")
+    headings = re.findall(r"<h2>(.*?)<a", text[text.index('<article class="bd-article"') :], re.S)
+    numbered = ["section-number" in heading for heading in headings]
+    for heading, number in zip(headings, numbered, strict=True):
+        ends = re.search(r"What we found|Exercises$|Where to go next|References", heading)
+        assert not (ends and number), heading
+    # None that has a number follows.
+    assert numbered == sorted(numbered, reverse=True)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_name_is_given_once(path):
+    text = re.sub(r"<(script|svg)\b.*?</\1>", "", path.read_text("utf-8"), flags=re.S)
+    names = re.findall(r'<[^>]*?\bid="([^"]+)"', text)
+    assert sorted({each for each in names if names.count(each) > 1}) == []
+
+
+def test_the_fonts_are_in_the_build_and_light():
+    fonts = HTML / "_static/fonts"
+    sheet = (fonts / "fonts.css").read_text("utf-8")
+    files = re.findall(r'url\("([^"]+)"\)', sheet)
+    assert files
+    assert sum((fonts / file).stat().st_size for file in files) < 250_000
+    assert "SIL Open Font License" in (fonts / "LICENSE").read_text("utf-8")

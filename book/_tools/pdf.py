@@ -1,6 +1,6 @@
 """Print the book, built as one page, to a PDF by headless Chromium.
 
-    python book/_tools/pdf.py _build/singlehtml/book.html _build/book.pdf
+    python book/_tools/pdf.py _build/singlehtml/index.html _build/book.pdf
 
 Waits until the fonts are there, opens what is folded away, and refuses a page with a wrong
 formula or a missing picture.

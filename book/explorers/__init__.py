@@ -6,10 +6,11 @@ in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads r
 is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
 package beside them, since a kernel starts in the folder of its notebook.
 
-Source: chapters 2, 3, 7, 10 and 11.
+Source: the first page and chapters 2, 3, 7, 10 and 11.
 """
 
 from explorers.page import Explorer, script
+from explorers.river import river_explorer
 from explorers.shown import (
     catapult_explorer,
     loss_explorer,
@@ -26,6 +27,7 @@ __all__ = [
     "optimizer_explorer",
     "parabola_explorer",
     "phase_explorer",
+    "river_explorer",
     "script",
     "step_explorer",
 ]

@@ -17,6 +17,7 @@ SCRIPTS = {
     "parabola": ("numbers", "stage", "parabola"),
     "catapult": ("numbers", "model", "stage", "catapult"),
     "loss": ("numbers", "formula", "stage", "loss"),
+    "river": ("numbers", "stage", "river"),
 }
 """The files that each explorer runs, in order."""
 
@@ -32,7 +33,7 @@ def script(name: str) -> str:
 
     Raises `ValueError` for another name.
 
-    Source: chapters 2, 3, 7, 10 and 11.
+    Source: the first page and chapters 2, 3, 7, 10 and 11.
     """
     if name not in SCRIPTS:
         raise ValueError(f"name must be one of {', '.join(SCRIPTS)}, got {name!r}")
@@ -47,16 +48,18 @@ class Explorer:
 
     `title` stands over it; `figure` is the label of a still figure of the chapter, which a reader
     without scripts is sent to; `data` is what its script reads, anything that JSON can hold.
+    `still`, where there is one, is HTML that is shown until the script has drawn.
 
     Raises `ValueError` for a `name` of which there is no script.
 
-    Source: chapters 2, 3, 7, 10 and 11.
+    Source: the first page and chapters 2, 3, 7, 10 and 11.
     """
 
     name: str
     title: str
     figure: str = field(repr=False)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    still: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         script(self.name)
@@ -64,13 +67,18 @@ class Explorer:
     def _repr_html_(self) -> str:
         # A tag inside of the data would be one of the page.
         data = json.dumps(self.data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-        still = f'<a href="#{html.escape(self.figure)}">The figure in the text</a>'
+        link = f'<a href="#{html.escape(self.figure)}">The figure in the text</a>'
+        still = (
+            f'<div class="igr-still">{self.still}</div>'
+            if self.still
+            else f"<noscript><p>Scripts are off. {link} shows one setting of it.</p></noscript>"
+        )
         return (
             f"<style>{_style(self.name)}</style>\n"
             f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
-            f"<noscript><p>Scripts are off. {still} shows one setting of this one.</p></noscript>\n"
+            f"{still}\n"
             f'<script type="application/json">{data}</script>\n</section>\n'
             f"<script>\n{script(self.name)}\nIGR.stage.mount();\n</script>"
         )

@@ -45,9 +45,10 @@
     return IGR.range(Math.max(0, Math.floor((to - from) / every) + 1), (i) => 10 ** (from + i * every));
   }
 
-  // A plot that fills its box; `ratio` is its height by its width. Whoever owns it draws in onresize.
-  // `bare`: without the numbers on its axes.
-  function plot(parent, label, xlabel, ylabel, ratio = 0.62, bare = false) {
+  // A plot that fills its box; `ratio` is its height by its width, or gives the height of a width. Whoever owns it draws in onresize.
+  // `bare`: without the numbers on its axes. With a `margin` it has no axes, and that much around it.
+  function plot(parent, label, xlabel, ylabel, ratio = 0.62, bare = false, margin) {
+    const around = margin === undefined ? MARGIN : { left: margin, right: margin, top: margin, bottom: margin };
     const box = add(parent, "div", { class: "igr-plot" });
     const svg = add(box, "svg", { role: "group", "aria-label": label });
     const id = `igr-clip-${IGR.count++}`;
@@ -62,8 +63,8 @@
       const s = (p - a) / (b - a);
       return log ? low * (high / low) ** s : low + s * (high - low);
     };
-    const span = () => [MARGIN.left, self.width - MARGIN.right];
-    const rise = () => [self.height - MARGIN.bottom, MARGIN.top];
+    const span = () => [around.left, self.width - around.right];
+    const rise = () => [self.height - around.bottom, around.top];
     self.X = (v) => at(v, self.x, self.log[0], ...span());
     self.Y = (v) => at(v, self.y, self.log[1], ...rise());
     self.inverse = (p, q) => [back(p, self.x, self.log[0], ...span()), back(q, self.y, self.log[1], ...rise())];
@@ -86,8 +87,10 @@
     self.dot = (kind, [u, v], r = 4.5) =>
       add(inside, "circle", { class: `igr-dot igr-${kind}`, cx: self.X(u).toFixed(1), cy: self.Y(v).toFixed(1), r });
 
-    const note = (x, y, anchor, text) => add(inside, "text", { class: "igr-note", x, y, "text-anchor": anchor }, text);
-    self.note = ([u, v], text) => note(self.X(u), self.Y(v) + 4, "middle", text);
+    const note = (x, y, anchor, text, kind = "plain") =>
+      add(inside, "text", { class: `igr-note igr-${kind}`, x, y, "text-anchor": anchor }, text);
+    self.note = ([u, v], text, { kind, anchor = "middle", dx = 0, dy = 4 } = {}) =>
+      note(self.X(u) + dx, self.Y(v) + dy, anchor, text, kind);
     // The region between closed lines.
     self.area = (rings) =>
       add(inside, "path", { class: "igr-area", "fill-rule": "evenodd", d: rings.map((ring) => `M${ring.map(place).join("L")}Z`).join("") });
@@ -104,13 +107,14 @@
 
     function frame() {
       self.width = Math.max(240, box.clientWidth);
-      self.height = Math.round(self.width * ratio);
+      self.height = Math.round(ratio instanceof Function ? ratio(self.width) : self.width * ratio);
       svg.setAttribute("viewBox", `0 0 ${self.width} ${self.height}`);
       svg.setAttribute("height", self.height);
       const [[left, right], [bottom, top]] = [span(), rise()];
       const area = { x: left, y: top, width: right - left, height: bottom - top };
       for (const [key, value] of Object.entries(area)) clip.setAttribute(key, value);
       axes.replaceChildren();
+      if (margin !== undefined) return;
       add(axes, "rect", area);
       for (const v of ticks(...self.x, self.log[0])) {
         add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
