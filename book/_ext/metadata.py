@@ -21,7 +21,7 @@ LICENCE = "https://www.apache.org/licenses/LICENSE-2.0"
 LONGEST = 200
 GITHUB = re.compile(r"https://github\.com/([^/]+)/([^/]+?)/?$")
 
-# The formulas of first paragraphs, as text.
+# The formulas of first paragraphs and of claims, as text.
 AS_TEXT = [
     (r"\\frac\s*([\w])\s*([\w])", r"(\1/\2)"),
     (r"\\norm\{([^{}]*)\}", r"‖\1‖"),
@@ -32,6 +32,13 @@ AS_TEXT = [
     (r"\\lambda", "λ"),
     (r"\\theta", "θ"),
     (r"\\mu", "μ"),
+    (r"\\varepsilon", "ε"),
+    (r"\\(?:mathrm|text)\{([^{}]*)\}", r"\1"),
+    (r"\\sqrt\{([^{}]*)\}", r"√(\1)"),
+    (r"\\cdot\s*", "·"),
+    (r"\^?\\T", "ᵀ"),
+    (r"\\det", "det"),
+    (r"\\ln", "ln "),
     (r"\\max", "max"),
     (r"\\approx", "≈"),
     (r"\\to", "→"),

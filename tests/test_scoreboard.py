@@ -1,0 +1,96 @@
+"""The directive `scoreboard`, in a book of one page."""
+
+import re
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+EXTENSIONS = Path(__file__).resolve().parent.parent / "book" / "_ext"
+CONF = f"""
+import sys
+sys.path.insert(0, {str(EXTENSIONS)!r})
+extensions = ["myst_parser", "scoreboard"]
+myst_enable_extensions = ["dollarmath"]
+html_theme = "basic"
+"""
+PAGE = r"""
+```{scoreboard}
+```
+
+## Theory
+
+| the paper | verdict | evidence |
+| --- | --- | --- |
+| $\Etilde$ is $E + \frac h4\norm{\grad E}^2$ | holds | it does not hold water, but holds |
+| larger networks | does not hold | a counterexample |
+| remarks | holds in part | |
+
+## Runs
+
+| the paper | observation |
+| --- | --- |
+| two sets | digits: not reproduced; MNIST: reproduced in part |
+
+### Below
+
+| prediction | few | many |
+| --- | --- | --- |
+| 2.1 | reproduced | cannot tell |
+
+| rival | when |
+| --- | --- |
+| kinks | reproduced with ReLU |
+"""
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A function from MyST to the HTML of its page and to what was warned of."""
+
+    def build(text):
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "conf.py").write_text(CONF)
+        (source / "index.md").write_text(f"# Title\n\n{text}\n")
+        out, warnings = tmp_path / "out", StringIO()
+        with docutils_namespace():  # each application begins with no node of another
+            trees = tmp_path / "trees"
+            Sphinx(source, source, out, trees, "html", status=None, warning=warnings).build()
+        return (out / "index.html").read_text(), warnings.getvalue()
+
+    return build
+
+
+def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
+    html, warned = page(PAGE)
+    assert warned == ""
+    (board,) = re.findall(r'<div class="[^"]*scoreboard.*?</div>', html, re.S)
+    signs = re.findall(r'<a class="score score-(\w+)[^>]*href="#([^"]+)" title="([^"]+)"', board)
+    assert [(kind, label) for kind, _, label in signs] == [
+        ("yes", "Ẽ is E + (h/4)‖∇E‖²: holds"),
+        ("no", "larger networks: does not hold"),
+        ("part", "remarks: holds in part"),
+        ("no", "two sets: not reproduced"),
+        ("part", "two sets: reproduced in part"),
+        ("yes", "2.1, few: reproduced"),
+        ("open", "2.1, many: cannot tell"),
+    ]
+    lines = [target for _, target, _ in signs]
+    assert [lines.index(target) for target in lines] == [0, 1, 2, 3, 3, 5, 5]
+    for _, target, label in signs:
+        (line,) = re.findall(rf'<tr[^>]*id="{target}".*?</tr>', html, re.S)
+        assert label.rpartition(": ")[2] in line
+    sections = re.findall(r'score-part-name[^>]*href="#([^"]+)"[^>]*>([^<]+)<', board)
+    assert sections == [("theory", "Theory"), ("runs", "Runs")]
+    told = " ".join(re.sub(r"<[^>]+>", "", board[board.index("score-legend") :]).split())
+    assert "✓ holds: 1 ✓ reproduced: 1 ½ holds in part: 1" in told
+    assert told.endswith("✗ not reproduced: 1 ? cannot tell: 1")
+
+
+def test_a_page_without_verdicts_is_warned_of(page):
+    _, warned = page("```{scoreboard}\n```\n\n| rival | when |\n| --- | --- |\n| kinks | ReLU |\n")
+    assert "index" in warned
+    assert "no table of this page has verdicts" in warned
