@@ -51,7 +51,8 @@ CUT = """() => {
 }"""
 # A glyph that no outline was found for has no width.
 UNDRAWN = """() => [...document.querySelectorAll("article .formula use, .formula-display use")]
-  .filter((glyph) => glyph.getBBox().width === 0).map((glyph) => glyph.outerHTML)"""
+  .filter((glyph) => glyph.closest("svg").checkVisibility() && glyph.getBBox().width === 0)
+  .map((glyph) => glyph.outerHTML)"""
 BESIDE_THE_LINE = """() => [...document.querySelectorAll("article .formula svg")]
   .filter((drawing) => !drawing.closest("table"))
   .filter((drawing) => drawing.getBoundingClientRect().right >
@@ -84,6 +85,7 @@ class Visit:
     errors: list[str] = field(default_factory=list)
     remote: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    files: set[Path] = field(default_factory=set)
 
 
 @pytest.fixture(scope="session")
@@ -107,6 +109,7 @@ def visit(browser, path, query="", **options):
     page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("requestfailed", lambda r: seen.failed.append(r.url))
+    page.on("request", lambda r: seen.files.add(Path(unquote(urlsplit(r.url).path))))
     local = ("file:", "data:", "blob:")
     page.on("request", lambda r: None if r.url.startswith(local) else seen.remote.append(r.url))
     page.goto(path.as_uri() + query)
@@ -149,6 +152,12 @@ def test_formulas_fit_on_a_phone_and_keep_their_punctuation(opened):
 def test_pictures_are_there_and_named(opened):
     assert opened.page.evaluate(MISSING_PICTURES) == []
     assert opened.page.evaluate(UNNAMED_PICTURES) == []
+
+
+def test_a_page_is_light_with_all_that_it_loads(opened):
+    opened.page.evaluate(MISSING_PICTURES)
+    weight = sum(file.stat().st_size for file in opened.files if file.is_file())
+    assert weight < (1e6 if opened.path == FIRST else 2.5e6)
 
 
 def test_no_sideways_scroll_on_a_phone(opened):
@@ -590,19 +599,6 @@ def test_the_first_screen_says_what_this_is(chromium):
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= DESKTOP["height"], part
     seen.page.context.close()
-
-
-def test_the_first_page_is_light(chromium):
-    """All that it loads, but for what typesets formulas, with every picture."""
-    context = chromium.new_context(viewport=DESKTOP)
-    page, files = context.new_page(), set()
-    page.on("request", lambda r: files.add(unquote(urlsplit(r.url).path)))
-    page.goto(FIRST.as_uri())
-    page.evaluate(MISSING_PICTURES)
-    page.wait_for_timeout(500)
-    context.close()
-    found = [Path(file) for file in files if "mathjax" not in file and Path(file).is_file()]
-    assert sum(file.stat().st_size for file in found) < 1e6
 
 
 def test_what_an_explorer_says_is_read_out(explorer):
