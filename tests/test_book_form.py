@@ -284,3 +284,39 @@ def test_verdicts_on_the_appendices_name_the_page_that_decides_them(claim):
     prose = prose_of(nbformat.read(ROOT / "book" / "what_held.ipynb", as_version=4))
     (row,) = [line for line in prose.splitlines() if line.startswith("|") and claim in line]
     assert re.findall(r"`([a-z0-9-]+)`", row.split("|")[4]) == EVIDENCE[claim]
+
+
+# What the first page says of experiments, and what has to be computed for it.
+FIRST_PAGE = {
+    "larger learning rates went with smaller gradients at equal loss, with flatter minima and with"
+    " higher test accuracy": {
+        "what_held": [
+            f"held-{record}-sgd-{n} == reproduced" for record in ("cpu", "long") for n in (1, 2, 3)
+        ],
+    },
+    "With full batches much of this cannot be told": {
+        "what_held": ["held-cpu-gd-2 == cannot_tell"]
+        + [f"held-digits-gd-{n} == cannot_tell" for n in (1, 2, 3)],
+    },
+    "has a rival, the edge of stability, that the records do not exclude": {
+        "what_held": ["held-c == none"]
+    },
+    "With full batches the edge of stability sets how flat training ends": {
+        "what_held": ["held-ladder-full-2 == edge"],
+        "edge": ["edge-full-2 == edge"],
+    },
+    "a penalty on their gradients gives most of the flatness back": {
+        "what_held": ["held-ladder-batches-2 == between"],
+        "edge": ["edge-batches-2 == between", "edge-batches-share > 0.5"],
+    },
+}
+
+
+@pytest.mark.parametrize("said", FIRST_PAGE)
+def test_the_first_page_says_what_was_found(said):
+    assert said in (ROOT / "index.md").read_text(encoding="utf-8")
+    for name, conditions in FIRST_PAGE[said].items():
+        chapter = nbformat.read(ROOT / "book" / f"{name}.ipynb", 4)
+        values = {key: value.replace(" ", "_") for key, value in glued(chapter).items()}
+        for condition in conditions:
+            assert holds(condition, values), condition

@@ -495,6 +495,16 @@ def test_level_lines_lie_on_the_level():
     assert abs(lengths - 2 * np.pi * 2.5) < 0.05
 
 
+def test_level_lines_end_where_the_loss_is_not_a_number():
+    program = "IGR.contours(([a, b]) => a * a + Math.log(b), [-1, 1], [-1, 1], [0.1, -1], 40)"
+    ends = np.array(run("step", program)).reshape(-1, 2)
+    assert len(ends) > 20
+    assert (ends[:, 1] > 0).all()
+    # Linear between places 0.05 apart.
+    loss = ends[:, 0] ** 2 + np.log(ends[:, 1])
+    assert np.minimum(abs(loss - 0.1), abs(loss + 1)).max() < 0.02
+
+
 @pytest.fixture(scope="module")
 def sweep():
     """A recorded arm, as a table and as the data of its explorer."""

@@ -110,8 +110,9 @@ def board(doctree, page):
     legend = nodes.paragraph(classes=["score-legend"])
     for word, (shown, kind) in SIGNS.items():
         if counts[word]:
-            legend += nodes.inline("", shown, classes=["score", f"score-{kind}"])
-            legend += nodes.Text(f" {word}: {counts[word]}  ")
+            mark = nodes.inline("", shown, classes=["score", f"score-{kind}"])
+            told = nodes.Text(f" {word}: {counts[word]}")
+            legend += [nodes.inline("", "", mark, told, classes=["score-count"]), nodes.Text(" ")]
     made += legend
     return made
 

@@ -62,6 +62,7 @@
       for (let i = 0; i < n; i++)
         for (let j = 0; j < n; j++) {
           const corners = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+          if (!corners.every(([k, l]) => Number.isFinite(values[k][l]))) continue;
           const cuts = [];
           corners.forEach(([k, l], c) => {
             const [m, o] = corners[(c + 1) % 4];
