@@ -111,17 +111,18 @@ bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') a
 	$(call heading,Benchmarks)
 	JAX_PLATFORMS= $(BIN)/python -m benchmarks $(ARGS)
 
-# Every unit at its own width, batch and number of models, but few images and a handful of steps; of
-# units that differ in their seeds alone three at most.
+# One unit of each kind at its own width, batch and number of models, but few images and a handful of
+# steps: units that differ in their seeds alone are one program.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \
        first_gradient=1 num_train=1024 num_validation=0 points=test noise_draws=1 slope_draws=1 \
        num_matvecs=2 levels=1.0 sharpness_batches=2 num_seeds=3
 FOR_A_GPU := mlp-sweep/paper resnet-sweep/gpu resnet-sweep/paper egr-sweep/gpu egr-sweep/paper \
              edge-sweep/paper
-rehearse: $(STAMP) ## every unit of the profiles for a GPU, cut down, on this machine
+rehearse: $(STAMP) ## each kind of unit of the profiles for a GPU, cut down, on this machine
 	$(call heading,Rehearsal)
 	for run in $(FOR_A_GPU); do \
-	  $(BIN)/igr run $${run%/*} --profile $${run#*/} --out _build/rehearsal $(CUT:%=--set %) $(ARGS) \
+	  $(BIN)/igr run $${run%/*} --profile $${run#*/} --one-of-each --out _build/rehearsal \
+	    $(CUT:%=--set %) $(ARGS) \
 	    || exit; \
 	done
 

@@ -565,6 +565,17 @@ def test_units_are_chosen_by_number_and_name(igr, monkeypatch):
     assert ran == [names[1], names[0], *names]
 
 
+def test_a_trial_run_takes_one_unit_of_each_kind(igr, monkeypatch):
+    ran = []
+    monkeypatch.setattr(runner, "run_unit", lambda unit, *_, **__: ran.append(unit.name))
+    two = ("--set", "widths=4,8", "--set", "num_seeds=3", "--set", "seeds_per_unit=1")
+    assert igr(*RUN, "--one-of-each", *two)[0] == 0
+    arms = [arm.name for arm in MLP_SWEEP["digits"]]
+    started = [(arm, width) for arm in arms for width in ("n0004", "n0008")]
+    assert [tuple(name.split("-")[:2]) for name in ran] == started
+    assert all(name.endswith("-s00-00") for name in ran)
+
+
 def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
     """Four models a device, two at a time; a stopped run goes on with its own group alone."""
     seeds = 2 * jax.device_count()

@@ -169,6 +169,11 @@ def test_everything_runs_in_one_order_and_says_how_far_it_is(igr, tmp_path, stub
     assert stub.ran == []
 
 
+def test_a_trial_run_of_all_takes_one_unit_of_each_kind(igr, stub):
+    assert igr(*RUN, "--one-of-each")[0] == 0
+    assert stub.ran == IN_ORDER[:7]
+
+
 def test_single_runs_and_all_go_on_with_each_other(igr, stub):
     assert igr("run", "mlp-sweep", "--unit", "gd-n0004-b00064-s01-01")[0] == 0
     assert igr("run", "resnet-sweep")[0] == 0

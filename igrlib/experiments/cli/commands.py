@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
 
         with mistakes():
             tasks, asked = _tasks(args)
+            if args.one_of_each:
+                asked = _one_of_each(asked)
             expected: dict[Any, list[str]] = {}
             for folder, unit in tasks:
                 expected.setdefault(folder, []).append(unit.name)
@@ -180,6 +182,14 @@ def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
     folder, units = units_named(args.experiment, args.profile, args.set, args.out)
     asked = wanted(units, args.unit)
     return [Task(folder, unit) for unit in units], [Task(folder, unit) for unit in asked]
+
+
+def _one_of_each(tasks: Iterable[Task]) -> list[Task]:
+    """Of tasks whose units differ in their seeds alone the first."""
+    found: dict[Any, Task] = {}
+    for task in tasks:
+        found.setdefault((task.folder, task.unit.alike), task)
+    return list(found.values())
 
 
 def _missing(tasks: Iterable[Task]) -> list[Task]:

@@ -150,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("experiment", help="as igr list has it, such as mlp-sweep, or all")
     run.add_argument(
+        "--one-of-each",
+        action="store_true",
+        help="of units that differ in their seeds alone only the first: a trial run",
+    )
+    run.add_argument(
         "--time-limit",
         type=seconds,
         default=math.inf,
