@@ -286,37 +286,44 @@ def test_verdicts_on_the_appendices_name_the_page_that_decides_them(claim):
     assert re.findall(r"`([a-z0-9-]+)`", row.split("|")[4]) == EVIDENCE[claim]
 
 
-# What the first page says of experiments, and what has to be computed for it.
+# What the first page says was found, and what the chapters have glued where that is so.
 FIRST_PAGE = {
-    "larger learning rates went with smaller gradients at equal loss, with flatter minima and with"
-    " higher test accuracy": {
-        "what_held": [
-            f"held-{record}-sgd-{n} == reproduced" for record in ("cpu", "long") for n in (1, 2, 3)
-        ],
+    "trained with batches, larger learning rates went with smaller gradients at equal loss,": {
+        "held-cpu-sgd-1": "reproduced",
+        "held-long-sgd-1": "reproduced",
     },
-    "With full batches much of this cannot be told": {
-        "what_held": ["held-cpu-gd-2 == cannot_tell"]
-        + [f"held-digits-gd-{n} == cannot_tell" for n in (1, 2, 3)],
+    "with flatter minima and": {"held-cpu-sgd-2": "reproduced", "held-long-sgd-2": "reproduced"},
+    "with higher test accuracy.": {"held-cpu-sgd-3": "reproduced", "held-long-sgd-3": "reproduced"},
+    "With full batches accuracy rose too.": {"held-cpu-gd-3": "reproduced"},
+    "The gradients were smaller at one loss": {"held-cpu-gd-1": "reproduced"},
+    "and not at smaller ones,": {"held-gd-again": "not reproduced"},
+    "and of flatness nothing can be told (": {"held-cpu-gd-2": "cannot tell"},
+    "Every one of these trends has a rival, the edge of stability, that the records do not": {
+        f"held-reading-cpu-{arm}-{k}": reading
+        for arm, readings in {
+            "sgd": ["association, cause open"] * 3,
+            "gd": ["association, cause open", "none", "association, cause open"],
+        }.items()
+        for k, reading in enumerate(readings, 1)
     },
-    "has a rival, the edge of stability, that the records do not exclude": {
-        "what_held": ["held-c == none"]
+    "Nor is it shown that flat minima generalise better.": {"held-flat": r"cannot tell in \d\d,.*"},
+    "With full batches the edge of stability sets how flat training ends.": {
+        "held-ladder-full-2": "edge"
     },
-    "With full batches the edge of stability sets how flat training ends": {
-        "what_held": ["held-ladder-full-2 == edge"],
-        "edge": ["edge-full-2 == edge"],
+    "With batches of 32 a penalty on their gradients gives most of the flatness back,": {
+        "held-ladder-batches-2": "between",
+        "edge-batches-share": r"0\.[5-9]\d? to 0\.\d+",
     },
-    "a penalty on their gradients gives most of the flatness back": {
-        "what_held": ["held-ladder-batches-2 == between"],
-        "edge": ["edge-batches-2 == between", "edge-batches-share > 0.5"],
-    },
+    "far from any edge (": {"edge-batches-stand": r"0\.\d+ to 0\.[0-4]\d*"},
 }
 
 
-@pytest.mark.parametrize("said", FIRST_PAGE)
-def test_the_first_page_says_what_was_found(said):
-    assert said in (ROOT / "index.md").read_text(encoding="utf-8")
-    for name, conditions in FIRST_PAGE[said].items():
-        chapter = nbformat.read(ROOT / "book" / f"{name}.ipynb", 4)
-        values = {key: value.replace(" ", "_") for key, value in glued(chapter).items()}
-        for condition in conditions:
-            assert holds(condition, values), condition
+@pytest.mark.parametrize("words", FIRST_PAGE)
+def test_the_first_page_says_what_the_verdicts_say(words):
+    text = " ".join((ROOT / "index.md").read_text(encoding="utf-8").split())
+    assert words in text
+    stored = {}
+    for name in ("what_held", "edge"):
+        stored |= glued(nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4))
+    for name, claimed in FIRST_PAGE[words].items():
+        assert re.fullmatch(claimed, stored[name]), (name, stored[name])
