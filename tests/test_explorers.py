@@ -625,12 +625,12 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert "a &quot;title&quot;" in page
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    for name in ("step", "phase", "optimizer", "sweep", "parabola", "catapult", "loss"):
+    for name in ("step", "phase", "optimizer", "sweep", "parabola", "catapult", "loss", "river"):
         most = 40_000 if name == "loss" else 24_000  # A library for it would be 330,000.
         assert len(explorers.script(name).encode()) < most
 
 
 def test_an_unknown_explorer_is_refused():
-    names = "step, phase, optimizer, sweep, parabola, catapult, loss"
+    names = "step, phase, optimizer, sweep, parabola, catapult, loss, river"
     with pytest.raises(ValueError, match=f"name must be one of {names}, got 'stp'"):
         explorers.script("stp")
