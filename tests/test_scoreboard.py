@@ -50,15 +50,17 @@ PAGE = r"""
 def page(tmp_path):
     """A function from MyST to the HTML of its page and to what was warned of."""
 
-    def build(text):
+    def build(text, builder="html", **others):
         source = tmp_path / "source"
-        source.mkdir()
+        source.mkdir(exist_ok=True)
         (source / "conf.py").write_text(CONF)
         (source / "index.md").write_text(f"# Title\n\n{text}\n")
+        for name, other in others.items():
+            (source / f"{name}.md").write_text(other)
         out, warnings = tmp_path / "out", StringIO()
         with docutils_namespace():  # each application begins with no node of another
             trees = tmp_path / "trees"
-            Sphinx(source, source, out, trees, "html", status=None, warning=warnings).build()
+            Sphinx(source, source, out, trees, builder, status=None, warning=warnings).build()
         return (out / "index.html").read_text(), warnings.getvalue()
 
     return build
@@ -94,3 +96,13 @@ def test_a_page_without_verdicts_is_warned_of(page):
     _, warned = page("```{scoreboard}\n```\n\n| rival | when |\n| --- | --- |\n| kinks | ReLU |\n")
     assert "index" in warned
     assert "no table of this page has verdicts" in warned
+
+
+def test_in_a_book_of_one_page_a_scoreboard_is_of_its_own_chapter(page):
+    other = "# Other\n\n## There\n\n| the paper | verdict |\n| --- | --- |\n| all | holds |\n"
+    contents = "# Book\n\n```{toctree}\nother\nchapter\n```"
+    chapter = "# Title\n" + PAGE
+    alone = re.findall(r'class="score score-[^>]*title="([^"]+)"', page(PAGE)[0])
+    html, warned = page(contents, "singlehtml", other=other, chapter=chapter)
+    assert warned == ""
+    assert re.findall(r'class="score score-[^>]*title="([^"]+)"', html) == alone

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from docutils import nodes
 from metadata import plain
+from sphinx import addnodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -76,23 +77,32 @@ def sign(verdict):
     )
 
 
-def section_of(table):
-    """The section of a table, of the page's top level."""
+def page_of(place):
+    """The part of a document that is one page: all of it, but for the book as a single one."""
+    while place.parent is not None and not isinstance(place, addnodes.start_of_file):
+        place = place.parent
+    return place
+
+
+def section_of(table, whole):
+    """The section of a table, of the top level below the title of its page."""
     node = table
-    while not (isinstance(node, nodes.section) and node.parent.parent is node.document):
+    while node.parent.parent is not whole:
         node = node.parent
     return node
 
 
-def board(doctree, page):
+def board(place, page):
     """A line of signs for each section that has verdicts, and what the signs mean, with counts."""
-    groups, number = {}, 0
-    for table in doctree.findall(nodes.table):
+    whole, groups, number = page_of(place), {}, 0
+    for table in whole.findall(nodes.table):
         for verdict in verdicts(table):
             if not verdict.line["ids"]:
                 number += 1
                 verdict.line["ids"].append(f"claim-{number}")
-            groups.setdefault(id(section := section_of(table)), (section, []))[1].append(verdict)
+            groups.setdefault(id(section := section_of(table, whole)), (section, []))[1].append(
+                verdict
+            )
     if not groups:
         logger.warning("scoreboard: no table of this page has verdicts", location=page)
     made = nodes.container(classes=["scoreboard"])
@@ -119,7 +129,7 @@ def board(doctree, page):
 
 def fill(app, doctree, page):
     for place in list(doctree.findall(Scoreboard)):
-        place.replace_self(board(doctree, page))
+        place.replace_self(board(place, page))
 
 
 def setup(app):
