@@ -479,6 +479,7 @@ def test_a_formula_that_is_wrong_is_marked_and_said(own_loss):
 
 @pytest.mark.xdist_group("explorer-loss")
 def test_an_example_is_taken_over_and_left_again(own_loss):
+    assert own_loss.locator(".igr-legend").bounding_box()["width"] > 200
     formula, chosen = own_loss.locator(".igr-formula"), own_loss.locator("input:checked")
     own_loss.get_by_text("river", exact=True).click()
     assert "softplus(1 - a)" in formula.input_value()

@@ -25,8 +25,8 @@ PAGE = r"""
 | the paper | verdict | evidence |
 | --- | --- | --- |
 | $\Etilde$ is $E + \frac h4\norm{\grad E}^2$ | holds | it does not hold water, but holds |
-| larger networks | does not hold | a counterexample |
-| remarks | holds in part | |
+| larger networks, | does not hold | a counterexample |
+| $\bigO{h^{n+1}}$ | holds in part | |
 
 ## Runs
 
@@ -74,7 +74,7 @@ def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
     assert [(kind, label) for kind, _, label in signs] == [
         ("yes", "Ẽ is E + (h/4)‖∇E‖²: holds"),
         ("no", "larger networks: does not hold"),
-        ("part", "remarks: holds in part"),
+        ("part", "O(h^n+1): holds in part"),
         ("no", "two sets: not reproduced"),
         ("part", "two sets: reproduced in part"),
         ("yes", "2.1, few: reproduced"),

@@ -23,6 +23,7 @@ GITHUB = re.compile(r"https://github\.com/([^/]+)/([^/]+?)/?$")
 
 # The formulas of first paragraphs and of claims, as text.
 AS_TEXT = [
+    (r"\^\{([^{}]*)\}", r"^\1"),
     (r"\\frac\s*([\w])\s*([\w])", r"(\1/\2)"),
     (r"\\norm\{([^{}]*)\}", r"‖\1‖"),
     (r"\\bigO\{([^{}]*)\}", r"O(\1)"),

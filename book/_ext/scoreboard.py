@@ -58,7 +58,9 @@ def verdicts(table):
         for k in named:
             aside = "" if head[k] in HEADS else f", {head[k]}"
             for word in WORDS.findall(row[k].astext()):
-                yield Verdict(word, " ".join(plain(row[0]).split()) + aside, row[0].parent)
+                yield Verdict(
+                    word, " ".join(plain(row[0]).split()).rstrip(",") + aside, row[0].parent
+                )
 
 
 def sign(verdict):
