@@ -121,6 +121,7 @@ def test_when_an_arm_is_measured(arm, dense):
         ({"noise_draws": 0}, ValueError, "noise_draws must be at least 1"),
         ({"num_train": "60"}, TypeError, "num_train must be an integer, got '60'"),
         ({"num_train": 0}, ValueError, "num_train must be at least 1, got 0"),
+        ({"num_test": 0}, ValueError, "num_test must be at least 1, got 0"),
         ({"num_validation": -1}, ValueError, "num_validation must be at least 0, got -1"),
         ({"score_every": 0}, ValueError, "score_every must be at least 1"),
         ({"max_steps": True}, TypeError, "max_steps must be an integer, got True"),

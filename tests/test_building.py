@@ -75,6 +75,18 @@ def test_units_that_do_not_fit_the_data(digits):
     arm = changed(num_train=1_400, num_validation=101)
     with pytest.raises(ValueError, match=r"at most the 1500 .*digits, got 1400 . 101"):
         build(next(units_of(arm)), digits, LAYOUT)
+    with pytest.raises(
+        ValueError, match=r"num_test must be at most the 297 test .*digits, got 298"
+    ):
+        build(next(units_of(changed(num_test=298))), digits, LAYOUT)
+
+
+@pytest.mark.parametrize(("num_test", "measured"), [(None, 297), (297, 297), (40, 40)])
+def test_the_test_split_of_a_trial_may_be_smaller(digits, num_test, measured):
+    sweep = build(next(units_of(changed(num_test=num_test))), digits, LAYOUT)
+    images, labels = sweep.log.evaluator.splits.test
+    np.testing.assert_array_equal(images, digits.test.images[:measured])
+    np.testing.assert_array_equal(labels, digits.test.labels[:measured])
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,8 @@ class Arm:
     """The first images of the training split; the paper does not say whether it held any out."""
     num_validation: int = 5_000
     """The last images of the training split, for choosing without the test split."""
+    num_test: int | None = None
+    """The first images of the test split; None is all of them, any less is for a trial."""
     min_steps: int = 60_000
     max_steps: int = 150_000
     physical_time: float = 750.0
@@ -234,8 +236,9 @@ def _check_lengths(arm: Arm) -> None:
         _check_count(name, getattr(arm, name), most)
     for name in ("num_validation", "num_curvatures"):
         _check_count(name, getattr(arm, name), _MOST_STEPS, low=0)
-    if arm.gradient_every is not None:
-        _check_count("gradient_every", arm.gradient_every, _MOST_STEPS)
+    for name in ("gradient_every", "num_test"):
+        if getattr(arm, name) is not None:
+            _check_count(name, getattr(arm, name), _MOST_STEPS)
     _check_number("physical_time", arm.physical_time, positive=True)
     for level in arm.levels:
         _check_number("levels", level, positive=True)

@@ -29,6 +29,11 @@ def check_splits(arm: Arm, dataset: Dataset) -> None:
             f"num_train + num_validation must be at most the {available} training images of "
             f"{dataset.name}, got {arm.num_train} + {arm.num_validation}"
         )
+    if arm.num_test is not None and arm.num_test > (there := len(dataset.test.labels)):
+        raise ValueError(
+            f"num_test must be at most the {there} test images of {dataset.name}, "
+            f"got {arm.num_test}"
+        )
 
 
 def schedule_of(arm: Arm) -> Schedule:
@@ -66,11 +71,15 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
         layout=layout,
     )
     held = slice(len(labels) - arm.num_validation, len(labels))
+    tested = slice(arm.num_test)
     place = ensemble.replicate
     splits = Splits(
         train=(ensemble.data[0], ensemble.data[1]),
         validation=(place(images[held]), place(labels[held])) if arm.num_validation else None,
-        test=(place(dataset.test.images), place(dataset.test.labels.astype(np.int32))),
+        test=(
+            place(dataset.test.images[tested]),
+            place(dataset.test.labels[tested].astype(np.int32)),
+        ),
     )
     evaluation = Evaluation(
         points=arm.points,
