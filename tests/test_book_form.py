@@ -327,3 +327,51 @@ def test_the_first_page_says_what_the_verdicts_say(words):
         stored |= glued(nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4))
     for name, claimed in FIRST_PAGE[words].items():
         assert re.fullmatch(claimed, stored[name]), (name, stored[name])
+
+
+def macros_missing(notation):
+    """The macros of the book that the notation page does not use."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    macros = config["sphinx"]["config"]["formula_macros"]
+    assert len(macros) > 10
+    return [name for name in macros if not re.search(rf"\\{name}(?![A-Za-z])", notation)]
+
+
+def test_notation_has_every_macro():
+    page = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")
+    table = "\n".join(line for line in page.splitlines() if line.startswith("|"))
+    assert macros_missing(table) == []
+    assert macros_missing(table.replace(r"\T", "")) == ["T"]
+
+
+def glossary():
+    page = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^:::\{glossary\}\n(.*?)^:::$", page, re.M | re.S)
+    return dict(entry.split("\n", 1) for entry in re.split(r"\n\n(?=\S)", listed.strip()))
+
+
+def test_glossary_is_sorted_and_says_where():
+    words = glossary()
+    assert list(words) == sorted(words, key=str.casefold)
+    for word, said in words.items():
+        assert re.search(r"\{(ref|prf:ref|eq|numref)\}`[\w-]+`$", said.strip()), word
+
+
+HOUSE = (
+    "arm",
+    "asymptotic",
+    "block",
+    "censored",
+    "edge of stability",
+    "formal power series",
+    "isometric",
+    "matched point",
+    "physical time",
+    "profile",
+    "pytree",
+    "unit",
+)
+
+
+def test_glossary_has_the_words_of_the_house():
+    assert set(HOUSE) <= set(glossary())

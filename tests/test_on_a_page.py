@@ -157,7 +157,7 @@ def test_the_regimes_are_those_of_a_parabola():
         assert (path[1] < 0) == alternates
         assert (abs(path[-1]) <= 1) == stays
     mu, curvature = 0.3, 2.0
-    (edge,) = re.findall(r"it is at \$h\\lambda\(1 \+ 2\\mu\\lambda\) = (\d)\$", PAGE)
+    (edge,) = re.findall(r"it is at \$hs\(1 \+ 2\\mu s\) = (\d)\$", PAGE)
     h = float(edge) / (curvature * (1 + 2 * mu * curvature))
 
     def step(a):

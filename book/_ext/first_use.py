@@ -1,4 +1,5 @@
-"""In each chapter, the first use of a name of `igrlib` or `explorers` leads to its reference.
+"""In each chapter, the first use of a name of `igrlib` or `explorers` leads to its reference,
+and the first use of a word of the book's own to the glossary.
 
 A chapter says `ig.flow` where the reference says `igrlib.flows.flow`: the names it imported are
 read off its cells, and what they stand for is looked up in the package.
@@ -17,6 +18,58 @@ CALLED = re.compile(r"^(\w+(?:\.\w+)*)(?:\([^)]*\))?$")
 WORD = r'<span class="n[a-z]*">(\w+)</span>'
 BLOCK = re.compile(r'<div class="highlight-i?python3?.*?</pre>', re.S)
 DOTTED = re.compile(rf'{WORD}(?:<span class="o">\.</span>{WORD})*')
+
+
+# Words that are explained in the glossary and hardly used in another sense; those of experiments
+# are meant in the pages on experiments alone.
+WORDS = (
+    *("asymptotic", "batch sharpness", "catapult", "censored", "central flow", "cotangent"),
+    *("edge of stability", "formal power series", "isometric", "matched loss", "matched point"),
+    *("permutation test", "physical time", "progressive sharpening", "pytree", "rod flow"),
+)
+EXPERIMENTS = ("arm", "block", "profile")
+ABOUT_EXPERIMENTS = tuple(
+    f"book/{name}" for name in ("mnist", "resnet", "explicit", "edge", "optimizers", "what_held")
+)
+
+
+def words_of(page):
+    return WORDS + EXPERIMENTS if page in ABOUT_EXPERIMENTS else WORDS
+
+
+def first_words(doctree, words):
+    """For each word the first text of a paragraph that uses it, and where in this text."""
+    found = {}
+    for text in doctree.findall(nodes.Text):
+        if isinstance(text.parent, (nodes.paragraph, nodes.emphasis)):
+            for word in words:
+                place = re.search(rf"(?<![\w-]){word}s?(?![\w-])", text.astext())
+                if place and word not in found:
+                    found[word] = text, place.span()
+    return found
+
+
+def link_words(app, doctree, page):
+    """The first use of a word becomes a reference to the glossary."""
+    if not page.startswith("book/") or page == "book/glossary":
+        return
+    terms = app.env.get_domain("std").objects
+    by_text = {}
+    for word, (text, span) in first_words(doctree, words_of(page)).items():
+        if ("term", word) in terms:
+            by_text.setdefault(text, []).append((span, terms["term", word]))
+    for text, uses in by_text.items():
+        said, pieces, done = text.astext(), [], 0
+        for (start, end), (where, anchor) in sorted(uses):
+            if start < done:
+                continue
+            uri = f"{app.builder.get_relative_uri(page, where)}#{anchor}"
+            reference = nodes.reference("", said[start:end], internal=True, refuri=uri)
+            reference["classes"].append("igr-word")
+            reference["reftitle"] = "in the glossary"
+            pieces += [nodes.Text(said[done:start]), reference]
+            done = end
+        text.parent.replace(text, [*pieces, nodes.Text(said[done:])])
 
 
 def documented(app):
@@ -100,5 +153,6 @@ def link_code(app, page, template, context, doctree):
 
 def setup(app):
     app.connect("doctree-resolved", link)
+    app.connect("doctree-resolved", link_words)
     app.connect("html-page-context", link_code)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
