@@ -3,10 +3,11 @@
 import doctest
 import importlib
 import inspect
+import re
 
 import jax.numpy as jnp
 import pytest
-from helpers import enable_x64
+from helpers import ROOT, enable_x64
 from test_package import THEORY
 
 import igrlib
@@ -42,3 +43,12 @@ def test_every_public_function_has_an_example_that_runs(name, wide):
         lines, failures = run_example(FUNCTIONS[name], name)
     assert lines, f"{name} has no example"
     assert not failures, failures
+
+
+def test_the_quick_start_of_the_reference_runs():
+    text = (ROOT / "book" / "api" / "theory.md").read_text(encoding="utf-8")
+    start = text[: text.index("## ")]
+    code = "\n".join(re.findall(r"```pycon\n(.*?)```", start, re.S))
+    test = doctest.DocTestParser().get_doctest(code, {}, "theory.md", None, 0)
+    report = []
+    assert doctest.DocTestRunner(verbose=False).run(test, out=report.append).failed == 0, report
