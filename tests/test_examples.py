@@ -4,14 +4,16 @@ import doctest
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
-from helpers import ROOT, enable_x64
+from helpers import enable_x64
 from test_package import THEORY
 
 import igrlib
 
+ROOT = Path(__file__).resolve().parent.parent
 MODULES = [igrlib, *map(importlib.import_module, THEORY)]
 FUNCTIONS = {
     f"{function.__module__}.{function.__qualname__}": function
