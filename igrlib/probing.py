@@ -31,8 +31,8 @@ class Probe(NamedTuple):
     share of the implicit penalty (h/4)‖∇E‖² in the loss; batch_squared_gradient: the mean of
     ‖∇E_B‖²; noise_share: 1 − ‖∇E‖²/mean‖∇E_B‖², between 0 for a full batch and 1;
     largest_hessian_eigenvalue: λ_max of ∇²E, the largest algebraic one, from below; residual: that
-    of its vector; scaled_curvature: h·λ_max, on a quadratic stable up to 2; batch_sharpness: E[g_BᵀH_B
-    g_B]/E‖g_B‖². NaN where it was not asked for.
+    of its vector; scaled_curvature: h·λ_max, on a quadratic stable up to 2; batch_sharpness:
+    E[g_BᵀH_B g_B]/E‖g_B‖². NaN where it was not asked for.
 
     Source: eqs. (3) and (4); chapter 7, *MNIST*.
     """
@@ -168,7 +168,7 @@ def _mean(function: Callable[[Any], PyTree], fixed: tuple[PyTree, ...], batches:
 def _largest(
     product: Callable[[PyTree], PyTree], start: PyTree, num_matvecs: int
 ) -> tuple[Array, Array]:
-    """The largest eigenvalue of a product that is not a JAX program, and its residual, by Lanczos."""
+    """The largest eigenvalue, and its residual, of a product that is not a JAX program."""
     if not num_matvecs:
         return jnp.asarray(jnp.nan), jnp.asarray(jnp.nan)
     vector, unravel = ravel_pytree(start)

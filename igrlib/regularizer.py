@@ -84,8 +84,8 @@ def implicit_gradient_regularizer(
       `params` is then an `nnx.State`. `loss` gets a copy: return its changes to the copy as `aux`.
 
     Raises `TypeError` for parameters that are not floating-point, a loss that is not real, and a
-    `wrt` that is not a filter or selects other arrays; `ValueError` for an empty pytree, a loss that
-    is not a scalar, and a `wrt` that selects nothing.
+    `wrt` that is not a filter or selects other arrays; `ValueError` for an empty pytree, a loss
+    that is not a scalar, and a `wrt` that selects nothing.
 
     Source: eq. (4); chapter 2.
 
@@ -317,7 +317,7 @@ def gradient_regularized_value_and_grad(
 
 
 def matching_mu(small: Scalar, large: Scalar) -> Any:
-    """μ = (h_L − h_s)/4, with which steps of `small` are regularized as strongly as those of `large`.
+    """μ = (h_L − h_s)/4: steps of `small` are then regularized as strongly as steps of `large`.
 
     To first order descent with step h on E + μ‖∇E‖² follows the flow of E + (h/4 + μ)‖∇E‖². Both
     are finite scalars. Raises `ValueError` where `small` is above `large`.

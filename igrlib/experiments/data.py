@@ -71,8 +71,8 @@ def load(name: str) -> Dataset:
 
     Digits are those of scikit-learn, 8×8, shuffled once: 1,500 to train, 297 to test. MNIST
     (60,000 and 10,000, 28×28) and CIFAR-10 (50,000 and 10,000, 32×32×3) are read from the cache,
-    or else from the data that TFDS has prepared in `TFDS_DATA_DIR`, and then cached. Their examples stand
-    in the order of a hash of image and label, a random order that does not depend on how TFDS
+    or else from the data that TFDS has prepared in `TFDS_DATA_DIR`, and then cached. Their examples
+    are in the order of a hash of image and label, a random order that does not depend on how TFDS
     shuffled them.
 
     Raises `ValueError` for another name, and for a cached or prepared file that is cut short,

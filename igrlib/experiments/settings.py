@@ -55,8 +55,8 @@ def changed(
 
     Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one kind of
     arm, network or optimizer alone changes in the arms that have it. With nothing changed the name
-    is that of the profile. Raises `ValueError` with the field, the value and the values allowed, also
-    if no arm has such a network or optimizer.
+    is that of the profile. Raises `ValueError` with the field, the value and the values allowed,
+    also if no arm has such a network or optimizer.
     """
     hints = {
         name: hint

@@ -39,7 +39,7 @@ class EdgeCurve:
 
 
 def edge_quantities(table: xr.Dataset) -> xr.Dataset:
-    """The quantities to compare with the edge, (block, treatment, curvature_step); NaN: not measured.
+    """The quantities beside the edge, (block, treatment, curvature_step), NaN where not measured.
 
     scaled: h·λ_max(1 + 2μλ_max) of the training split; residual: h times the residual of λ_max;
     batch_sharpness: h times the batch sharpness; beyond: the share of the measured batches with
@@ -101,7 +101,7 @@ def first_beyond(table: xr.Dataset) -> xr.DataArray:
     """The first step measured with h·λ_max(1 + 2μλ_max) beyond 2, (block, treatment), else NaN.
 
     λ_max is a Ritz value, an estimate from below: an eigenvalue lies within its residual, and the
-    largest is at least as large. A step counts if λ_max is beyond even after the residual is subtracted.
+    largest is at least as large. A step counts if λ_max less its residual is beyond.
 
     Source: chapter 10, *The edge of stability*.
     """
