@@ -1,11 +1,11 @@
 """Implicit gradient regularization (Barrett & Dherin, ICLR 2021) for any JAX loss.
 
-Gradient descent with step h follows, to the next order, the gradient flow of
+To the next order in h, gradient descent with step h follows the gradient flow of
 Ẽ = E + (h/4)‖∇E‖² and not that of the loss E. `igrlib` measures that regularizer
 (`regularizer`, `geometry`, `ntk`), derives the flow behind the steps of any one-step method to any
 order up to five (`backward_error`), and follows steps and flows (`flows`, `comparison`). Everything
-is a pure function of a JAX loss over a pytree of parameters; 64-bit mode is left as the caller set
-it.
+is a pure function of a JAX loss over a pytree of parameters. 64-bit mode stays as the caller has
+set it.
 
 The examples in docstrings come after `import igrlib as ig` and `import jax.numpy as jnp`.
 """

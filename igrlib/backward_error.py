@@ -2,9 +2,9 @@
 
 The Euler steps θ_{n+1} = θ_n + h·f(θ_n) lie, as a formal power series in h, on the flow of a
 modified field f̃ = f_0 + h·f_1 + h²·f_2 + … with f_0 = f. Write S for one step and Δ = S − 1: the
-flow over h is S = exp(h·d/dt), so h·f̃ = log(1 + Δ)θ = Σ_{j≥1} ((−1)^{j+1}/j)·Δʲθ. Read off given
-iterates, this is `field_from_iterates`; expanded in h along symbolic iterates, it gives every
-correction: `euler_corrections`, and of a step that need not be Euler's `step_corrections`.
+flow over h is S = exp(h·d/dt), so h·f̃ = log(1 + Δ)θ = Σ_{j≥1} ((−1)^{j+1}/j)·Δʲθ.
+`field_from_iterates` evaluates this sum on given iterates. Expanded in h along symbolic iterates,
+the sum gives every correction: `euler_corrections` for Euler steps, `step_corrections` for others.
 
 Source: Section 3, Appendix A.1; chapters 2, *The theorem*, and 6, *Higher orders and the edge*.
 """
@@ -62,9 +62,9 @@ def euler_corrections(
     `jax.jvp` of `field` does. Each call traces `field` anew and so sees what captured arrays,
     globals and attributes hold now; new values in arrays of the same shape, arguments or captured,
     compile nothing. `wrt` is as in `igrlib.implicit_gradient_regularizer`: `field` takes the
-    model and returns what is like its parameters, as `gradient_field` with the same `wrt` does.
+    model and returns a pytree like its parameters, as `gradient_field` with the same `wrt` does.
     Raises `TypeError` or `ValueError` for another order, for parameters that are not floating-point
-    or hold nothing, and for a field whose values are not like its argument.
+    or empty, and for a field whose values do not have the form of its argument.
 
     Source: Appendix A.1; Hairer, Lubich & Wanner (2006), Section IX.1; chapter 6.
     Differs from the paper: Proposition A.4 is right for f_1 and f_2 and wrong for f_3 under
@@ -104,10 +104,10 @@ def step_corrections(
     """The corrections (f_0, …, f_order) of any one-step method, each a pytree like θ.
 
     `step(params, learning_rate, *args, **kwargs) -> params` is smooth in both and leaves `params`
-    alone at learning rate 0: a Runge-Kutta step, a step on a penalised loss, of sharpness-aware
+    alone at learning rate 0: a Runge-Kutta step, a step on a penalized loss, of sharpness-aware
     minimization, of weight decay. The returned function takes `params` and the other arguments.
     Over a time h the flow of f_0 + h·f_1 + … + hᵏ·f_k differs from one step by O(h^(k+2)). `order`
-    is from 0 to 5. Of `euler_corrections` it differs in the cost: one derivative more. With `wrt`,
+    is from 0 to 5. It costs one derivative more than `euler_corrections`. With `wrt`,
     see `igrlib.implicit_gradient_regularizer`, `step` takes and returns a whole model. Raises
     `TypeError` or `ValueError` as `euler_corrections` does, and `ValueError` for a step that moves
     at 0.
@@ -226,8 +226,8 @@ def convergence_order(step_sizes: Any, errors: Any) -> float:
     """The slope of log(error) against log(step size), fitted by least squares.
 
     `step_sizes` and `errors` are one-dimensional, of one length ≥ 2, positive and finite, with
-    at least two different step sizes; else `ValueError`. Anything but real numbers raises
-    `TypeError`.
+    at least two different step sizes; else `ValueError`. Values that are not real numbers
+    raise `TypeError`.
 
     Source: chapter 1.
 

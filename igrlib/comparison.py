@@ -57,7 +57,7 @@ class Comparison(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What was seen, in a few sentences: the curvature, the nearer flow, and what failed."""
+        """The result in a few sentences: the curvature, the nearer flow, and failures."""
         seen = jax.tree.map(np.asarray, self)
         sentences = (*_curvature(seen), *_nearer(seen), *_failures(seen))
         return "\n".join(textwrap.fill(each, 88, subsequent_indent="  ") for each in sentences)
@@ -82,7 +82,7 @@ def compare(
     max_steps: int = 10_000,
     solver: diffrax.AbstractAdaptiveSolver[Any] | None = None,
 ) -> Comparison:
-    """Gradient descent beside the gradient flows of E and of Ẽ = E + (h/4)‖∇E‖², by one call.
+    """Gradient descent beside the gradient flows of E and of Ẽ = E + (h/4)‖∇E‖², in one call.
 
     `loss(params, *args)` is a scalar, or a pair with `has_aux`; `args` are pytrees of arrays and
     numbers. Steps 0, `save_every`, … and `num_steps` are saved, by default about twenty; each takes
@@ -90,8 +90,8 @@ def compare(
     shows a table and says from which step on the run is outside the theory: where |h·λ_max| ≥ 1 the
     expansion in h diverges on a quadratic, and where h·λ_max > 2 so does descent. (The most
     negative eigenvalue is not looked at.) `rtol`, `atol`, `max_steps` and `solver` are those of
-    `igrlib.flow`. A run that diverges, or a flow that does not arrive, is no error: its distances
-    are NaN, and the report says so. Compiles as `igrlib.flow` does.
+    `igrlib.flow`. A divergence, or a flow that does not arrive, is not an error: the distances are
+    NaN, and the report says so. Compiles as `igrlib.flow` does.
 
     Raises `TypeError` or `ValueError` unless `num_steps` and `save_every` are integers ≥ 1, and as
     `igrlib.gradient_descent`, `igrlib.flow` and `igrlib.curvature.largest_hessian_eigenvalue` do.

@@ -1,6 +1,6 @@
 """The curvature of any loss: the largest eigenvalues of its Hessian, and the sharpness of batches.
 
-Nothing of the size of the Hessian is formed: a product with a vector costs about three gradients.
+The Hessian is never formed: its product with a vector costs about three gradients.
 
 Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapters 6, *Higher orders
 and the edge*, and 7, *MNIST*.
@@ -64,7 +64,7 @@ def largest_hessian_eigenvalue(
     `loss` and `wrt` are as in `igrlib.implicit_gradient_regularizer`, and the returned function
     takes the same arguments; inside `jax.jit` too. `num_matvecs` products with the Hessian, and one
     for the residual, start from the gradient and a fixed random vector. The estimate is from below,
-    up to rounding. An eigenvalue of larger size but negative is not the one.
+    up to rounding. A negative eigenvalue of larger size does not count.
 
     Raises `TypeError` or `ValueError` unless `num_matvecs` is an integer ≥ 1, and as
     `implicit_gradient_regularizer` does.
@@ -95,8 +95,8 @@ def hessian_eigenvalues(
 ) -> Callable[..., Eigenvalue]:
     """The k largest algebraic eigenvalues of ∇²E, in falling order, with their residuals, (k,).
 
-    An eigenvalue that is there several times is found once or more. Where fewer than k are found,
-    the last entries are NaN. The rest is as in `largest_hessian_eigenvalue`; `num_matvecs` must be
+    A multiple eigenvalue is found once or more. If fewer than k are found, the last entries are
+    NaN. The rest is as in `largest_hessian_eigenvalue`; `num_matvecs` must be
     at least k.
 
     Source: not in the paper; chapter 6.
@@ -154,8 +154,8 @@ def batch_sharpness(
 
     The returned function takes `params` and `batches`, a tuple of the arguments of `loss` after
     `params`, each with a leading axis over the batches. The source reports that SGD settles where
-    the ratio of the means is about 2/h, whatever λ_max of the whole loss is. Raises `ValueError`
-    for batches of different number, and as `igrlib.implicit_gradient_regularizer` does, which says
+    the ratio of the means is about 2/h, for any λ_max of the whole loss. Raises `ValueError`
+    for different numbers of batches, and as `igrlib.implicit_gradient_regularizer` does, which says
     what `wrt` is.
 
     Source: Andreyev & Beneventano, "Edge of stochastic stability", 2024; not in the paper.

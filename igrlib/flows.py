@@ -1,4 +1,4 @@
-"""Gradient descent, and the flows it is compared with.
+"""Gradient descent, and the flows that it is compared with.
 
 Source: Sections 2, 3 and 5; chapters 1 to 3.
 """
@@ -30,7 +30,7 @@ __all__ = ["FlowStats", "Trajectory", "flow", "gradient_descent", "gradient_fiel
 
 
 class FlowStats(NamedTuple):
-    """What a flow cost: the steps of its solver, `num_steps` = `num_accepted` + `num_rejected`.
+    """The cost of a flow: the steps of its solver, `num_steps` = `num_accepted` + `num_rejected`.
 
     A step of `Dopri8` evaluates the field 13 times, whether it is accepted or not.
 
@@ -46,7 +46,7 @@ class Trajectory(NamedTuple):
     """The saved iterates of gradient descent.
 
     `steps` are their numbers n, `params` a pytree like θ with a leading axis over them, `losses`
-    the values E(θ_n). A run that diverges holds the infinities it reached.
+    the values E(θ_n). After a divergence they hold the infinities that the run reached.
 
     Source: eq. (1); chapter 1.
     """
@@ -86,12 +86,13 @@ def gradient_descent(
     """The iterates θ_{n+1} = θ_n − h∇E(θ_n) of full-batch gradient descent.
 
     Saves steps 0, `save_every`, 2·`save_every`, … and the last. Each call traces `loss` anew and
-    so sees what captured arrays, globals and attributes hold now. A program compiles once for each
-    `num_steps` and `save_every`; new values in captured arrays of the same shape compile nothing.
-    (`jax.jit` around the call saves the trace, some milliseconds, and freezes what is captured.) A
-    run that diverges is no error: its trajectory holds what it reached. Raises `TypeError` or
-    `ValueError` unless `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and `save_every` ≥ 1 are
-    integers, `params` are floating-point and `loss` returns a scalar.
+    so sees the present values of captured arrays, globals and attributes. A program compiles once
+    for each `num_steps` and `save_every`; new values in captured arrays of the same shape compile
+    nothing. (`jax.jit` around the call saves the trace, some milliseconds, and freezes captured
+    values.) A divergence is not an error: the trajectory holds the values that the run reached.
+
+    Raises `TypeError` or `ValueError` unless `learning_rate` h > 0 is finite, `num_steps` ≥ 0 and
+    `save_every` ≥ 1 are integers, `params` are floating-point and `loss` returns a scalar.
 
     Source: eq. (1); chapter 2.
 
@@ -133,15 +134,15 @@ def flow(
     stiff flows of few parameters. Tolerances default to 1e-10 and 1e-13 in float64, 1e-5 and 1e-7
     below.
 
-    Each call traces `field` once, and so sees what captured arrays, globals and attributes hold
-    now. A program compiles once for each field, solver, `max_steps` and shapes; other values of
-    `params`, `times`, `args`, tolerances and captured arrays compile nothing, a field with the
-    same arithmetic nothing either.
+    Each call traces `field` once, and so sees the present values of captured arrays, globals and
+    attributes. A program compiles once for each field, solver, `max_steps` and shapes. New values
+    of `params`, `times`, `args`, tolerances and captured arrays compile nothing; nor does another
+    field with the same arithmetic.
 
     Raises `TypeError` or `ValueError` for bad times, tolerances, `args`, another `solver`, or a
-    field whose values are not like `params`, and `RuntimeError` where the solution leaves the
-    finite numbers or needs more than `max_steps` steps; it never returns NaN. (Inside `jax.jit` the
-    message is the same, and JAX chooses the type of the error.)
+    field whose values do not have the form of `params`, and `RuntimeError` where the solution
+    leaves the finite numbers or needs more than `max_steps` steps. It never returns NaN. (Inside
+    `jax.jit` the message is the same, and JAX chooses the type of the error.)
 
     Source: eq. (5), Theorem 3.1; chapter 2.
 

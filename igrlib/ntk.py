@@ -32,8 +32,8 @@ def ntk(
     `model(params, inputs)` returns outputs of shape (n,), for a kernel of shape (n, n), or
     (n, c), for one of shape (n, n, c, c). Memory grows as n·c·m, the whole Jacobian: for a
     quadratic form alone, use `ntk_quadratic_form`. `wrt` is as in
-    `igrlib.implicit_gradient_regularizer`: `model` and `params` are then a function of a whole
-    model, and that model. Raises `TypeError` for parameters that are not floating-point,
+    `igrlib.implicit_gradient_regularizer`: `params` is then a whole model, and `model` a function
+    of it. Raises `TypeError` for parameters that are not floating-point,
     `ValueError` for an empty pytree or outputs of another rank.
 
     Source: eq. (A.22); chapter 5.
@@ -105,7 +105,7 @@ def ntk_modified_loss(
 
     `output_loss(outputs, *args)` returns a scalar; the returned function is called as
     `(params, inputs, *args)`. With Σ‖f − y‖² this is Proposition A.11, E + h·εᵀKε; with half of
-    it E + (h/4)·εᵀKε; with its mean over n examples E + (h/n²)·εᵀKε. It takes cross entropy
+    it E + (h/4)·εᵀKε; with its mean over n examples E + (h/n²)·εᵀKε. Cross entropy works
     too. `wrt` is as in `ntk`, and errors are as in `ntk` and `modified_loss`.
 
     Source: Proposition A.11 and, beyond squares, the chain rule; chapter 5.

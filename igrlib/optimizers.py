@@ -1,15 +1,15 @@
-"""What an optimizer with a fading memory follows: the flow of F_0 + h·F_1.
+"""The flow that an optimizer with a fading memory follows, F_0 + h·F_1.
 
-An optimizer moves parameters and a state: s⁺ = G(s, ∇E(θ), θ) and θ⁺ = θ + h·u(s, ∇E(θ), θ). Where
-the memory fades, the state is after a while a function of the parameters, S(θ) = S_0 + h·S_1 + …,
-and the optimizer is a one-step method again. With A = ∂G/∂s at S_0, and d a derivative along F_0,
+An optimizer moves parameters and a state: s⁺ = G(s, ∇E(θ), θ) and θ⁺ = θ + h·u(s, ∇E(θ), θ). If
+the memory fades, the state becomes a function of the parameters, S(θ) = S_0 + h·S_1 + …, and the
+optimizer is a one-step method again. With A = ∂G/∂s at S_0, and d a derivative along F_0,
 
     S_0 = G(S_0, g, θ),   F_0 = u(S_0, g, θ),
     (1 − A)·dS_0 = (∂G/∂g)·dg + (∂G/∂θ)·F_0,   (1 − A)·S_1 = −dS_0,
     F_1 = (∂u/∂s)·S_1 − ½·dF_0.
 
-All of this is read off an Optax transformation as it is, with one Hessian product, dg. Optax itself
-is not needed.
+This module computes all of this from an Optax transformation as it is, with one Hessian product,
+dg. Optax itself is not needed.
 
 Source: chapter 11, *Other optimizers*; not in the paper, which asks for it (Section 8). Heavy ball:
 Ghosh et al., "Implicit regularization in heavy-ball momentum accelerated stochastic gradient
@@ -82,13 +82,13 @@ def optimizer_corrections(
     has_aux: bool = False,
     wrt: Filter | None = None,
 ) -> Callable[..., tuple[PyTree, PyTree]]:
-    """(F_0, F_1), each a pytree like θ: past its transient an optimizer follows F_0 + h·F_1.
+    """(F_0, F_1), each a pytree like θ: after its transient an optimizer follows F_0 + h·F_1.
 
     `optimizer` is a function of the learning rate that returns an Optax transformation, such as
     `optax.adam` or `lambda h: optax.sgd(h, momentum=0.9)`; `loss` and `wrt` are as in
-    `modified_loss`, and the returned function takes `params` and what else `loss` takes. At a fixed
+    `modified_loss`, and the returned function takes the arguments of `loss`. At a fixed
     time the steps differ from the flow of F_0 by O(h), from that of F_0 + h·F_1 by O(h²) if it
-    starts from the displaced point, see `start_displacement`. Of gradients it takes one and a
+    starts from the displaced point, see `start_displacement`. It costs one gradient and one
     Hessian product. The state is solved for entry by entry, in a few passes over the parameters,
     where its arrays are averages by entries of gradients or of each other: at 10⁶ parameters Adam
     then takes the time of 3 to 4 gradients of 512 examples, or of 9 of 32, and memory for 10 copies
@@ -160,7 +160,7 @@ def optimizer_field(
     has_aux: bool = False,
     wrt: Filter | None = None,
 ) -> Callable[..., PyTree]:
-    """The field that an optimizer follows past its transient: F_0 + h·F_1, or with `order` 0 F_0.
+    """The field that an optimizer follows after its transient: F_0 + h·F_1, or with `order` 0 F_0.
 
     `learning_rate` is a finite scalar h, traced or concrete; the rest is as in
     `optimizer_corrections`. Time is t = n·h for every optimizer.
@@ -191,10 +191,10 @@ def start_displacement(
     has_aux: bool = False,
     wrt: Filter | None = None,
 ) -> Callable[..., PyTree]:
-    """δ, by which the transient displaces the start: the steps follow the flow from θ_0 + h·δ.
+    """The displacement δ of the start by the transient: the steps follow the flow from θ_0 + h·δ.
 
-    Until its memory is filled an optimizer takes other steps than u(S_0): δ is the sum of
-    u(s_n) − F_0 over the states s_n that it goes through from rest, while the gradient stands still
+    Until its memory is full an optimizer takes other steps than u(S_0). δ is the sum of
+    u(s_n) − F_0 over the states s_n that it goes through from rest, with the gradient held fixed
     at θ_0. For heavy ball δ = β/(1 − β)²·g; Adam, which corrects its bias, has hardly any. The sum
     takes no gradient beyond one, and ends when its terms vanish, the state stands still, as rounded
     numbers do, or after 100,000 steps. Arguments and errors are as in `optimizer_corrections`.
@@ -258,9 +258,8 @@ def gradient_penalty(mu: Any, *, mask: PyTree = None) -> Any:
     Its updates are ∇E + 2μ∇²E∇E, and so `update(grads, state, params, grad_fn=grad_fn)` takes the
     function that gave `grads`, `grad_fn(params) -> grads`, of the same batch; `optax.chain` passes
     it on. `mu` is a finite scalar, or a schedule: a function of the number of updates so far.
-    `mask`, a pytree of Booleans like `params`, says of which arrays the gradient is penalised; the
-    penalty acts on all of them. For `optax.masked`, which hides arrays from `grad_fn`, it stands in
-    the place.
+    `mask`, a pytree of Booleans like `params`, says for which arrays the gradient is penalized; the
+    penalty acts on all arrays. Use it instead of `optax.masked`, which hides arrays from `grad_fn`.
 
     Raises `ImportError` without Optax, and in `update` `ValueError` without `params` or `grad_fn`,
     and inside `optax.masked`.
@@ -346,13 +345,13 @@ def heavy_ball_modified_loss(
 def shuffled_modified_loss(
     loss: Callable[..., Any], learning_rate: Scalar, *, wrt: Filter | None = None
 ) -> Callable[..., Float[Array, ""]]:
-    """E + (h/4)·mean_k ‖∇E_k‖², which SGD follows on the average over the orders of an epoch.
+    """E + (h/4)·mean_k ‖∇E_k‖², which SGD follows on average over the orders of an epoch.
 
     The returned function takes `params` and `batches`, the arguments of `loss` after `params` with
     a leading axis over the batches of the epoch; E is the mean of their losses E_k. The mean over
     all orders of the end of one epoch differs from the flow of this loss by O(h³), as long as
-    (batches)·h·‖H‖ is small. `wrt` is as in `modified_loss`. Raises `ValueError` for batches of
-    different number.
+    (batches)·h·‖H‖ is small. `wrt` is as in `modified_loss`. Raises `ValueError` for different
+    numbers of batches.
 
     Source: Smith, Dherin, Barrett & De, "On the origin of implicit regularization in stochastic
     gradient descent", ICLR 2021; not in the paper.
@@ -382,7 +381,7 @@ def perturbed_one_norm(
 ) -> Callable[..., Any]:
     """‖∇E‖_{1,ε} = Σ_j √((∂E/∂θ_j)² + ε), whose gradient is in the first correction of Adam.
 
-    With ε inside of the root (`eps=0, eps_root=ε`), s_j = √(g_j² + ε) and decay rates b1, b2,
+    With ε inside the root (`eps=0, eps_root=ε`), s_j = √(g_j² + ε) and decay rates b1, b2,
     θ′ = −(1/s)·(g + (h/2)·{(1 + b1)/(1 − b1) − (1 + b2)/(1 − b2)·g²/s²}·∇‖∇E‖_{1,ε}) + O(h²): where
     ε is small and b2 > b1 Adam is driven *away* from small norms. RMSprop is b1 = 0. `epsilon` is
     positive; `loss`, `wrt` and the returned function are as in `modified_loss`.

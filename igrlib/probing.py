@@ -1,4 +1,4 @@
-"""What the theory asks of a loss that is given in batches, in anybody's training loop.
+"""The quantities of the theory for a loss that is given in batches, in any training loop.
 
 Source: eqs. (3) and (4); the mean over batches: Smith, Dherin, Barrett & De (2021); chapters 7,
 *MNIST*, and 12, *What held*.
@@ -25,14 +25,14 @@ __all__ = ["Probe", "probe"]
 
 
 class Probe(NamedTuple):
-    """What `probe` measures of E, the mean loss of all examples, and of the losses E_B of batches.
+    """Measures of E, the mean loss of all examples, and of the losses E_B of batches.
 
     loss: E; squared_gradient: ‖∇E‖²; regularizer: R_IG = ‖∇E‖²/m; relative_penalty: λR_IG/E, the
     share of the implicit penalty (h/4)‖∇E‖² in the loss; batch_squared_gradient: the mean of
     ‖∇E_B‖²; noise_share: 1 − ‖∇E‖²/mean‖∇E_B‖², between 0 for a full batch and 1;
-    largest_hessian_eigenvalue: λ_max of ∇²E, largest algebraic, from below; residual: of its
-    vector; scaled_curvature: h·λ_max, on a quadratic stable up to 2; batch_sharpness: E[g_BᵀH_B
-    g_B]/E‖g_B‖². NaN where it was not asked for.
+    largest_hessian_eigenvalue: λ_max of ∇²E, the largest algebraic one, from below; residual: that
+    of its vector; scaled_curvature: h·λ_max, on a quadratic stable up to 2; batch_sharpness:
+    E[g_BᵀH_B g_B]/E‖g_B‖². NaN where it was not asked for.
 
     Source: eqs. (3) and (4); chapter 7, *MNIST*.
     """
@@ -62,8 +62,8 @@ def probe(
     Each of `batches` is a tuple of the arguments of `loss` after `params`; the loss is the mean
     over the examples of the batch, whose number is the length of the first array in it. Means over
     all examples, and over batches weighted by their size, take one pass. λ_max takes a pass for
-    each of `num_matvecs` products with the Hessian, and so `batches` that can be gone through
-    again, a list or a loader and no generator; with 0, the default, it is NaN. `learning_rate` is
+    each of `num_matvecs` products with the Hessian, so `batches` must then allow several passes: a
+    list or a loader, not a generator. With 0, the default, λ_max is NaN. `learning_rate` is
     h.
 
     Raises `ValueError` without a batch, or for a generator where several passes are asked for, and
@@ -168,7 +168,7 @@ def _mean(function: Callable[[Any], PyTree], fixed: tuple[PyTree, ...], batches:
 def _largest(
     product: Callable[[PyTree], PyTree], start: PyTree, num_matvecs: int
 ) -> tuple[Array, Array]:
-    """The largest eigenvalue of a product that is no JAX program, and its residual, by Lanczos."""
+    """The largest eigenvalue, and its residual, of a product that is not a JAX program."""
     if not num_matvecs:
         return jnp.asarray(jnp.nan), jnp.asarray(jnp.nan)
     vector, unravel = ravel_pytree(start)

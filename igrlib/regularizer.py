@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 Method: TypeAlias = Literal["forward_over_reverse", "reverse_over_reverse", "finite_difference"]
-"""Ways to the product of the Hessian with the gradient."""
+"""Ways to compute the product of the Hessian with the gradient."""
 
 
 class Terms(NamedTuple):
-    """The regularized loss E + μ‖∇E‖² as `total`, and what it is made of, E and ‖∇E‖².
+    """The regularized loss E + μ‖∇E‖² as `total`, and its two parts, E and ‖∇E‖².
 
     Source: eq. (8); chapter 9, *Explicit regularization*.
     """
@@ -52,7 +52,7 @@ class Terms(NamedTuple):
 def num_params(params: PyTree) -> int:
     """The number m of real parameters in a pytree of floating-point arrays.
 
-    Raises `TypeError` for a leaf that is no floating-point array, `ValueError` for an empty
+    Raises `TypeError` for a leaf that is not a floating-point array, `ValueError` for an empty
     pytree.
 
     Source: eq. (3); chapter 2.
@@ -74,18 +74,18 @@ def implicit_gradient_regularizer(
     wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19; below 1e-19 it
     loses digits, then is 0. This holds wherever igrlib squares a gradient.
 
-    `wrt` lets a whole model stand in the place of `params`, for `loss` too: a filter that says
-    which arrays are the parameters.
+    With `wrt` you can pass a whole model instead of `params`, to `loss` too. `wrt` is a filter
+    that says which arrays of the model are the parameters.
 
     - In an Equinox module, or any pytree: a predicate, such as `eqx.is_inexact_array`, or a pytree
-      of Booleans and predicates, as in `eqx.partition`. What is returned in the form of `params`
-      has the form of the model, with None elsewhere, as from `eqx.filter_grad`.
-    - In a Flax NNX module: any filter of NNX, such as `nnx.Param`. What is returned in the form of
-      `params` is an `nnx.State`. `loss` gets a copy: return what it changes in it as `aux`.
+      of Booleans and predicates, as in `eqx.partition`. A result in the form of `params` then has
+      the form of the model, with None elsewhere, as from `eqx.filter_grad`.
+    - In a Flax NNX module: any filter of NNX, such as `nnx.Param`. A result in the form of
+      `params` is then an `nnx.State`. `loss` gets a copy: return its changes to the copy as `aux`.
 
     Raises `TypeError` for parameters that are not floating-point, a loss that is not real, and a
-    `wrt` that is no filter or selects other arrays; `ValueError` for an empty pytree, a loss that
-    is not a scalar, and a `wrt` that selects nothing.
+    `wrt` that is not a filter or selects other arrays; `ValueError` for an empty pytree, a loss
+    that is not a scalar, and a `wrt` that selects nothing.
 
     Source: eq. (4); chapter 2.
 
@@ -110,7 +110,7 @@ def implicit_gradient_regularizer(
 
 
 def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
-    """λ = hm/4, the rate at which gradient descent with step h penalises R_IG.
+    """λ = hm/4, the rate at which gradient descent with step h penalizes R_IG.
 
     `learning_rate` is a finite scalar, `num_params` an integer m ≥ 1; else `TypeError` or
     `ValueError`. In λ·R_IG = (h/4)‖∇E‖² the number of parameters cancels: λ alone says nothing
@@ -137,8 +137,9 @@ def modified_loss(
     """Ẽ = E + λ·R_IG = E + (h/4)‖∇E‖², the loss whose gradient flow gradient descent follows.
 
     `learning_rate` is a finite scalar, traced or concrete; `loss`, `wrt` and the returned function
-    are as in `implicit_gradient_regularizer`, with its errors. It may be the value of a schedule at
-    a traced step n: Ẽ then has h_n/4, and one compiled program serves all steps.
+    are as in `implicit_gradient_regularizer`, with its errors. The learning rate may be the
+    value of a schedule at a traced step n: Ẽ then has h_n/4, and one compiled program serves all
+    steps.
 
     Source: eq. (2), Theorem 3.1; chapter 2.
 
@@ -167,8 +168,8 @@ def gradient_regularized_loss(
 ) -> Callable[..., Any]:
     """E_μ = E + μ‖∇E‖², the loss of explicit gradient regularization.
 
-    `mu` is a finite scalar, traced or concrete, the value of a schedule at a traced step too.
-    `normalization="sum"` is eq. (8);
+    `mu` is a finite scalar, traced or concrete; it may be the value of a schedule at a traced
+    step. `normalization="sum"` is eq. (8);
     `normalization="mean"` is E + μ·R_IG, the convention of eq. (A.31), weaker by the number of
     parameters m. `loss`, `wrt`, the returned function and the errors are as in
     `implicit_gradient_regularizer`; another `normalization` raises `ValueError`.
@@ -205,7 +206,7 @@ def gradient_regularized_value_and_grad(
     terms: bool = False,
     wrt: Filter | None = None,
 ) -> Callable[..., Any]:
-    """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, in the place of `jax.value_and_grad(loss)`.
+    """E_μ = E + μ‖∇E‖² and its gradient ∇E + 2μ∇²E∇E, instead of `jax.value_and_grad(loss)`.
 
     `method` says how the product of the Hessian ∇²E with the gradient is computed:
 
@@ -221,7 +222,7 @@ def gradient_regularized_value_and_grad(
     `mu` is a finite scalar, traced or concrete; `loss` and `wrt` are as in
     `implicit_gradient_regularizer`, with its errors, and `loss` must be differentiable twice. The
     returned function takes the arguments of `loss` and returns `(E_μ, gradient)`, or
-    `((E_μ, aux), gradient)`; with `terms` a `Terms` stands in the place of E_μ, with E and ‖∇E‖²
+    `((E_μ, aux), gradient)`; with `terms` it returns a `Terms` instead of E_μ, with E and ‖∇E‖²
     beside it. `aux` is that of the first pass through the loss at θ: batch statistics that the loss
     updates are updated once.
 
@@ -316,7 +317,7 @@ def gradient_regularized_value_and_grad(
 
 
 def matching_mu(small: Scalar, large: Scalar) -> Any:
-    """μ = (h_L − h_s)/4, with which steps of `small` are regularized as steps of `large` are.
+    """μ = (h_L − h_s)/4: steps of `small` are then regularized as strongly as steps of `large`.
 
     To first order descent with step h on E + μ‖∇E‖² follows the flow of E + (h/4 + μ)‖∇E‖². Both
     are finite scalars. Raises `ValueError` where `small` is above `large`.

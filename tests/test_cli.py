@@ -101,9 +101,9 @@ def one_line(err):
         ((*RUN, "--group", "two"), ["--group", "'two'"]),
         ((*RUN, "--group", "0"), ["group must be at least 1, got 0"]),
         ((*RUN, "--group", "99"), ["group must be at most", "gd-n0032-b00500-s00-07", "got 99"]),
-        ((*RUN, "--unit", "0"), ["--unit must be between 1 and", "got 0"]),
-        ((*RUN, "--unit", 5000 * "9"), ["--unit must be between 1 and", f"got {20 * '9'}"]),
-        ((*RUN, "--unit", "99"), ["--unit must be between 1 and", "got 99"]),
+        ((*RUN, "--unit", "0"), ["--unit must be a name or a number", "got 0"]),
+        ((*RUN, "--unit", 5000 * "9"), ["--unit must be a name or a number", f"got {20 * '9'}"]),
+        ((*RUN, "--unit", "99"), ["--unit must be a name or a number", "got 99"]),
         ((*RUN, "--unit", "gd-n0033-b00500-s00-07"), ["--unit", "gd-n0032-b00500-s00-07"]),
         ((*RUN, "--set", "width=8"), ["field of a setting", 'did you mean "widths"']),
         ((*RUN, "--set", "name=x"), ["field of a setting", "'name'"]),
@@ -278,7 +278,7 @@ def test_after_a_lost_device_nothing_more_is_begun(igr, tmp_path, monkeypatch):
     assert (status, out, runs.ran) == (2, "", [first])
     assert one_line(err) == (
         f"igr: the device was lost in unit {first} (INTERNAL: CUDA_ERROR_LAUNCH_FAILED: ); it has "
-        "no checkpoint; this run got no further: see to the device before you run again"
+        "no checkpoint; this run made no progress: check the device before you run again"
     )
     runs = Runs(tmp_path, monkeypatch, sgd=lost)
     status, _, err = igr(*RUN)
@@ -473,7 +473,7 @@ def test_listing_tells_what_there_is_what_it_costs_and_what_is_missing(igr, tmp_
     )
     assert listed[first.name][3] == f"{steps:,}"
     assert listed[first.name][2] == str(len(first.seeds) * len(first.arm.learning_rates))
-    assert f"{len(units) - 1} of {len(units)} units are missing, ~" in out
+    assert f"{len(units) - 1} of {len(units)} units missing, ~" in out
     _, everything, _ = igr("list")
     assert all(f"\n{profile}: " in everything for profile in MLP_SWEEP)
     assert all(f"{experiment}: " in everything for experiment in EXPERIMENTS)
@@ -548,7 +548,7 @@ def test_running_again_skips_what_is_done_and_merges_shards_from_elsewhere(igr, 
     left.touch()
     status, out, _ = igr(*RUN)
     assert status == 0
-    assert out == f"digits: {len(units)} of {len(units)} units are done\n"
+    assert out == f"digits: {len(units)} of {len(units)} units done\n"
     written = json.loads(manifest.read_text())
     assert written["expected"] == sorted(unit.name for unit in units)
     assert written["missing"] == []
@@ -642,7 +642,7 @@ def test_a_unit_that_another_process_had_is_looked_at_again(igr, tmp_path, monke
         assert one_line(err) == f"igr: another process runs {first.name}: wait for it, or stop it"
     else:
         assert status == 0
-        assert out.endswith("digits: 2 of 2 units are done\n")
+        assert out.endswith("digits: 2 of 2 units done\n")
     again = {"finished": [], "given up": [first.name], "still running": [first.name]}
     assert calls == [first.name, second.name, *again[fate]]
 
@@ -767,7 +767,7 @@ def test_only_a_unit_that_differs_in_its_seeds_alone_tells_how_long_another_take
         "sgd-n0016-b00064-s00-01": "1h00",
     }
     missing = len(units) - 3
-    assert f"{missing} of {len(units)} units are missing, ~1m00 and {missing - 1} of unknown" in out
+    assert f"{missing} of {len(units)} units missing, ~1m00 and {missing - 1} of unknown" in out
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unable to initialize"), AssertionError()])
@@ -882,7 +882,7 @@ def test_a_changed_profile_is_judged_from_its_own_record(igr, tmp_path):
     assert "mlp-sweep-digits+mus=0.1" in err
 
 
-U, V = SimpleNamespace(name="u", models=20), SimpleNamespace(name="v", models=3)
+U, V = SimpleNamespace(name="u", models=20), SimpleNamespace(name="v", models=1)
 
 
 class Clock:
@@ -909,9 +909,9 @@ def test_where_there_is_no_terminal_a_line_comes_now_and_then(monkeypatch):
     lines = stream.getvalue().splitlines()
     # 2,000 steps in 100 s, 8,000 left; 3,400 in 170 s, 6,600 left.
     assert lines == [
-        "u, 20 models: 23 % of 10.5k model-steps, 20.0 a second, 06:40 left, training",
-        "u, 20 models: 37 % of 10.5k model-steps, 20.0 a second, 05:30 left, training",
-        "v, 3 models: 60 % of 100 model-steps, 1.00 a second, 00:40 left, measuring",
+        "u, 20 models: 23 % of 10.5k model-steps, 20.0 per second, 06:40 left, training",
+        "u, 20 models: 37 % of 10.5k model-steps, 20.0 per second, 05:30 left, training",
+        "v, 1 model: 60 % of 100 model-steps, 1.00 per second, 00:40 left, measuring",
     ]
 
 

@@ -152,12 +152,12 @@ def test_everything_runs_in_one_order_and_says_how_far_it_is(igr, tmp_path, stub
     assert status == 0
     assert stub.ran == IN_ORDER
     assert err == [
-        f"igr: {done} of 14 units are done; now {name}" for done, name in enumerate(IN_ORDER)
+        f"igr: {done} of 14 units done; now {name}" for done, name in enumerate(IN_ORDER)
     ]
     for name, line in zip(IN_ORDER, out, strict=False):
         folder, unit = task(tmp_path, name)
         assert line == f"{unit.name}: done, {folder.shard(unit)}"
-    assert out[14:] == ["digits: 14 of 14 units are done"]
+    assert out[14:] == ["digits: 14 of 14 units done"]
     # Each experiment has the record that a run of its own would have made.
     for experiment, arms in ARMS.items():
         record = records.open_record(tmp_path / f"{experiment}-digits")
@@ -202,7 +202,7 @@ def test_what_was_stopped_goes_on_first_but_no_second_seed_before_a_first(igr, t
     assert states[IN_ORDER[7]] == ["~1m00", "missing"]
     assert states[first] == ["?", "stopped, missing"]
     assert states[IN_ORDER[1]] == ["?", "missing"]
-    assert "digits: 13 of 14 units are missing, ~1m00 and 12 of unknown length" in out
+    assert "digits: 13 of 14 units missing, ~1m00 and 12 of unknown length" in out
     assert igr(*RUN)[0] == 0
     assert stub.ran == [name for name in (*seed0, *seed1) if name != IN_ORDER[0]]
 
@@ -227,7 +227,7 @@ def test_no_unit_begins_that_could_not_be_stopped_within_the_limit(igr, tmp_path
     assert stub.ran == IN_ORDER[:begun]
     assert len(list(tmp_path.glob("*/*.npz"))) == done
     assert status == (0 if done == 14 else 75)
-    more = " with a longer --time-limit: a unit took 10 s to begin" if seconds == 1 else ""
+    more = " with a longer --time-limit: a unit took 10 s to start" if seconds == 1 else ""
     if status:
         assert err[-1] == f"igr: stopped, {14 - done} of 14 units left; run again to go on{more}"
 
@@ -264,12 +264,12 @@ def test_after_a_lost_device_no_unit_of_any_experiment_is_begun(igr, stub, numbe
     ("argv", "words"),
     [
         ((*RUN, "--profile", "digit"), "--profile must be one of digits, cpu, got 'digit'; did"),
-        ((*RUN, "--unit", "1"), "--unit is for one experiment, got all: name one of mlp-sweep, "),
-        ((*RUN, "--set", "widths=8"), "--set is for one experiment, got all: name one of"),
-        ((*RUN, "--group", "0"), "--group is for one experiment, got all: name one of"),
+        ((*RUN, "--unit", "1"), "--unit works with one experiment, got all: name one of mlp-"),
+        ((*RUN, "--set", "widths=8"), "--set works with one experiment, got all: name one of"),
+        ((*RUN, "--group", "0"), "--group works with one experiment, got all: name one of"),
         (("list", "all"), "all needs a --profile"),
         (("list", "all", "--profile", "paper"), "--profile must be one of digits, cpu"),
-        (("list", "all", "--profile", "cpu", "--set", "widths=8"), "--set is for one experiment"),
+        (("list", "all", "--profile", "cpu", "--set", "widths=8"), "--set works with one"),
     ],
 )
 def test_what_all_does_not_take_is_one_line(igr, tmp_path, argv, words):

@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import inspect
+import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
@@ -11,6 +13,7 @@ from test_package import THEORY
 
 import igrlib
 
+ROOT = Path(__file__).resolve().parent.parent
 MODULES = [igrlib, *map(importlib.import_module, THEORY)]
 FUNCTIONS = {
     f"{function.__module__}.{function.__qualname__}": function
@@ -42,3 +45,12 @@ def test_every_public_function_has_an_example_that_runs(name, wide):
         lines, failures = run_example(FUNCTIONS[name], name)
     assert lines, f"{name} has no example"
     assert not failures, failures
+
+
+def test_the_quick_start_of_the_reference_runs():
+    text = (ROOT / "book" / "api" / "theory.md").read_text(encoding="utf-8")
+    start = text[: text.index("## ")]
+    code = "\n".join(re.findall(r"```pycon\n(.*?)```", start, re.S))
+    test = doctest.DocTestParser().get_doctest(code, {}, "theory.md", None, 0)
+    report = []
+    assert doctest.DocTestRunner(verbose=False).run(test, out=report.append).failed == 0, report

@@ -229,7 +229,7 @@ def test_a_signal_stops_in_good_order(igr, number):
         os.kill(process, number)
         status, said = igr.wait(process)
     assert status == 75, said
-    assert said[-1] == "igr: stopped, 1 of 1 units left; run again to go on"
+    assert said[-1] == "igr: stopped, 1 of 1 unit left; run again to go on"
     assert step_of(igr.checkpoint(ENDLESS)) > 0
     assert not igr.shard(ENDLESS).exists()
 
@@ -436,7 +436,7 @@ def test_a_device_lost_at_random_moments_costs_what_came_after_a_checkpoint(igr,
         assert (status, len(said)) == (75, 1), said
         assert said[0] == (
             f"igr: the device was lost in unit {UNIT} ({text}); its checkpoint of step {step} is "
-            "kept; 1 of 1 units left; run again to go on"
+            "kept; 1 of 1 unit left; run again to go on"
         )
     assert igr.run()[0] == 0
     assert_same_bits(records.load(igr.shard())[0], undisturbed.arrays)
@@ -448,7 +448,7 @@ def test_a_device_lost_before_anything_is_saved_is_to_be_seen_to(igr, stopped):
     status, said = igr.run(before=losing("advance", 1))
     assert status == 2
     step = step_of(igr.checkpoint())
-    assert_one_line(said, f"step {step} is kept; this run got no further: see to the device")
+    assert_one_line(said, f"step {step} is kept; this run made no progress: check the device")
     assert igr.checkpoint().read_bytes() == stopped
 
 

@@ -99,10 +99,10 @@ def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_prof
 def test_the_number_of_widths_is_told_beside_the_word():
     verdict = judge(sweep(widths=(50,), effects=LARGE, spread=QUIET))[0]
     assert verdict.observation == "reproduced"
-    assert describe(verdict).sentence.startswith("Prediction 2.1: reproduced, at 1 width;")
-    assert "Of this network alone: of others it says nothing." in describe(verdict).notes
+    assert describe(verdict).sentence.startswith("P1 (Prediction 2.1): reproduced, at 1 width;")
+    assert "This is about one network and says nothing of others." in describe(verdict).notes
     two = judge(sweep(effects=LARGE, spread=QUIET))[0]
-    assert not any("this network alone" in note for note in describe(two).notes)
+    assert not any("one network" in note for note in describe(two).notes)
 
 
 def test_with_batches_the_edge_of_the_whole_split_is_no_control():
@@ -270,7 +270,7 @@ def test_every_reason_and_rival_has_words_and_none_is_left_over():
     for kind in REASONS:
         made = Verdict("2.1", "it", "cannot tell", reasons=(Reason(kind, ("a", "b")),), unit="%")
         sentence = describe(made).sentence
-        assert sentence.startswith("Prediction 2.1: cannot tell; as evidence: none. ")
+        assert sentence.startswith("P1 (Prediction 2.1): cannot tell; as evidence: none. ")
         assert "{" not in sentence
 
 

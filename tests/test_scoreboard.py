@@ -38,7 +38,8 @@ PAGE = r"""
 
 | prediction | few | many |
 | --- | --- | --- |
-| 2.1 | reproduced | cannot tell |
+| P1 | reproduced | cannot tell |
+| P2 | reproduced in part | not reproduced |
 
 | rival | when |
 | --- | --- |
@@ -75,13 +76,15 @@ def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
         ("yes", "Ẽ is E + (h/4)‖∇E‖²: holds"),
         ("no", "larger networks: does not hold"),
         ("part", "O(h^n+1): holds in part"),
-        ("no", "two sets: not reproduced"),
-        ("part", "two sets: reproduced in part"),
-        ("yes", "2.1, few: reproduced"),
-        ("open", "2.1, many: cannot tell"),
+        ("no", "two sets, digits: not reproduced"),
+        ("part", "two sets, MNIST: reproduced in part"),
+        ("yes", "P1, few: reproduced"),
+        ("part", "P2, few: reproduced in part"),
+        ("open", "P1, many: cannot tell"),
+        ("no", "P2, many: not reproduced"),
     ]
     lines = [target for _, target, _ in signs]
-    assert [lines.index(target) for target in lines] == [0, 1, 2, 3, 3, 5, 5]
+    assert [lines.index(target) for target in lines] == [0, 1, 2, 3, 3, 5, 6, 5, 6]
     for _, target, label in signs:
         (line,) = re.findall(rf'<tr[^>]*id="{target}".*?</tr>', html, re.S)
         assert label.rpartition(": ")[2] in line
@@ -89,7 +92,31 @@ def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
     assert sections == [("theory", "Theory"), ("runs", "Runs")]
     told = " ".join(re.sub(r"<[^>]+>", "", board[board.index("score-legend") :]).split())
     assert "✓ holds: 1 ✓ reproduced: 1 ½ holds in part: 1" in told
-    assert told.endswith("✗ not reproduced: 1 ? cannot tell: 1")
+    assert told.endswith("✗ not reproduced: 2 ? cannot tell: 1")
+    grid = re.search(r"<table[^>]*score-grid.*?</table>", board, re.S)[0]
+    cells = [
+        re.sub(r"<[^>]+>", "", cell).split()
+        for cell in re.findall(r"<t[hd].*?</t[hd]>", grid, re.S)
+    ]
+    assert [cell[0] if cell else "" for cell in cells] == [
+        "",
+        "P1",
+        "P2",
+        "few",
+        "✓",
+        "½",
+        "many",
+        "?",
+        "✗",
+    ]
+    assert re.findall(r'<td class="[^"]*claim-verdict[^"]*">', html)
+    assert len(re.findall(r"<table[^>]*claims", html)) == 2
+
+
+def test_verdicts_of_one_cell_without_names_are_warned_of(page):
+    table = "| the paper | verdict |\n| --- | --- |\n| all | holds, cannot tell |\n"
+    _, warned = page(f"```{{scoreboard}}\n```\n\n## Part\n\n{table}")
+    assert "need names" in warned
 
 
 def test_a_page_without_verdicts_is_warned_of(page):

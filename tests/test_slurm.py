@@ -72,7 +72,7 @@ def test_what_is_done_is_left_out(printed, tmp_path):
     shard(tmp_path / "out", "digits", DIGITS[1])
     said = printed()
     assert said.out == ""
-    assert said.err == "igr: digits: nothing is missing, there is nothing to submit\n"
+    assert said.err == "igr: digits: no unit is missing, there is nothing to submit\n"
 
 
 def test_units_are_chosen_as_for_a_run(printed):
@@ -105,7 +105,7 @@ def test_a_task_runs_what_was_asked_for_wherever_it_starts(printed, tmp_path, mo
 
 def test_without_sbatch_the_script_is_printed_and_that_is_said(printed, monkeypatch):
     for path, said in (
-        (None, "there is no sbatch here: submit this script where"),
+        (None, "sbatch was not found here: submit this script on"),
         ("/sbatch", ""),
     ):
         monkeypatch.setattr(shutil, "which", lambda name, path=path: path)
@@ -119,12 +119,12 @@ def test_without_sbatch_the_script_is_printed_and_that_is_said(printed, monkeypa
     ("words", "said"),
     [
         (["--profile", "cpus"], ["--profile", 'did you mean "cpu"']),
-        (["--unit", "3"], ["--unit must be between 1 and 2", "got 3"]),
+        (["--unit", "3"], ["--unit must be a name or a number from 1 to 2", "got 3"]),
         (["--set", "width=8"], ['did you mean "widths"']),
         (["--at-once", "0"], ["--at-once: must be at least 1, got 0"]),
         (["--at-once", "all"], ["--at-once", "'all'"]),
         (["--time-limit", "3"], ["--time-limit"]),
-        (["--partition=gpu"], ["--partition=gpu; options of sbatch stand behind --"]),
+        (["--partition=gpu"], ["--partition=gpu; options of sbatch come after --"]),
         *(
             (["--", *time], ["told to stop 120 seconds before", f"got {time[-1].split('=')[-1]};"])
             for time in (
@@ -169,7 +169,7 @@ def test_all_experiments_at_once_are_no_array(capsys, tmp_path):
     assert cli.main(["slurm", "all", "--out", str(tmp_path)]) == 2
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith("igr: igr slurm takes one experiment, got all: give it for each")
+    assert output.err.startswith("igr: igr slurm takes one experiment, got all: run it for each")
     assert "mlp-sweep, resnet-sweep" in output.err
     assert output.err.count("\n") == 1
 
@@ -262,7 +262,7 @@ def test_a_task_that_is_told_to_stop_waits_for_its_unit_and_is_requeued(task, tm
     [
         (
             {"gets_on": False},
-            "before it got on: give it more time, or another node where a GPU was lost",
+            "before it made progress: give it more time, or another node if a GPU was lost",
             False,
         ),
         ({"STATE": "COMPLETING"}, "with its task, which is cancelled", False),
@@ -272,7 +272,7 @@ def test_a_task_that_is_told_to_stop_waits_for_its_unit_and_is_requeued(task, tm
 def test_a_task_that_is_not_requeued_says_why(task, printed, how, said, tried):
     status, stderr, requeued = task(**how)
     assert (status, bool(requeued)) == (75, tried)
-    again = "what igr slurm prints then takes it up"
+    again = "a new script of igr slurm goes on with it"
     assert stderr == f"igr: {NAMES[1]} was stopped {said}; {again}\n"
     assert f"[2]={NAMES[1]}" in printed().out
 
@@ -472,7 +472,7 @@ def test_slurm_stops_and_requeues_a_unit_that_ends_with_the_same_bits(
     slurm("scancel", "--batch", "--signal=TERM", f"{job}_1")
     await_(lambda: slurm("squeue", "--noheader") == "")
     logs = [(tmp_path / f"log-{number}").read_text() for number in (1, 2)]
-    assert "igr: stopped, 1 of 1 units left" in logs[0]
+    assert "igr: stopped, 1 of 1 unit left" in logs[0]
     for number, restarts in ((1, "1"), (2, "0")):
         assert f"{UNITS[number - 1]}: done, {folder}" in logs[number - 1]
         assert state(slurm, f"{job}_{number}", "Restarts") == restarts
@@ -500,7 +500,7 @@ def test_slurm_does_not_requeue_what_is_cancelled_or_does_not_get_on(
     for number, ends in ((1, "FAILED"), (2, "CANCELLED")):
         assert state(slurm, f"{job}_{number}") == ends
         assert state(slurm, f"{job}_{number}", "Restarts") == "0"
-    assert "before it got on" in (tmp_path / f"slurm-{job}_1.out").read_text()
+    assert "before it made progress" in (tmp_path / f"slurm-{job}_1.out").read_text()
     assert "which is cancelled" in (tmp_path / f"slurm-{job}_2.out").read_text()
     assert (tmp_path / "checkpoints" / f"{NAMES[1]}.npz").exists()
 

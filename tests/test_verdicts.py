@@ -36,11 +36,11 @@ def signed(number):
 def test_an_effect_everywhere_holds_and_is_told():
     verdicts = judge(sweep(effects=LARGE, spread=QUIET))
     assert [v.prediction for v in verdicts] == ["2.1", "2.2", "2.3", "2.4"]
+    assert [v.label for v in verdicts] == ["P1", "P2", "P3", "P4"]
     for verdict in verdicts:
         assert verdict.observation == "reproduced"
-        start = (
-            f"Prediction {verdict.prediction}: reproduced, at 2 widths; association, cause open."
-        )
+        name = f"P{verdict.prediction[-1]} (Prediction {verdict.prediction})"
+        start = f"{name}: reproduced, at 2 widths; association, cause open."
         assert describe(verdict).sentence.startswith(start)
         np.testing.assert_allclose(verdict.trend.effect, TOLD[verdict.prediction], rtol=0.05)
         assert verdict.trend.interval[0] < TOLD[verdict.prediction] < verdict.trend.interval[1]
@@ -62,8 +62,8 @@ def test_matched_loss_removes_what_the_loss_alone_does():
 def test_no_effect_does_not_hold_where_that_can_be_seen():
     verdicts = judge(sweep(spread=QUIET))
     assert [v.observation for v in verdicts] == 4 * ["not reproduced"]
-    assert "Less than 5 % does not matter." in describe(verdicts[0]).sentence
-    assert "Less than 0.05 points does not matter." in describe(verdicts[2]).sentence
+    assert "An effect under 5 % does not matter." in describe(verdicts[0]).sentence
+    assert "An effect under 0.05 points does not matter." in describe(verdicts[2]).sentence
 
 
 def test_no_effect_under_much_noise_cannot_be_told():
@@ -147,7 +147,7 @@ def test_an_effect_at_one_width_only_holds_in_part():
     assert "at width 50" in describe(judge(record(none, large))[0]).sentence
     verdict = judge(record(against, large, unit(200, seeds, effects=LARGE)))[0]
     assert verdict.observation == "reproduced in part"
-    assert "of the other sign at width 50" in describe(verdict).sentence
+    assert "has the other sign at width 50" in describe(verdict).sentence
     # As many the other way: ranks ignore by how much.
     verdict = judge(record(against, large))[0]
     assert verdict.trend.p.falling > 0.01
@@ -340,7 +340,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     # Nobody has said what there is to be.
     verdicts = judge(records.open_record(tmp_path))
     assert {v.observation for v in verdicts} == {"cannot tell"}
-    assert all("nobody has said" in describe(v).sentence for v in verdicts)
+    assert all("does not say which units" in describe(v).sentence for v in verdicts)
     records.rebuild_manifest(tmp_path, expected_units=made.units)
     assert words(records.open_record(tmp_path)) == 4 * ["reproduced"]
     expected = [*made.units, "sgd-n0400-b00032-s00-07", "gd-n0050-b01000-s00-03"]

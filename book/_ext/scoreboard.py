@@ -1,7 +1,10 @@
 """The directive `scoreboard`: every verdict of the tables of a page as one sign, with its count.
 
-A table has verdicts in its column *verdict* or *observation*, or in all columns behind the first
-where these hold nothing else. Each sign leads to its line of the table.
+A table has verdicts in its column *verdict* or *observation*, or in all columns after the first
+where these hold nothing else; such a table becomes a grid. Each sign leads to its line of the
+table. Where a cell has several verdicts, each is named by what stands before it and a colon. The
+cells of a table with a column of verdicts get the class `claim-` and the name of their column, by
+which a narrow page stacks them.
 """
 
 import re
@@ -28,6 +31,7 @@ SIGNS = {
     "not yet tested": ("…", "open"),
 }
 WORDS = re.compile("|".join(sorted(map(re.escape, SIGNS), key=len, reverse=True)))
+OF = re.compile(r"([^;,:]+):\s*$")
 logger = logging.getLogger(__name__)
 
 
@@ -43,30 +47,53 @@ class ScoreboardDirective(SphinxDirective):
 class Verdict(NamedTuple):
     word: str
     claim: str
+    of: str
     line: nodes.row
 
+    @property
+    def label(self):
+        return f"{self.claim}{self.of and f', {self.of}'}: {self.word}"
 
-def verdicts(table):
+
+def heads(table):
+    return [entry.astext().strip() for row in table.findall(nodes.thead) for entry in row[0]]
+
+
+def lines(table):
+    return [list(row) for body in table.findall(nodes.tbody) for row in body]
+
+
+def is_grid(table):
+    """Whether all columns after the first hold verdicts and nothing else."""
+    others = [cell.astext() for row in lines(table) for cell in row[1:]]
+    named = set(heads(table)).intersection(HEADS)
+    return bool(not named and others and all(map(WORDS.fullmatch, others)))
+
+
+def verdicts(table, page):
     """The verdicts of a table, line by line; none where it has no verdicts."""
-    head = [entry.astext().strip() for row in table.findall(nodes.thead) for entry in row[0]]
-    rows = [list(row) for body in table.findall(nodes.tbody) for row in body]
-    named = [k for k, name in enumerate(head) if name in HEADS]
-    others = [cell.astext() for row in rows for cell in row[1:]]
-    if not named and others and all(map(WORDS.fullmatch, others)):
-        named = range(1, len(head))
-    for row in rows:
-        for k in named:
-            aside = "" if head[k] in HEADS else f", {head[k]}"
-            for word in WORDS.findall(row[k].astext()):
-                yield Verdict(
-                    word, " ".join(plain(row[0]).split()).rstrip(",") + aside, row[0].parent
-                )
+    grid = is_grid(table)
+    for row in lines(table):
+        claim = " ".join(plain(row[0]).split()).rstrip(",")
+        for name, cell in list(zip(heads(table), row, strict=True))[grid:]:
+            if not grid and name not in HEADS:
+                continue
+            text = cell.astext()
+            found = []
+            for match in WORDS.finditer(text):
+                before = OF.search(text[: match.start()])
+                of = name if grid else before[1].strip() if before else ""
+                found.append(Verdict(match[0], claim, of, row[0].parent))
+            if len({one.of for one in found}) < len(found):
+                told = f"scoreboard: verdicts of one cell need names, as in 'digits: holds': {text}"
+                logger.warning(told, location=page)
+            yield from found
 
 
 def sign(verdict):
     """One verdict: a link to its line, named by its claim and its word."""
     shown, kind = SIGNS[verdict.word]
-    label = f"{verdict.claim}: {verdict.word}"
+    label = verdict.label
     return nodes.reference(
         "",
         "",
@@ -94,21 +121,51 @@ def section_of(table, whole):
     return node
 
 
+def row_of(*cells):
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+
+def grid_of(found):
+    """Verdicts of a grid as a table: a line for each column of theirs, a column for each line."""
+    claims = list(dict.fromkeys(one.claim for one in found))
+    names = list(dict.fromkeys(one.of for one in found))
+    signs = {(one.claim, one.of): one for one in found}
+    body = [
+        row_of(nodes.Text(name), *(sign(signs[claim, name]) for claim in claims)) for name in names
+    ]
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in ["", *claims]))
+    group += nodes.thead("", row_of(nodes.Text(""), *map(nodes.Text, claims)))
+    group += nodes.tbody("", *body)
+    return nodes.table("", group, classes=["score-grid"])
+
+
+def stackable(table):
+    """Mark the cells of a table with the names of their columns."""
+    table["classes"].append("claims")
+    for row in lines(table):
+        for name, cell in zip(heads(table), row, strict=True):
+            cell["classes"].append(f"claim-{nodes.make_id(name)}")
+
+
 def board(place, page):
-    """A line of signs for each section that has verdicts, and what the signs mean, with counts."""
+    """The signs of each section that has verdicts, and what the signs mean, with counts."""
     whole, groups, number = page_of(place), {}, 0
-    for table in whole.findall(nodes.table):
-        for verdict in verdicts(table):
+    for table in list(whole.findall(nodes.table)):
+        found = list(verdicts(table, page))
+        if not found:
+            continue
+        for verdict in found:
             if not verdict.line["ids"]:
                 number += 1
                 verdict.line["ids"].append(f"claim-{number}")
-            groups.setdefault(id(section := section_of(table, whole)), (section, []))[1].append(
-                verdict
-            )
+        section, parts = groups.setdefault(id(section := section_of(table, whole)), (section, []))
+        parts.append((is_grid(table), found))
+        if not is_grid(table):
+            stackable(table)
     if not groups:
         logger.warning("scoreboard: no table of this page has verdicts", location=page)
     made = nodes.container(classes=["scoreboard"])
-    for section, found in groups.values():
+    for section, parts in groups.values():
         name = nodes.reference(
             "",
             section[0].astext(),
@@ -116,9 +173,12 @@ def board(place, page):
             refid=section["ids"][0],
             classes=["score-part-name"],
         )
-        signs = [part for one in found for part in (sign(one), nodes.Text(" "))]
+        listed = [one for grid, found in parts if not grid for one in found]
+        signs = [part for one in listed for part in (sign(one), nodes.Text(" "))]
         made += nodes.paragraph("", "", name, nodes.Text(" "), *signs)
-    counts = Counter(one.word for _, found in groups.values() for one in found)
+        made += [grid_of(found) for grid, found in parts if grid]
+    every = [one for _, parts in groups.values() for _, found in parts for one in found]
+    counts = Counter(one.word for one in every)
     legend = nodes.paragraph(classes=["score-legend"])
     for word, (shown, kind) in SIGNS.items():
         if counts[word]:

@@ -5,10 +5,10 @@ the oscillation the mean moves as
 
     θ′ = −∇E − ½∇⟨∇²E, Σ⟩,
 
-and Σ ≽ 0, on the span of these eigenvectors, is what keeps every eigenvalue from rising above 2/h:
-a semidefinite complementarity problem. Its discretisation is of second order in the substep where
-the motion is smooth: a substep is an explicit midpoint rule, and Σ solves the problem for the
-Hessian at its end, linearised at the midpoint.
+where Σ ≽ 0, on the span of these eigenvectors, keeps every eigenvalue from rising above 2/h. To
+find Σ is a semidefinite complementarity problem. Its discretisation is of second order in the
+substep where the motion is smooth: a substep is an explicit midpoint rule, and Σ solves the
+problem for the Hessian at its end, linearised at the midpoint.
 
 Source: Cohen, Damian, Talwalkar, Kolter & Lee, "Understanding optimization in deep learning with
 central flows", ICLR 2025 (arXiv:2410.24206).
@@ -58,7 +58,7 @@ BEYOND = 1.01
 
 
 class CentralPath(NamedTuple):
-    """The central flow at all times, and what it says of gradient descent there.
+    """The central flow at all times, and its predictions for gradient descent there.
 
     `params` is a pytree like θ with a leading axis over the times. `eigenvalues` are the k largest
     of the Hessian H and `variances` those of Σ, in falling order; `directions`, the eigenvectors of
@@ -94,16 +94,16 @@ def central_flow(
     """The central flow of gradient descent with step h from θ(times[0]) = params, at all `times`.
 
     `learning_rate` h is positive; `times` increase strictly, in the time of gradient flow, where a
-    step of gradient descent takes h. `args` are what `loss` takes after `params`, pytrees of arrays
-    and numbers. Of the k = `num_directions` top eigenvectors, 1 to 8, every one may be at the edge.
-    Where no eigenvalue is at 2/h, Σ = 0 and the flow is gradient flow.
+    step of gradient descent takes h. `args` are the arguments of `loss` after `params`, pytrees of
+    arrays and numbers. All of the top k = `num_directions` eigenvectors, 1 to 8, may be at the
+    edge. Where no eigenvalue is at 2/h, Σ = 0 and the flow is gradient flow.
 
     A time h is divided into `substeps` or more, 2 at least; the error at a fixed time is of second
     order in their length, that of Σ of first. An eigenvector near the edge, and at the saved times
     every one, has a residual of at most `tolerance`·2/h, after at most `max_iterations` of 2k + 2
     products with the Hessian each. A substep costs 2 gradients; below 0.75·2/h k + 1 products in
     every fifth or more; near the edge k + 1 or more, mostly 3k + 3, and j(j + 1)/2 third
-    derivatives for j eigenvectors above 0.95·2/h. Nothing of the size of the Hessian is formed.
+    derivatives for j eigenvectors above 0.95·2/h. The Hessian is never formed.
     `save_directions` asks for the eigenvectors of Σ, k copies of θ for each time.
 
     Each call traces `loss` anew, as `igrlib.flow` does; other values of `params`, `times`, `args`,

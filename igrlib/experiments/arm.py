@@ -22,7 +22,7 @@ from igrlib.regularizer import matching_mu
 __all__ = ["Arm", "combinations", "seeds_of", "stops_of"]
 
 MOST_UNITS = 1_000
-"""Units of an arm: each is checked before the first runs."""
+"""The most units of an arm: each is checked before the first runs."""
 
 MOST_NUMBERS = 1_000_000
 """Models of a unit times steps at which they are measured, for each measure: ten times what fits
@@ -50,7 +50,7 @@ class Arm:
     network: Network = field(default_factory=MLP)
     optimizer: Optimizer = field(default_factory=SGD)
     widths: tuple[int, ...] = (50, 100, 200, 400)
-    """What a network's `build` takes: units of each layer of an MLP, channels of a ResNet."""
+    """Units of each layer of an MLP, or channels of a ResNet, for a network's `build`."""
     learning_rates: tuple[float, ...] = (0.1, 0.05, 0.025, 0.01, 0.005)
     """The learning rates h of Figures A.3 to A.5; Section 6 lists others, see the errata."""
     batch_sizes: tuple[int | None, ...] = (32,)
@@ -89,10 +89,10 @@ class Arm:
     """The explicit regularization rates μ of equation (8)."""
     matched: bool = False
     """Whether the smallest learning rate h_s is also trained with μ = (h − h_s)/4 for each of the
-    others: with the regularizer of a step h, without its length."""
+    others: with the regularizer of a step h, without the long step."""
     ladder: bool = False
     """Whether every smaller learning rate h is also trained with μ = (h_L − h)/4, h_L the largest:
-    with the regularizer of the largest step, without its length."""
+    with the regularizer of the largest step, without the long step."""
     mu_ratios: tuple[float, ...] = ()
     """Ratios r > 0: each learning rate is also trained with μ = r·h."""
     points: tuple[str, ...] = ("validation",)
@@ -103,10 +103,10 @@ class Arm:
     """Standard deviations of the multiplicative noise after which the slope is measured."""
     slope_draws: int = 3
     precision: Literal["float32", "tensorfloat32"] = "float32"
-    """Of the products in the steps; what is measured is always in float32. A GPU rounds the factors
-    to ten bits for "tensorfloat32", which a CPU does not know: there it changes nothing."""
+    """Precision of the products in the steps; measurements are always in float32. For
+    "tensorfloat32" a GPU rounds the factors to ten bits; on a CPU it changes nothing."""
     thresholds: Thresholds = field(default_factory=Thresholds)
-    """What a verdict on this arm takes, fixed before it is run and stored with each unit."""
+    """The thresholds of a verdict on this arm, fixed before it runs and stored with each unit."""
 
     def __post_init__(self) -> None:
         _check_lengths(self)
@@ -176,7 +176,7 @@ def _check_size(arm: Arm) -> None:
 
 
 def _check_varied(arm: Arm) -> None:
-    """Refuse what cannot be combined: nothing, the same twice, a value that cannot be."""
+    """Refuse an empty tuple, a value given twice, and an impossible value."""
     one_of("dataset", arm.dataset, tuple(IMAGE_SHAPES))
     one_of("precision", arm.precision, ("float32", "tensorfloat32"))
     if type(arm.network) not in NETWORKS.values():
@@ -231,7 +231,7 @@ def _check_varied(arm: Arm) -> None:
 
 
 def _check_lengths(arm: Arm) -> None:
-    """Refuse numbers of examples, steps and measurements that cannot be."""
+    """Refuse impossible numbers of examples, steps and measurements."""
     for name, most in _MOST.items():
         _check_count(name, getattr(arm, name), most)
     for name in ("num_validation", "num_curvatures"):
@@ -264,7 +264,7 @@ def _check_number(name: str, value: float, *, positive: bool) -> None:
 
 
 def _check_single(name: str, values: tuple[float, ...]) -> None:
-    """Refuse values that single precision, in which models train, lacks or does not tell apart."""
+    """Refuse values that single precision, in which models train, lacks or cannot tell apart."""
     for value in values:
         if value and not _LEAST <= value <= _LARGEST:
             raise ValueError(

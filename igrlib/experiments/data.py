@@ -1,7 +1,7 @@
-"""The data sets of the experiments: digits, which are embedded, and MNIST and CIFAR-10.
+"""The data sets of the experiments: digits, from scikit-learn, and MNIST and CIFAR-10.
 
-TensorFlow Datasets (TFDS) brings the last two once; from then on they lie in a cache. A machine
-that has nothing but the cached file can train.
+MNIST and CIFAR-10 come from TensorFlow Datasets (TFDS) once and are then cached. A machine that has
+only the cached file can train.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -28,7 +28,7 @@ IMAGE_SHAPES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3
 """Height, width and channels by data set."""
 
 NUM_CLASSES = 10
-"""In each of the data sets."""
+"""The number of classes of each data set."""
 
 
 class Split(NamedTuple):
@@ -71,14 +71,14 @@ def load(name: str) -> Dataset:
 
     Digits are those of scikit-learn, 8×8, shuffled once: 1,500 to train, 297 to test. MNIST
     (60,000 and 10,000, 28×28) and CIFAR-10 (50,000 and 10,000, 32×32×3) are read from the cache,
-    or else from what TFDS has prepared in `TFDS_DATA_DIR`, and then cached. Their examples stand
-    in the order of a hash of image and label, a random order that does not depend on how TFDS
+    or else from the data that TFDS has prepared in `TFDS_DATA_DIR`, and then cached. Their examples
+    are in the order of a hash of image and label, a random order that does not depend on how TFDS
     shuffled them.
 
     Raises `ValueError` for another name, and for a cached or prepared file that is cut short,
-    altered or something else: it stays as it is. Raises `FileNotFoundError` naming the command
-    that fetches data that are nowhere, `ImportError` where a package is missing. Warns where only
-    the cache could not be written.
+    altered or something else; the file stays as it is. Raises `FileNotFoundError` with the command
+    that fetches missing data, and `ImportError` if a package is missing. Warns if only the cache
+    could not be written.
 
     Source: Section 6; chapter 7, *MNIST*.
     """
@@ -102,7 +102,7 @@ def load(name: str) -> Dataset:
 
 
 def prepare(name: str) -> Path:
-    """Cache `"mnist"` or `"cifar10"`, fetching it with TFDS where need be, and say where it lies.
+    """Cache `"mnist"` or `"cifar10"`, fetching it with TFDS if needed, and say where the cache is.
 
     Data that TFDS has not prepared yet are downloaded into `TFDS_DATA_DIR`; that needs a network
     and TensorFlow. An existing cache is checked and kept.
@@ -122,7 +122,7 @@ def prepare(name: str) -> Path:
 
 
 def cache_path(name: str) -> Path:
-    """Where `"mnist"` or `"cifar10"` is cached, whether it lies there yet or not.
+    """The file that caches `"mnist"` or `"cifar10"`, whether it exists yet or not.
 
     In `IGR_DATA_DIR` where that is set, else in `igrlib` under `XDG_CACHE_HOME` or `~/.cache`.
     Raises `ValueError` for another name, and for `"digits"`.

@@ -72,8 +72,8 @@ class Evaluation:
     """How models are measured.
 
     points: at which of the chosen points λ_max and the effect of noise are measured; num_matvecs:
-    Hessian products for each λ_max; sharpness_batches: how many batches the sharpness is measured
-    of; noise_sigmas, noise_draws: standard deviations of the multiplicative
+    Hessian products for each λ_max; sharpness_batches: the number of batches whose sharpness is
+    measured; noise_sigmas, noise_draws: standard deviations of the multiplicative
     noise and draws for the test accuracy after it, each on one of `noise_parts` equal parts of the
     test split, which take turns (images past the last whole part are left out); slope_sigmas,
     slope_draws: the same for the slope, on the whole training split.

@@ -1,4 +1,4 @@
-"""Where the record of an experiment lies, which units are done, and the claim on a unit.
+"""The folder of a record, which of its units are done, and the claim on a unit.
 
 Source: not in the paper; the appendix *How to reproduce*.
 """
@@ -21,7 +21,7 @@ __all__ = ["Claimed", "Folder", "claimed"]
 
 
 class Claimed(RuntimeError):
-    """Another process has the claim."""
+    """Another process holds the claim."""
 
 
 @contextmanager
@@ -83,9 +83,9 @@ class Folder:
         return meta
 
     def check_precision(self, arms: Iterable[str]) -> None:
-        """Raise `RecordError` where a finished unit of one of these arms is not of float32.
+        """Raise `RecordError` if a finished unit of one of these arms is not of float32.
 
-        Units are computed in that. A shard that cannot be read is passed over.
+        New units are computed in float32. A shard that cannot be read is passed over.
         """
         arms = list(arms)
         for path in sorted(self.path.glob("[!.]*.npz")):
@@ -105,11 +105,11 @@ class Folder:
         return [unit for unit in wanted if self.finished(unit) is None]
 
     def merge(self, expected: Sequence[str] | None = None) -> None:
-        """Write the manifest anew from the shards that lie here, wherever they were made.
+        """Write the manifest anew from the shards in this folder, wherever they were made.
 
         `expected` names all units of the profile; None keeps the names that the manifest has.
-        Removes what killed processes left half written, and checkpoints of units that are done;
-        without a shard writes nothing. Raises `RecordError` or `OSError`.
+        Removes half-written files of killed processes, and checkpoints of units that are done;
+        writes nothing if there is no shard. Raises `RecordError` or `OSError`.
         """
         shards = {path.name for path in self.path.glob("[!.]*.npz")}
         for path in (self.path, self.path / "checkpoints"):

@@ -1,4 +1,4 @@
-"""A profile with some of its fields changed, read from texts, and a name of its own for it.
+"""A profile with changed fields, read from texts, and the name of the changed profile.
 
 The record of a changed profile must never be merged with that of the profile itself, so its name
 holds the changes: equal changes go on with the same record, others start another one.
@@ -55,8 +55,8 @@ def changed(
 
     Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one kind of
     arm, network or optimizer alone changes in the arms that have it. With nothing changed the name
-    is that of the profile. Raises `ValueError` naming the field, the value and what is wanted, also
-    where no arm has such a network or optimizer.
+    is that of the profile. Raises `ValueError` with the field, the value and the values allowed,
+    also if no arm has such a network or optimizer.
     """
     hints = {
         name: hint

@@ -1,6 +1,6 @@
 """What the commands of `igr` do; the parser reads the arguments and turns errors into lines.
 
-What trains or judges is imported where it is needed: that takes seconds.
+Code that trains or judges is imported where it is needed, because the import takes seconds.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import jax
 
 from igrlib._checks import one_of
 from igrlib.experiments import data, records
-from igrlib.experiments.cli.console import Progress, say, stop_signals
+from igrlib.experiments.cli.console import Progress, counted, say, stop_signals
 from igrlib.experiments.cli.faults import (
     DeviceLost,
     Mistake,
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 ALL = "all"
-"""What stands for every experiment."""
+"""The name for every experiment."""
 
 STOPPED = 75
 
@@ -79,7 +79,7 @@ def tasks_in_order(args: argparse.Namespace) -> list[Task]:
     for option in ("unit", "set", "group"):
         if getattr(args, option, None) not in (None, []):
             names = ", ".join(EXPERIMENTS)
-            raise ValueError(f"--{option} is for one experiment, got all: name one of {names}")
+            raise ValueError(f"--{option} works with one experiment, got all: name one of {names}")
     profile = args.profile
     tasks = [Task(Folder(args.out, name, profile), unit) for name, unit in in_order(profile)]
 
@@ -90,7 +90,7 @@ def tasks_in_order(args: argparse.Namespace) -> list[Task]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run what is missing of a profile; 0 when it is done, 75 when it was stopped on its way."""
+    """Run the missing units of a profile; 0 when all are done, 75 when the run was stopped."""
     limit = Limit(args.time_limit)
     with stop_signals() as signals:
         progress = Progress()
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
                     return STOPPED
                 except DeviceLost as error:
                     if not (error.got_on or any(f.shard(u).exists() for f, u in missing)):
-                        again = "this run got no further: see to the device before you run again"
+                        again = "this run made no progress: check the device before you run again"
                         raise Mistake(f"{error}; {again}") from error
                     say(f"igr: {error}; {_left(missing)}; run again to go on")
                     return STOPPED
@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
             if all_taken:
                 break
     if failed:
-        several = f"{len(failed)} of {len(missing)} units failed, the first: "
+        several = f"{len(failed)} of {counted(len(missing), 'unit')} failed, the first: "
         raise Mistake(f"{several if len(missing) > 1 else ''}{failed[0]}")
     if waiting:
         names = ", ".join(task.unit.name for task in waiting)
@@ -198,16 +198,16 @@ def _missing(tasks: Iterable[Task]) -> list[Task]:
 
 def _left(tasks: Sequence[Task]) -> str:
     left = sum(not folder.shard(unit).exists() for folder, unit in tasks)
-    return f"{left} of {len(tasks)} units left"
+    return f"{left} of {counted(len(tasks), 'unit')} left"
 
 
 def _done(tasks: Sequence[Task]) -> str:
     done = sum(task.folder.shard(task.unit).exists() for task in tasks)
-    return f"{done} of {len(tasks)} units are done"
+    return f"{done} of {counted(len(tasks), 'unit')} done"
 
 
 def verdicts(args: argparse.Namespace) -> int:
-    """Print what a record says of Predictions 2.1 to 2.4, of the penalty, and of the edge."""
+    """Print what a record says of P1 to P4, of the penalty, and of the edge."""
     from igrlib.experiments.arm import Arm
     from igrlib.experiments.verdicts import describe, judge, judge_boost
 
@@ -238,7 +238,7 @@ def verdicts(args: argparse.Namespace) -> int:
 
 
 def _of_the_edge(record: Any, arm: Any, arms: Iterable[Any]) -> dict[str, list[Any]]:
-    """What a record says of the questions that an arm of `edge-sweep` is for.
+    """What a record says of the questions that an arm of `edge-sweep` answers.
 
     A ladder stands beside those of other widths, where these are recorded.
     """
@@ -299,16 +299,16 @@ def wanted(units: list[Any], asked: Sequence[str] | None) -> list[Any]:
     for text in asked or names:
         number = text.lstrip("0")
         if text.isdecimal() and number not in by_number:
-            known = f"between 1 and {len(names)} or a name"
+            known = f"a name or a number from 1 to {len(names)}"
             raise ValueError(f"--unit must be {known}, got {text:.20}")
         found.add(by_number.get(number) or one_of("--unit", text, names))
     return [unit for unit in units if unit.name in found]
 
 
 def _check_units(tasks: Sequence[Task], group: int | None) -> dict[Task, str]:
-    """What is said of the units that do not fit into memory, before the first one takes hours.
+    """Messages on the units that do not fit into memory, before the first unit takes hours.
 
-    Raises what is wrong with any other.
+    Raises any other error.
     """
     from igrlib.experiments import runner
 

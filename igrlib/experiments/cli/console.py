@@ -1,4 +1,4 @@
-"""Signals that the command line gets, and lines and bars that it prints."""
+"""Signals to the command line, and the lines and bars that it prints."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 from igrlib.experiments._extras import needed
 
-__all__ = ["Progress", "one_line", "say", "stop_signals", "to_nowhere"]
+__all__ = ["Progress", "counted", "one_line", "say", "stop_signals", "to_nowhere"]
 
 LINES_EVERY = 60.0  # seconds between two lines, where the output is no terminal
 _GONE = (errno.EPIPE, errno.EIO)  # A pipe has lost its reader, or the terminal is closed.
@@ -31,6 +31,11 @@ def say(text: str, stream: Any = None) -> None:
         to_nowhere(stream)
         if stream is sys.stdout and error.errno not in _GONE:
             raise
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, with their name in the singular or plural."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def one_line(error: BaseException) -> str:
@@ -54,9 +59,9 @@ def to_nowhere(stream: Any) -> None:
 
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """SIGTERM, SIGHUP and SIGINT as a wish to stop in good order; a second SIGINT ends at once.
+    """SIGTERM, SIGHUP and SIGINT as requests to stop in good order; a second SIGINT ends at once.
 
-    Gives the list of those that have come. A thread listens, because Python's own handlers wait
+    Gives the list of the signals received. A thread listens, because Python's own handlers wait
     until a compiled program returns, which may take a minute.
     """
     came: list[int] = []
@@ -86,13 +91,13 @@ def _watch(listen: socket.socket) -> None:
             if interrupts > 1:
                 os._exit(128 + signal.SIGINT)
             say(
-                "\nigr: stopping when what is being computed is done; another Ctrl-C stops at"
-                " once and loses what came after the last checkpoint"
+                "\nigr: stopping when the present computation is done; another Ctrl-C stops at"
+                " once and loses all work since the last checkpoint"
             )
 
 
 class Progress:
-    """Models, model-steps a second and time left: a bar on a terminal, else a line now and then.
+    """Models, model-steps per second and time left: a bar on a terminal, else a line each minute.
 
     Called as `igrlib.experiments.runner.run_unit` calls its `progress`. The speed leaves out what
     an earlier run of the unit has done, and the start.
@@ -107,7 +112,7 @@ class Progress:
 
     def __call__(self, unit: Any, done: int, total: int, phase: str) -> None:
         try:
-            self._show(f"{unit.name}, {unit.models} models", done, total, phase)
+            self._show(f"{unit.name}, {counted(unit.models, 'model')}", done, total, phase)
         except OSError:  # Nobody reads the stream any more: the run goes on.
             to_nowhere(self._stream)
 
@@ -143,7 +148,7 @@ class Progress:
             left = f"{span((total - done) / speed)} left" if speed > 0 else "time left unknown"
             print(
                 f"{what}: {100 * done // total} % of {size(total)} model-steps,"
-                f" {size(speed)} a second, {left}, {phase}",
+                f" {size(speed)} per second, {left}, {phase}",
                 file=self._stream,
                 flush=True,
             )

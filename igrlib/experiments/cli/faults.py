@@ -1,4 +1,4 @@
-"""What can go wrong with a run, each in a line that says what is kept and what to do."""
+"""The errors of a run, each in a line that says what is kept and what to do."""
 
 import os
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class DeviceLost(Mistake):
 
 @contextmanager
 def mistakes() -> Iterator[None]:
-    """Make a `Mistake` of a ValueError or TypeError: what comes from the user is no bug."""
+    """Make a `Mistake` of a ValueError or TypeError: an error of the user is no bug."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -67,7 +67,7 @@ def run_errors(folder: Any, unit: Any) -> Iterator[None]:
         raise UnitFailed(str(error)) from error
     except OSError as error:
         raise Mistake(
-            f"{one_line(error)}; what was saved before is kept: make room, or see to the"
+            f"{one_line(error)}; what was saved before is kept: make room, or mend the"
             " permissions, and run again to go on, or name another folder with --out"
         ) from error
     except (JaxRuntimeError, MemoryError) as error:
@@ -89,7 +89,7 @@ def run_errors(folder: Any, unit: Any) -> Iterator[None]:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes with each checkpoint."""
+    """A pair that changes with each checkpoint."""
     try:
         found = path.stat()
     except OSError:

@@ -6,11 +6,11 @@ __all__ = ["Limit"]
 
 
 class Limit:
-    """A time limit under which something is done, and nothing begins that could not be stopped.
+    """A time limit: some work is done in any case, and no unit begins that could not stop in time.
 
-    A unit can be stopped after each piece of its work. What comes before the first piece, data and
-    programs, takes a time that is known only once a unit has begun: `longest_start`, the longest
-    in this run, in seconds. With a limit of 0 nothing is done.
+    A unit can stop after each piece of its work. Before the first piece it loads data and compiles
+    programs; how long that takes is known only afterwards. `longest_start` is the longest such
+    start in this run, in seconds. With a limit of 0 nothing is done.
     """
 
     longest_start: float
@@ -46,4 +46,4 @@ class Limit:
         """What to add where the start of a unit alone took longer, else nothing."""
         if not 0 < self._seconds < self.longest_start:
             return ""
-        return f" with a longer --time-limit: a unit took {self.longest_start:.0f} s to begin"
+        return f" with a longer --time-limit: a unit took {self.longest_start:.0f} s to start"

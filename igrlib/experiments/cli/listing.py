@@ -1,4 +1,4 @@
-"""What `igr list` prints: what there is to run, what it costs and what is missing."""
+"""What `igr list` prints: what can be run, what it costs and what is missing."""
 
 import argparse
 import math
@@ -15,6 +15,7 @@ from igrlib.experiments.cli.commands import (
     tasks_in_order,
     units_named,
 )
+from igrlib.experiments.cli.console import counted
 from igrlib.experiments.cli.faults import Mistake, mistakes
 from igrlib.experiments.records import RecordError
 
@@ -103,10 +104,10 @@ def _paces(finished: Mapping[Task, Mapping[str, Any]]) -> dict[tuple[Any, ...], 
 
 
 def _missing(total: int, seconds: Sequence[float]) -> str:
-    """How many units are missing, and about how long they take; NaN where nobody knows."""
+    """How many units are missing, and about how long they take; NaN where that is not known."""
     if not seconds:
-        return f"all {total} units are done"
-    text = f"{len(seconds)} of {total} units are missing"
+        return "the unit is done" if total == 1 else f"all {total} units are done"
+    text = f"{len(seconds)} of {counted(total, 'unit')} missing"
     known = [s for s in seconds if not math.isnan(s)]
     if known:
         text += f", ~{_span(sum(known))}"

@@ -1,4 +1,4 @@
-"""The units of all experiments in one order: what tells most comes first.
+"""The units of all experiments in one order: the most telling come first.
 
 Source: Figures 2, 3 and A.3 to A.8; the appendix *How to reproduce*.
 """
@@ -20,8 +20,8 @@ ORDER = (
     ("mlp-sweep", "batch128"),
     ("mlp-sweep", "batch8"),
 )
-"""The arms of the paper's figures, in the order in which they run; what is not in the paper
-follows, as `EXPERIMENTS` has it."""
+"""The arms of the paper's figures, in the order in which they run. Arms that are not in the paper
+follow, in the order of `EXPERIMENTS`."""
 
 
 def in_order(profile: str) -> list[tuple[str, Unit | PathUnit]]:

@@ -23,20 +23,21 @@ _EXAMPLES = """examples:
   igr list                                        what there is to run, and what is missing
   igr run mlp-sweep                               the digits: minutes
   igr run mlp-sweep --profile cpu --time-limit 3600
-                                                  an hour of MNIST; again to go on
+                                                  an hour of MNIST; the same again to go on
   igr run mlp-sweep --profile cpu --unit 3        one unit, by number or name
   igr run mlp-sweep --set widths=8,16 --set num_seeds=2
                                                   a profile of your own, in a record of its own
-  igr run all --profile paper --time-limit 3000   an hour of one GPU: every experiment, what tells
-                                                  most first; again to go on
-  igr list all --profile paper                    that order
+  igr run all --profile paper --time-limit 3000   an hour of one GPU: every experiment, the most
+                                                  telling units first; the same again to go on
+  igr list all --profile paper                    the order of these units
   igr slurm mlp-sweep --profile paper             a script for Slurm, a task for each missing unit
-  igr verdicts mlp-sweep --profile cpu            which of Predictions 2.1 to 2.4 hold
+  igr verdicts mlp-sweep --profile cpu            which of P1 to P4, the paper's Predictions 2.1
+                                                  to 2.4, the record reproduces
   igr data prepare mnist                          fetch a data set, or check the cached one
 
-exit status: 0 done, 2 something to mend, said in one line, 75 stopped in good order (--time-limit,
-SIGTERM, SIGHUP, Ctrl-C), or a GPU was lost after a checkpoint: run again to go on. With
-IGR_TRACEBACK=1 errors come with a traceback."""
+exit status: 0 done; 2 an error that you can mend, said in one line; 75 stopped in good order
+(--time-limit, SIGTERM, SIGHUP, Ctrl-C), or a GPU was lost after a checkpoint: run again to go on.
+With IGR_TRACEBACK=1 errors come with a traceback."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +71,7 @@ def _status(argv: Sequence[str] | None) -> int:
         parser, known = _parser(), argparse.Namespace(sbatch=words[end + 1 :])
         args, unknown = parser.parse_known_args(words[:end], known)
         if unknown:
-            hint = "; options of sbatch stand behind --" if words[0] == "slurm" else ""
+            hint = "; options of sbatch come after --" if words[0] == "slurm" else ""
             parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return args.run(args)
     except SystemExit as done:  # argparse: --help or an error
@@ -112,19 +113,25 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="change a field of the profile, 1,2,3 for several values (repeatable)",
+        help="change a field of the profile; 1,2,3 for several values (repeatable)",
     )
-    profile: dict[str, Any] = {"metavar": "NAME", "help": "as igr list has it (default: digits)"}
+    profile: dict[str, Any] = {
+        "metavar": "NAME",
+        "help": "a profile that igr list shows (default: digits)",
+    }
     work = _Parser(add_help=False)
     work.add_argument("--profile", default="digits", **profile)
     work.add_argument(
-        "--unit", action="append", metavar="N|NAME", help="only this unit of igr list (repeatable)"
+        "--unit",
+        action="append",
+        metavar="N|NAME",
+        help="only this unit, by its number or name in igr list (repeatable)",
     )
     work.add_argument(
         "--group",
         type=int,
         metavar="N",
-        help="models trained together on each device (default: by device and network)",
+        help="how many models train together on each device (default: depends on device, network)",
     )
     work.add_argument(
         "--checkpoint-every",
@@ -141,45 +148,57 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     found = command(
-        "list", "experiments, profiles, units, what they cost, what is missing", listing.list_units
+        "list",
+        "list experiments, profiles and units: their cost, what is missing",
+        listing.list_units,
     )
-    found.add_argument("experiment", nargs="?", help="only this one; all: in one order")
+    found.add_argument(
+        "experiment",
+        nargs="?",
+        help="only this one; all: every experiment, in the order of igr run all",
+    )
     found.add_argument("--profile", metavar="NAME", help="only this one (default: all)")
     run = command(
-        "run", "run the units of a profile that are missing, and merge them", commands.run, work
+        "run", "run the missing units of a profile, and merge the record", commands.run, work
     )
-    run.add_argument("experiment", help="as igr list has it, such as mlp-sweep, or all")
+    run.add_argument(
+        "experiment", help="an experiment that igr list shows, such as mlp-sweep, or all"
+    )
     run.add_argument(
         "--one-of-each",
         action="store_true",
-        help="of units that differ in their seeds alone only the first: a trial run",
+        help="a trial run: of units that differ only in their seeds, run the first",
     )
     run.add_argument(
         "--time-limit",
         type=seconds,
         default=math.inf,
         metavar="S",
-        help="stop in good order after S seconds, but not before something is done; begin no unit"
-        " that could not be stopped by then",
+        help="stop in good order after S seconds, but not before some work is done; begin no unit"
+        " that could not stop by then",
     )
     tasks = command(
         "slurm", "print a script for Slurm, a task for each missing unit", slurm.script, work
     )
-    tasks.add_argument("experiment", help="as igr list has it, such as mlp-sweep")
-    tasks.epilog = "What follows -- goes to sbatch, such as -- --partition=gpu --time=1:00:00."
-    tasks.add_argument("--no-gpu", action="store_true", help="ask for no GPU (default: one a task)")
-    tasks.add_argument("--at-once", type=number, metavar="N", help="tasks at a time (default: all)")
+    tasks.add_argument("experiment", help="an experiment that igr list shows, such as mlp-sweep")
+    tasks.epilog = "What comes after -- goes to sbatch: -- --partition=gpu --time=1:00:00."
+    tasks.add_argument(
+        "--no-gpu", action="store_true", help="ask for no GPU (default: one per task)"
+    )
+    tasks.add_argument(
+        "--at-once", type=number, metavar="N", help="how many tasks run at a time (default: all)"
+    )
     judged = command(
-        "verdicts", "which of the paper's predictions a record bears out", commands.verdicts
+        "verdicts", "which of the paper's predictions a record reproduces", commands.verdicts
     )
     judged.add_argument("experiment", nargs="?", default="mlp-sweep", help="(default: %(default)s)")
     judged.add_argument("--profile", default="digits", **profile)
-    judged.add_argument("--arm", metavar="NAME", help="which arm is judged (default: the first)")
+    judged.add_argument("--arm", metavar="NAME", help="the arm to judge (default: the first)")
     prepare = subparsers.add_parser("data", help="prepare a data set").add_subparsers(
         required=True, metavar="prepare"
     )
     fetch = prepare.add_parser("prepare", help="fetch and cache a data set, or check the cache")
-    fetch.add_argument("name", help="mnist or cifar10; digits need nothing")
+    fetch.add_argument("name", help="mnist or cifar10; the digits need no preparation")
     fetch.set_defaults(run=commands.prepare)
     return parser
 

@@ -46,7 +46,7 @@ if [ "$status" -eq 75 ] || [ "$status" -eq 134 ]; then
   task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
   if [ "$(progress)" = "$before" ]; then
     # Requeued, that would go on for ever.
-    why="before it got on: give it more time, or another node where a GPU was lost"
+    why="before it made progress: give it more time, or another node if a GPU was lost"
   elif [ "$(squeue --noheader --format=%T --jobs="$task")" != RUNNING ]; then
     why="with its task, which is cancelled"
   elif ! scontrol requeue "$task"; then
@@ -55,7 +55,7 @@ if [ "$status" -eq 75 ] || [ "$status" -eq 134 ]; then
 elif [ "$status" -gt 128 ]; then
   why="by signal $((status - 128)), perhaps for want of memory"
 fi
-[ -z "$why" ] || echo "igr: $unit was stopped $why; what igr slurm prints then takes it up" >&2
+[ -z "$why" ] || echo "igr: $unit was stopped $why; a new script of igr slurm goes on with it" >&2
 exit "$status"
 """
 
@@ -66,7 +66,7 @@ def script(args: argparse.Namespace) -> int:
 
     if args.experiment == ALL:
         names = ", ".join(EXPERIMENTS)
-        raise Mistake(f"igr slurm takes one experiment, got all: give it for each of {names}")
+        raise Mistake(f"igr slurm takes one experiment, got all: run it for each of {names}")
     for word in args.sbatch:
         _check_option(word)
     _check_time(args.sbatch)
@@ -74,10 +74,10 @@ def script(args: argparse.Namespace) -> int:
         folder, units = units_named(args.experiment, args.profile, args.set, args.out.absolute())
         missing = folder.missing(wanted(units, args.unit))
     if not missing:
-        say(f"igr: {folder.profile}: nothing is missing, there is nothing to submit")
+        say(f"igr: {folder.profile}: no unit is missing, there is nothing to submit")
         return 0
     if shutil.which("sbatch") is None:
-        say("igr: there is no sbatch here: submit this script where there is one")
+        say("igr: sbatch was not found here: submit this script on a machine that has it")
     numbers = {units.index(unit) + 1: unit.name for unit in missing}
     at_once = f"%{args.at_once}" if args.at_once else ""
     lines = [
@@ -123,8 +123,8 @@ def _check_time(words: Sequence[str]) -> None:
             text = found[1] or after
             if 0 < _seconds(text) <= _NOTICE:
                 raise Mistake(
-                    f"a task is told to stop {_NOTICE} seconds before its time is over, so that"
-                    f" --time must be longer, got {text}; --time=10 is ten minutes"
+                    f"a task is told to stop {_NOTICE} seconds before its time is over, so --time"
+                    f" must be longer, got {text}; --time=10 is ten minutes"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What recorded sweeps say of the paper's predictions and claims: observations, and readings.
+"""What recorded sweeps say of the paper's predictions and claims: observations and readings.
 
 Source: Section 2, Predictions 2.1-2.4, and Figure 3c; chapters 7 to 12.
 """

@@ -22,24 +22,24 @@ from igrlib.experiments.verdicts.verdict import Boost, Verdict
 __all__ = ["BOOST", "Boost", "BoostThresholds", "boost", "judge_boost"]
 
 BOOST = "explicit regularization lifts test accuracy by more than 12 points"
-"""What the paper says of Figure 3c."""
+"""The paper's claim about Figure 3c."""
 
 
 @dataclass(frozen=True)
 class BoostThresholds:
-    """What a verdict on the boost takes, in points of test accuracy, in every seed.
+    """The thresholds of a verdict on the boost, in points of test accuracy, in every seed.
 
     Source: chapter 9, *Explicit regularization*.
     """
 
     claimed: float = 12.0
-    """The paper's."""
+    """The gain that the paper claims."""
     least: float = 1.0
     """Two standard errors of an accuracy of 60 to 75 % on 10,000 images: less is no boost."""
     seeds: int = 3
-    """The fewest to speak of."""
+    """The fewest seeds of a verdict."""
     rates: int = 3
-    """Of plain models, the fewest of which the best is a best."""
+    """The fewest learning rates of plain models among which a best one is chosen."""
 
 
 def boost(regularized: xr.Dataset, plain: xr.Dataset) -> Boost:
@@ -85,7 +85,7 @@ def judge_boost(
     `plain` is the record and arm with the plain models; None takes those of the same arm.
     Reproduced: over 12 points in every seed; in part: over `least` in every seed; not reproduced:
     over `least` in none; cannot tell: anything else, fewer seeds or plain rates than wanted, or
-    units missing. A gain is an effect of the penalty; what of it does it, the record cannot say.
+    units missing. A gain is an effect of the penalty; the record cannot say by which mechanism.
 
     Source: Section 6, Figure 3c; chapters 9 and 12.
     """

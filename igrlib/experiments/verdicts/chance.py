@@ -1,7 +1,7 @@
-"""How λ and R_IG go together over a grid of rates and widths, beside what chance alone would give.
+"""The correlation of λ and R_IG over a grid of rates and widths, beside that of chance alone.
 
-R_IG = ‖∇E‖²/m and λ = hm/4 have m in common, so that they are correlated even where ‖∇E‖² has
-nothing to do with h or with the width: Figure 2a by itself is no evidence, and never a verdict.
+R_IG = ‖∇E‖²/m and λ = hm/4 have m in common. So they are correlated even if ‖∇E‖² depends on
+neither h nor the width: Figure 2a by itself is no evidence, and never a verdict.
 
 Source: Figure 2a, eqs. (3) and (4); chapter 7, *MNIST*.
 """
@@ -21,7 +21,7 @@ __all__ = ["Correlation", "rate_with_regularizer"]
 
 @dataclass(frozen=True, eq=False)
 class Correlation:
-    """Rank correlation of λ with R_IG: as recorded, and (draws,) with ‖∇E‖² dealt out by chance.
+    """Rank correlation of λ with R_IG: as recorded, and (draws,) with ‖∇E‖² shuffled.
 
     regularization_rate, regularizer: λ and R_IG of the models, to be drawn.
     """
@@ -39,10 +39,10 @@ def rate_with_regularizer(
     draws: int = 1_000,
     seed: int = 0,
 ) -> Correlation:
-    """Spearman's correlation of λ = hm/4 with R_IG over all models, and what chance gives.
+    """Spearman's correlation of λ = hm/4 with R_IG over all models, recorded and by chance.
 
     `point`: where R_IG was measured, in the paper at the best test accuracy. For each of `draws`
-    the recorded ‖∇E‖² are dealt out anew over all models, so that they depend on neither h nor m.
+    the recorded ‖∇E‖² are shuffled over all models, so that they depend on neither h nor m.
 
     Raises `ValueError` for fewer than 3 models measured.
 

@@ -1,4 +1,4 @@
-"""Verdicts on the paper's predictions in words; `describe_edge` has those on the edge.
+"""Verdicts on the paper's predictions in words; `describe_edge` does it for those on the edge.
 
 Nothing else in `igrlib.experiments.verdicts` writes sentences.
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from igrlib.experiments.verdicts.trends import Trend
-from igrlib.experiments.verdicts.verdict import Boost, Level, Standing, Verdict
+from igrlib.experiments.verdicts.verdict import LABELS, Boost, Level, Standing, Verdict
 
 __all__ = ["REASONS", "RIVALS", "Description", "describe", "number_of", "several", "signed"]
 
@@ -19,41 +19,41 @@ REASONS = {
     "no record": "There is no record.",
     "no arm": "No unit of the arm '{names}' is recorded.",
     "not usable": "The record cannot be used: {names}.",
-    "nobody has said": "Which units there are to be nobody has said: igr run does.",
+    "nobody has said": "The record does not say which units it should have; igr run writes it.",
     "not yet run": "Not yet run: {names}.",
-    "few blocks": "At least {limits.blocks} blocks of {limits.rates} rates are needed.",
+    "few blocks": "It takes {limits.blocks} blocks of {limits.rates} learning rates or more.",
     "progress": (
         "The training loss goes the same way, and too few models that fitted every training "
-        "example show it: how far training has come may be all of it."
+        "example show the trend: it may only say how far training has come."
     ),
     "other way": "The trend goes significantly the other way.",
-    "some widths": "Not so over all widths, but at {names}.",
-    "too small": "Less than {least:g} {unit} does not matter.",
+    "some widths": "Not seen over all widths together, but at {names}.",
+    "too small": "An effect under {least:g} {unit} does not matter.",
     "perhaps too small": "The trend is significant but may be too small to matter.",
-    "not significant": "The trend is not significant and may yet be large enough to matter.",
-    "width not measured": "It was not measured at width {names}.",
-    "width of the other sign": "It is of the other sign at width {names}.",
-    "width too small": "It is too small to matter at width {names}.",
-    "control failed": "It was not found {names}.",
-    "control silent": "Too few blocks are left to say {names}.",
-    "few rates": "At least {names} plain rates are needed.",
-    "few seeds": "At least {names} seeds are needed.",
-    "under the claim": "No seed fails to gain, but not all gain over {names} points.",
+    "not significant": "The trend is not significant, but it may be large enough to matter.",
+    "width not measured": "Nothing was measured at width {names}.",
+    "width of the other sign": "The effect has the other sign at width {names}.",
+    "width too small": "The effect is too small to matter at width {names}.",
+    "control failed": "The trend was not found {names}.",
+    "control silent": "Too few blocks are left {names}.",
+    "few rates": "A verdict needs at least {names} plain learning rates.",
+    "few seeds": "A verdict needs at least {names} seeds.",
+    "under the claim": "Every seed gains, but not every seed gains over {names} points.",
     "no gain": "No seed gains over {names}.",
     "some gain": "Some seeds gain, others do not.",
-    "few whole blocks": "At least {names} blocks with all of the models are needed.",
-    "same predictions": "The predictions do not differ by enough, or not surely, to be told apart.",
-    "wide": "The interval is too wide for any of the answers.",
-    "more than the regularizer": "It is beyond the regularizer's prediction.",
-    "less than the edge": "It is beyond the edge's prediction.",
-    "off both": "The predictions do not differ by enough, and it is off both.",
-    "widths differ": "A width of itself lies elsewhere.",
-    "silent": "It cannot be told over {names}.",
-    "other size": "The two effects are not of like size.",
-    "few strengths": "At least {names} strengths of a small effect are needed.",
-    "edge near": "The edge of stability is near or unknown: it is not the theorem's case.",
+    "few whole blocks": "A verdict needs at least {names} blocks with all of their models.",
+    "same predictions": "The two predictions are too close, or too uncertain, to be told apart.",
+    "wide": "The interval is too wide for an answer.",
+    "more than the regularizer": "The effect is beyond the regularizer's prediction.",
+    "less than the edge": "The effect is beyond the edge's prediction.",
+    "off both": "The two predictions are too close, and the effect agrees with neither.",
+    "widths differ": "A single width gives another answer.",
+    "silent": "The trend over {names} cannot be told.",
+    "other size": "The two effects differ in size.",
+    "few strengths": "A verdict needs at least {names} strengths with a small effect.",
+    "edge near": "The edge of stability is near or unknown: this is not the case of the theorem.",
 }
-"""What each kind of reason says; `names` are those of the reason."""
+"""The sentence of each kind of reason; `names` are those of the reason."""
 
 RIVALS = {
     "batches": "the edge of stability of batches, which was not measured",
@@ -61,24 +61,27 @@ RIVALS = {
     "kinks": "the kinks of the loss",
     "loss": "the training losses, which differ",
 }
-"""What else would explain an observation."""
+"""What else could explain an observation."""
 
 
 class Description(NamedTuple):
-    """A verdict in a sentence or two, and what else there is to know."""
+    """A verdict in a sentence or two, and notes with everything else."""
 
     sentence: str
     notes: tuple[str, ...]
 
 
 def describe(verdict: Verdict) -> Description:
-    """A verdict in words: observation, number of widths and reading; numbers; reasons; notes."""
-    number = verdict.prediction
-    title = f"Figure {number}" if number == "3c" else f"Prediction {number}"
+    """A verdict in words: observation, number of widths and reading; numbers; reasons; notes.
+
+    Source: chapter 12, *What held*.
+    """
+    title = verdict.label
+    if verdict.prediction in LABELS:
+        title += f" (Prediction {verdict.prediction})"
     word = verdict.observation
     if verdict.widths:
-        count = len(verdict.widths)
-        word += f", at {count} width{'s' * (count > 1)}"
+        word += f", at {counted(len(verdict.widths), 'width')}"
     reading = f"as evidence: {verdict.reading}" if verdict.reading == "none" else verdict.reading
     parts = [f"{title}: {word}; {reading}."]
     if verdict.trend is not None:
@@ -144,11 +147,11 @@ def _notes(verdict: Verdict) -> Iterator[str]:
     if verdict.trend is None:
         return
     yield (
-        f"{verdict.models} models, {verdict.diverged} diverged and left out, "
+        f"{counted(verdict.models, 'model')}, {verdict.diverged} diverged and left out, "
         f"{verdict.unmeasured} more without a value."
     )
     if len(verdict.widths) < verdict.thresholds.widths:
-        yield "Of this network alone: of others it says nothing."
+        yield "This is about one network and says nothing of others."
     standing = verdict.standing
     if standing is not None:
         medians = _columns(verdict, standing.edge) or "unknown"
@@ -220,7 +223,7 @@ def _effect(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> 
         parts.append(", ".join(f"{signed(effect)} (seed {seed})" for seed, effect in pairs))
     way, p = ("fall", part.p.falling) if verdict.falls else ("rise", part.p.rising)
     parts.append(f"exact p of a {way} {p:.2g}")
-    parts.append(f"{part.blocks} block{'s' * (part.blocks > 1)}")
+    parts.append(counted(part.blocks, "block"))
     return f"{start}: {'; '.join(parts)}."
 
 
@@ -241,6 +244,11 @@ def number_of(value: float) -> str:
 
 def _listed(values: np.ndarray) -> str:
     return ", ".join(f"{value:g}" for value in values)
+
+
+def counted(number: int, name: str) -> str:
+    """A number of things, with their name in the singular or plural."""
+    return f"{number:,} {name}{'s' * (number != 1)}"
 
 
 def signed(number: float) -> str:

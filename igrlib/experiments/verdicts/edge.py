@@ -1,9 +1,9 @@
 """How near the edge of stability models are, step by step: of the whole split and of its batches.
 
 Descent on E is unstable on a quadratic beyond h·λ_max = 2, on a batch's E + μ‖∇E‖² beyond
-h·λ(1 + 2μλ) = 2 with the λ of the batch. The batch sharpness is E[gᵀHg]/E‖g‖² over batches: it is
-what h·λ is beside the edge for the steps that are taken (Andreyev & Beneventano, 2412.20553). All
-of this describes; the verdict on the edge is that of the ladder.
+h·λ(1 + 2μλ) = 2 with the λ of the batch. The batch sharpness is E[gᵀHg]/E‖g‖² over batches. For the
+steps that SGD takes it has the role of λ at the edge (Andreyev & Beneventano, 2412.20553). This
+module describes; the ladder gives the verdict on the edge.
 
 Source: not in the paper; chapter 10, *The edge of stability*.
 """
@@ -39,7 +39,7 @@ class EdgeCurve:
 
 
 def edge_quantities(table: xr.Dataset) -> xr.Dataset:
-    """What stands beside the edge, (block, treatment, curvature_step), NaN where not measured.
+    """The quantities beside the edge, (block, treatment, curvature_step), NaN where not measured.
 
     scaled: h·λ_max(1 + 2μλ_max) of the training split; residual: h times the residual of λ_max;
     batch_sharpness: h times the batch sharpness; beyond: the share of the measured batches with
@@ -101,7 +101,7 @@ def first_beyond(table: xr.Dataset) -> xr.DataArray:
     """The first step measured with h·λ_max(1 + 2μλ_max) beyond 2, (block, treatment), else NaN.
 
     λ_max is a Ritz value, an estimate from below: an eigenvalue lies within its residual, and the
-    largest is at least as large. A step counts where even less the residual it is beyond.
+    largest is at least as large. A step counts if λ_max less its residual is beyond.
 
     Source: chapter 10, *The edge of stability*.
     """

@@ -1,9 +1,9 @@
-"""What a recorded sweep says of Predictions 2.1 to 2.4, and what that is evidence for.
+"""What a recorded sweep says of P1 to P4, and what that is evidence for.
 
-Each prediction has one primary statistic, the trend of one quantity with h within blocks of equal
-width, batch size and seed, judged by an exact permutation test and by its size. The same is asked
-of the regularizer alone, added explicitly at a small step. The thresholds were written before the
-records that they judge.
+Each prediction has one primary statistic: the trend of one quantity with h, within blocks of equal
+width, batch size and seed. An exact permutation test and the size of the trend judge it. The same
+is asked of the regularizer alone, added explicitly at a small step. The thresholds were written
+down before the records that they judge.
 
 Source: Section 2, Predictions 2.1-2.4, and Section 4; chapters 7, *MNIST*, 9, *Explicit
 regularization*, and 12, *What held*.
@@ -42,7 +42,7 @@ from igrlib.experiments.verdicts.verdict import Level, Standing, Verdict
 __all__ = ["judge"]
 
 _DIGITS = (1, 2, 5)
-"""Other levels of 2.1 are these times powers of ten, up to a decade from the one judged at."""
+"""The other levels of P1 are these times powers of ten, up to a decade from the level judged."""
 
 _MODERATE = 1.0
 """h·λ_max beyond which the first-order theory has no claim. Source: chapter 6, quadratics."""
@@ -55,25 +55,25 @@ def judge(
     explicit: bool = False,
     thresholds: Thresholds | None = None,
 ) -> tuple[Verdict, ...]:
-    """The verdicts on Predictions 2.1 to 2.4 from one arm of a record.
+    """The verdicts on P1 to P4, the paper's Predictions 2.1 to 2.4, from one arm of a record.
 
-    They are about the models that were trained without explicit regularization, by their learning
-    rates h; with `explicit` about those of the smallest learning rate h_s, by their effective rates
-    h_s + 4μ: what the regularizer does without the step that it stands for. `thresholds` are by
-    default those that the record was made with.
+    They compare the models without explicit regularization by their learning rates h. With
+    `explicit` they compare the models of the smallest learning rate h_s by their effective rates
+    h_s + 4μ: what the regularizer does without the large step. `thresholds` are by default those
+    that the record was made with.
 
-    Reproduced: p under `significance` in the predicted direction and an effect that matters, of the
-    same sign at every width, and the same without any one width and under every control. In part:
-    not under some control, or a control leaves too few blocks to say, or only at some widths. Not
-    reproduced: p under `significance` in the other direction, or an interval that leaves out every
-    effect that matters. Cannot tell: anything else; an accuracy that goes with the training loss
-    where no fitted models part the two; and always without a record or with units missing: to stop
-    where the numbers please is no test.
+    Reproduced: p is under `significance` in the predicted direction, and the effect is large enough
+    to matter, has the same sign at every width, and remains without any one width and under every
+    control. Reproduced in part: a control fails or has too few blocks, or the effect is there at
+    some widths only. Not reproduced: p is under `significance` in the other direction, or the
+    interval leaves out every effect that matters. Cannot tell: anything else; an accuracy that
+    follows the training loss, where no fitted models separate the two; and always without a record
+    or with units missing, since a test must not stop where its numbers please.
 
-    The reading is apart from that: an observation is evidence for the regularizer only where
-    nothing else would explain it. With batches stability is not excluded, with ReLU the loss has
-    kinks, beyond h·λ_max = 1 the first order is not the whole, and at chosen points the training
-    losses may differ.
+    The reading is a second word: an observation is evidence for the regularizer only where nothing
+    else could explain it. With batches stability is not excluded, with ReLU the loss has kinks,
+    beyond h·λ_max = 1 the first order is not enough, and at chosen points the training losses may
+    differ.
 
     Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 12, *What held*.
     """
@@ -110,7 +110,7 @@ def judge(
 
 
 def not_whole_reason(record: Record, arm: str) -> Reason | None:
-    """Why a record must not be judged by `arm` yet; None where nothing is missing."""
+    """Why `arm` of a record must not be judged yet; None where nothing is missing."""
     if record.expected is None:
         return Reason("nobody has said")
     missing = missing_units(record, arm)
@@ -210,7 +210,7 @@ def _rivals(
 
 
 def _levels(table: xr.Dataset, judged: float, limits: Thresholds) -> Iterator[Level]:
-    """What 2.1 comes to at the training losses at which enough blocks have a value."""
+    """P1 at the training losses at which enough blocks have a value."""
     power = int(np.floor(np.log10(judged)))
     grid = {float(f"{d}e{power + k}") for k in (-2, -1, 0, 1, 2) for d in _DIGITS}
     near = {level for level in grid if 1 / 10.001 <= level / judged <= 10.001}

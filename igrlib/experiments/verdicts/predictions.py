@@ -1,4 +1,4 @@
-"""What each of Predictions 2.1 to 2.4 says of a recorded sweep: which quantity goes which way.
+"""P1 to P4, Predictions 2.1 to 2.4 of the paper, in a recorded sweep: what goes which way.
 
 Source: Section 2, Predictions 2.1-2.4; chapters 7, *MNIST*, and 9, *Explicit regularization*.
 """
@@ -15,7 +15,7 @@ from igrlib.experiments.verdicts.equal_loss import lambda_max_at, lambda_max_los
 __all__ = ["CAUSES", "CLAIMS", "FITTED", "Question", "at_level", "edge_of", "questions"]
 
 FITTED = "among models that fitted every training example"
-"""The control that parts accuracy from how far training has come."""
+"""The control that separates accuracy from how far training has come."""
 
 EDGE = "among points with h·λ_max ≤ {:g}"
 """The control for stability, of full batches. With batches h·λ_max of the whole split stays far
@@ -76,7 +76,7 @@ def questions(
 ) -> list[Question]:
     """The four predictions as questions to a table.
 
-    `level`: the training loss of 2.1; `edge`: the largest h·λ_max of a stable point; `least`: the
+    `level`: the training loss of P1; `edge`: the largest h·λ_max of a stable point; `least`: the
     smallest effect that matters, by prediction.
     """
     point = _point(table)
@@ -142,7 +142,7 @@ def questions(
 
 
 def at_level(table: xr.Dataset, level: float, *, edge: float, least: float) -> Question:
-    """Prediction 2.1 at one training loss."""
+    """P1 at one training loss."""
     crossing, time = edge_of(lambda_max_at(table, level)), time_at(table, level)
     controls = _controls(table, _point(table))
     if table["full_batch"].all() and str(table["optimizer"].values) == "sgd":

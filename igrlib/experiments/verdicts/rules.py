@@ -54,7 +54,7 @@ def recorded_thresholds(record: Record, arm: str) -> Thresholds:
     """The thresholds that the units of an arm were recorded with.
 
     Units recorded before thresholds were stored have those of their profile. Raises `ValueError`
-    where units differ, or where nobody has said.
+    where units differ, or where their profile has no thresholds for the data set.
     """
     if arm not in arms(record):
         raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
@@ -69,7 +69,7 @@ def recorded_thresholds(record: Record, arm: str) -> Thresholds:
         elif not isinstance(stored, dict) or stored.keys() - {
             field.name for field in fields(Thresholds)
         }:
-            raise ValueError(f"thresholds of unit {unit.name} are none that are known: {stored}")
+            raise ValueError(f"unit {unit.name} has thresholds that igrlib does not know: {stored}")
         else:
             stored = Thresholds(**stored)
         found.add(stored)
@@ -147,8 +147,8 @@ def _of_profile(experiment: str, dataset: str, profile: str) -> Thresholds:
     found = {arm.thresholds for arm in arms if arm.dataset == dataset}
     if len(found) != 1:
         raise ValueError(
-            f"profile {profile!r} of {experiment!r} has {len(found)} sets of thresholds for "
-            f"data set {dataset!r}, wanted is one: pass thresholds"
+            f"profile {profile!r} of {experiment!r} must have one set of thresholds for data set "
+            f"{dataset!r}, got {len(found)}: pass thresholds"
         )
     return found.pop()
 
@@ -161,10 +161,10 @@ def _is_progress(
     *,
     against: bool,
 ) -> bool:
-    """Whether accuracies go with the training loss, and nothing parts the two.
+    """Whether the accuracies follow the training loss, and nothing shows more than that.
 
-    Models that have come further are more accurate. Among those that fitted every example none has
-    further to go: what is found there too is not that.
+    Models that have trained further are more accurate. Models that fitted every example have
+    nowhere further to go: a trend that is found among them too has another cause.
     """
     better = question.falls == against
     came_further = progress.p.falling if better else progress.p.rising

@@ -1,4 +1,4 @@
-"""Several arms of a record judged as one: their blocks stand together.
+"""Several arms of a record judged as one, with all of their blocks.
 
 Source: chapter 10, *The edge of stability*.
 """
@@ -28,11 +28,11 @@ def judged_together(
     judge: Callable[[str, Sequence[xr.Dataset], Thresholds], Sequence[V]],
     unknown: Callable[[str, float, Reason], tuple[V, ...]],
 ) -> tuple[V, ...]:
-    """What `judge(label, tables, thresholds)` says of an arm, or of several.
+    """The result of `judge(label, tables, thresholds)` for one arm or several.
 
     `thresholds` are by default those that the record was made with. Without a record, an arm or a
-    table that can be judged it is `unknown(label, level, reason)`; with units missing the word is
-    "cannot tell", and there are no words at other levels.
+    table that can be judged the result is `unknown(label, level, reason)`. With units missing the
+    word is "cannot tell", and there are no words at other levels.
 
     Source: chapter 10, *The edge of stability*.
     """

@@ -11,7 +11,10 @@ from igrlib.experiments.thresholds import Thresholds
 from igrlib.experiments.verdicts.rules import Observation, Reading, Reason
 from igrlib.experiments.verdicts.trends import Trend
 
-__all__ = ["Boost", "Level", "Standing", "Verdict"]
+__all__ = ["LABELS", "Boost", "Level", "Standing", "Verdict"]
+
+LABELS = {"2.1": "P1", "2.2": "P2", "2.3": "P3", "2.4": "P4"}
+"""What the book calls the paper's Predictions 2.1 to 2.4."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """What 2.1 comes to at one training loss."""
+    """What is observed of P1 at one training loss."""
 
     level: float
     observation: Observation
@@ -72,14 +75,15 @@ class Boost:
 class Verdict:
     """A verdict with its numbers; `igrlib.experiments.verdicts.describe` puts it into words.
 
-    observation: what was seen; reading: what that is evidence for; reasons: why the observation is
-    not another one; rivals: what else would explain it. name, unit, factor, falls: of the primary
-    quantity, and the way it is to go; thresholds: those judged by. trend: of the primary quantity
-    over all blocks, None without a record; widths: the same by width; controls, beside: by what was
-    kept or measured; levels: for 2.1, what other training losses give; progress: the trend of the
-    training loss at which the models stand; standing: where that is. models, diverged (left out),
-    unmeasured: how many models; beyond_edge: h·λ_max over the edge, left in; missing: units not yet
-    run; boost: of Figure 3c.
+    prediction: its number in the paper; observation: what was seen; reading: what that is evidence
+    for; reasons: why the observation is not another one; rivals: what else would explain it. name,
+    unit, factor, falls: the primary quantity, its unit, what varies, and whether a fall is
+    predicted; thresholds: those of the verdict. trend: of the primary quantity over all blocks,
+    None without a record; widths: the same by width; controls, beside: by what was kept or
+    measured; levels: for P1, the observation at other training losses; progress: the trend of the
+    training loss where the models are compared; standing: where that is. models, diverged (left
+    out), unmeasured: how many models; beyond_edge: how many with h·λ_max over the edge, left in;
+    missing: units not yet run; boost: of Figure 3c.
     """
 
     prediction: str
@@ -107,3 +111,8 @@ class Verdict:
     beyond_edge: int = 0
     missing: tuple[str, ...] = ()
     boost: Boost | None = None
+
+    @property
+    def label(self) -> str:
+        """P1 to P4, or the figure where the verdict is on one."""
+        return LABELS.get(self.prediction, f"Figure {self.prediction}")
