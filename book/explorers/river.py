@@ -75,11 +75,11 @@ def river_picture() -> str:
     def line(kind: str, points: np.ndarray) -> str:
         return f'<path class="igr-line igr-{kind}" d="M{place(points)}"/>'
 
-    def dot(kind: str, point: np.ndarray, r: float) -> str:
+    def dot(kind: str, point: np.ndarray, r: int) -> str:
         x, y = place(point[None]).split()
         return f'<circle class="igr-dot igr-{kind}" cx="{x}" cy="{y}" r="{r}"/>'
 
-    def note(kind: str, point: np.ndarray, across: float, down: float, text: str) -> str:
+    def note(kind: str, point: np.ndarray, across: int, down: int, text: str) -> str:
         x, y = (float(v) for v in place(point[None]).split())
         anchor = "end" if across < 0 else "start"
         return (
