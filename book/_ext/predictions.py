@@ -14,10 +14,10 @@ A prediction is a question, a list of options and an answer:
 
 The page itself holds a plain list and a closed `<details>`. With scripts, `prediction.js` makes
 radio buttons of the list, opens the answer when one is chosen and remembers the choice. `:hides:`
-names a figure that stays blurred until then. `:until:` names a target below that figure: what stands
-between the two, such as the numbers under the figure, is blurred as well. `:holds-if:` names a glued
-number and what it must be for the marked option to be right; `tests/test_book_form.py` holds the
-notebook to it.
+names a figure that stays blurred until then. `:until:` names a target below that figure: what
+stands between the two, such as the numbers under the figure, is blurred as well. `:holds-if:` names
+a glued number and what it must be for the marked option to be right; `tests/test_book_form.py`
+holds the notebook to it.
 
 A self-check is a question, in the first paragraph, and its answer, in those that follow.
 """
