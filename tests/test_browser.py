@@ -685,8 +685,16 @@ def test_what_a_prediction_hides_is_shown_by_a_choice(chromium):
     page = visit(chromium, HTML / "book" / "introduction.html").page
     box = page.locator("[data-hides]").first
     figure = page.locator(f"[id='{box.get_attribute('data-hides')}']")
-    waits = "node => [node.inert, getComputedStyle(node).filter !== 'none']"
+    waits = """node => {
+      const veil = node.closest(".igr-waiting") ?? node;
+      return [veil.inert, getComputedStyle(veil).filter !== 'none'];
+    }"""
     assert figure.evaluate(waits) == [True, True]
+    # All between the figure and the target below it, and the target itself not.
+    until = page.locator(f"[id='{box.get_attribute('data-until')}']")
+    above = until.locator("xpath=preceding-sibling::*[1]")
+    assert above.evaluate(waits) == [True, True]
+    assert until.evaluate(waits) == [False, False]
     page.emulate_media(media="print")
     assert not figure.evaluate(waits)[1]
     assert box.locator(".igr-right").evaluate("node => node.checkVisibility()"), "folded on paper"
@@ -694,7 +702,7 @@ def test_what_a_prediction_hides_is_shown_by_a_choice(chromium):
     box.locator(".igr-choice").first.click()
     box.locator(".igr-see").click()
     page.wait_for_timeout(500)
-    assert figure.evaluate(waits) == [False, False]
+    assert figure.evaluate(waits) == above.evaluate(waits) == [False, False]
     box.locator(".igr-again").click()
     page.get_by_role("button", name="Show it anyway").first.click()
     page.wait_for_timeout(500)

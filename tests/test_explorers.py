@@ -407,8 +407,10 @@ def test_the_derivatives_of_the_river():
 
 
 def test_the_still_picture_of_the_river_shows_what_the_script_shows_first():
-    first = run("river", "[IGR.river.start, IGR.river.first]")
-    assert first == [list(explorers.river.START), explorers.river.LEARNING_RATE]
+    first = run("river", "[IGR.river.start, IGR.river.first, IGR.river.named]")
+    of_river = explorers.river
+    assert first == [list(of_river.START), of_river.LEARNING_RATE, of_river.NAMED]
+    assert of_river.river_picture().count(">minima of E</text>") == 1
     found = run("river", "IGR.river.compute(s).ends", s={"start": first[0], "h": first[1]})
     for name, path in explorers.river.river()._asdict().items():
         close(found[name], path[-1], 1e-3)

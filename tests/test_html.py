@@ -223,7 +223,7 @@ def test_a_prediction_is_read_without_scripts(path):
         assert "ABCDE".index(right) < len(options)
         assert not re.search(r"\[[ x]\]|<input|<button", box)
         assert f'data-page="book/{path.stem}"' in box
-        for hidden in re.findall(r'data-hides="([^"]+)"', box):
+        for hidden in re.findall(r'data-(?:hides|until)="([^"]+)"', box):
             assert f'id="{hidden}"' in text
     assert not re.search(r"igr-waiting|\binert\b", text)
     loaded = [asset for asset in Page(text).assets if "prediction.js" in asset]

@@ -20,6 +20,7 @@ html_theme = "basic"
 GOOD = """:::{prediction} (b)
 :label: taste
 :hides: below
+:until: far-below
 Which one?
 
 - [ ] *this*
@@ -58,6 +59,7 @@ def test_a_prediction_is_a_question_a_list_and_a_folded_answer(page):
         ("hides", "below"),
         ("label", "taste"),
         ("page", "index"),
+        ("until", "far-below"),
         ("right", "B"),
     ]
     assert "<li><em>this</em></li>" in box
@@ -79,6 +81,7 @@ def test_a_page_without_a_prediction_loads_no_script(page):
     ("old", "new", "told"),
     [
         (":label: taste\n", "", "needs a `:label:`"),
+        (":hides: below\n", "", "`:until:` needs `:hides:`"),
         ("[ ] *this*", "[x] *this*", r"got the marks \['x', 'x'\]"),
         ("[x] that", "[ ] that", r"got the marks \[' ', ' '\]"),
         ("[ ] *this*", "*this*", r"got the marks \[None, 'x'\]"),

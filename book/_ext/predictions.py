@@ -14,8 +14,10 @@ A prediction is a question, a list of options and an answer:
 
 The page itself holds a plain list and a closed `<details>`. With scripts, `prediction.js` makes
 radio buttons of the list, opens the answer when one is chosen and remembers the choice. `:hides:`
-names a figure that stays blurred until then. `:holds-if:` names a glued number and what it must
-be for the marked option to be right; `tests/test_book_form.py` holds the notebook to it.
+names a figure that stays blurred until then. `:until:` names a target below that figure: what
+stands between the two, such as the numbers under the figure, is blurred as well. `:holds-if:` names
+a glued number and what it must be for the marked option to be right; `tests/test_book_form.py`
+holds the notebook to it.
 
 A self-check is a question, in the first paragraph, and its answer, in those that follow.
 """
@@ -27,6 +29,7 @@ from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
 SCRIPT = "prediction.js"
+SETTINGS = ("label", "page", "hides", "until")
 MARK = re.compile(r"\[([ x])\]\s*")
 LETTERS = "ABCDE"
 ALLOWED = range(2, len(LETTERS) + 1)
@@ -59,12 +62,15 @@ class PredictionDirective(SphinxDirective):
     option_spec = {  # noqa: RUF012
         "label": directives.unchanged_required,
         "hides": directives.unchanged_required,
+        "until": directives.unchanged_required,
         "holds-if": directives.unchanged_required,
     }
 
     def run(self):
         if "label" not in self.options:
             raise self.error("a prediction needs a `:label:`, by which the choice is remembered")
+        if "until" in self.options and "hides" not in self.options:
+            raise self.error("`:until:` needs `:hides:`, the figure from which on to hide")
         children = parsed(self)
         lists = [k for k, node in enumerate(children) if isinstance(node, nodes.bullet_list)]
         if not lists or lists[0] == 0:
@@ -77,6 +83,7 @@ class PredictionDirective(SphinxDirective):
             label=self.options["label"],
             page=self.env.docname,
             hides=self.options.get("hides", ""),
+            until=self.options.get("until", ""),
             title=" ".join(["Prediction", *self.arguments]),
         )
         box += [*question, self.choices(children[lists[0]]), Answer("", *answer)]
@@ -124,7 +131,7 @@ def marked(item):
 
 
 def visit_prediction(writer, node):
-    data = {f"data-{name}": node[name] for name in ("label", "page", "hides") if node[name]}
+    data = {f"data-{name}": node[name] for name in SETTINGS if node[name]}
     title = writer.encode(node["title"])
     writer.body.append(
         writer.starttag(

@@ -42,26 +42,42 @@
     return { form, fieldset, button, radios: [...fieldset.querySelectorAll("input")] };
   }
 
+  // The figure; or what stands from it on, side by side, before the target of `until`.
+  function veiled(first, until) {
+    if (!until) return [first];
+    let node = first;
+    while (node.parentElement && !node.parentElement.contains(until)) node = node.parentElement;
+    const found = [];
+    for (; node && !node.contains(until); node = node.nextElementSibling) found.push(node);
+    return found;
+  }
+
   // What is hidden until the choice is made. Who comes by a link to it sees it at once.
   function hidden(box) {
     const target = box.dataset.hides && document.getElementById(box.dataset.hides);
     if (!target) return { show() {}, hide() {} };
+    const parts = veiled(target, document.getElementById(box.dataset.until));
+    const linked = () => parts.some((part) => part.contains(document.getElementById(location.hash.slice(1))));
     const back = element("a", { href: `#${box.id}` }, "Choose an answer first");
     const anyway = element("button", { type: "button" }, "Show it anyway");
     const note = element("p", { class: "igr-waiting-note" }, back, anyway);
     const show = () => {
-      target.classList.remove("igr-waiting");
-      target.inert = false;
+      for (const part of parts) {
+        part.classList.remove("igr-waiting");
+        part.inert = false;
+      }
       note.remove();
     };
     const hide = () => {
-      if (location.hash === `#${target.id}`) return;
-      target.classList.add("igr-waiting");
-      target.inert = true;
-      target.before(note);
+      if (linked()) return;
+      for (const part of parts) {
+        part.classList.add("igr-waiting");
+        part.inert = true;
+      }
+      parts[0].before(note);
     };
     anyway.addEventListener("click", show);
-    addEventListener("hashchange", () => location.hash === `#${target.id}` && show());
+    addEventListener("hashchange", () => linked() && show());
     return { show, hide };
   }
 

@@ -21,6 +21,9 @@ WIDTH, HEIGHT = 1400, 340
 MIDDLE, LOW, HIGH = 1.1, -2.8, 1.3
 """What is seen of the plane: this x in the middle, and y between these two."""
 
+NAMED = -0.75
+"""The x at which the bed has its name."""
+
 BANKS = (0.1, 0.3, 0.6, 1.0, 1.5, 2.1, 2.8)
 
 
@@ -72,11 +75,11 @@ def river_picture() -> str:
     def line(kind: str, points: np.ndarray) -> str:
         return f'<path class="igr-line igr-{kind}" d="M{place(points)}"/>'
 
-    def dot(kind: str, point: np.ndarray, r: float) -> str:
+    def dot(kind: str, point: np.ndarray, r: int) -> str:
         x, y = place(point[None]).split()
         return f'<circle class="igr-dot igr-{kind}" cx="{x}" cy="{y}" r="{r}"/>'
 
-    def note(kind: str, point: np.ndarray, across: float, down: float, text: str) -> str:
+    def note(kind: str, point: np.ndarray, across: int, down: int, text: str) -> str:
         x, y = (float(v) for v in place(point[None]).split())
         anchor = "end" if across < 0 else "start"
         return (
@@ -100,6 +103,7 @@ def river_picture() -> str:
         line("flow", paths.flow),
         line("modified", paths.modified),
         *(dot("descent", point, 4) for point in paths.descent),
+        note("bed", np.array([NAMED, np.sin(NAMED)]), 12, 18, "minima of E"),
         dot("start", paths.descent[0], 7),
         dot("flow", ends["flow"], 6),
         note("flow", ends["flow"], -12, 4, "gradient flow of E"),

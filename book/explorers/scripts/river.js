@@ -8,6 +8,7 @@
   const SECONDS = 4;
   const MOST = 400; // steps
   const START = [1.5, -2.5];
+  const NAMED = -0.75; // the x at which the bed has its name
   const H = { min: 0.05, max: 0.9, step: 0.05, first: 0.5 };
   // Close together at first, where the flows are fast.
   const TIMES = IGR.range(161, (k) => UNTIL * (k / 160) ** 2);
@@ -65,7 +66,7 @@
       `the curvature across the river is ${ours} there${ours === theirs ? "" : ` and not ${theirs}`}. The flow of E + (h/4)‖∇E‖² says ${say(modified)}.`;
   }
 
-  IGR.river = { compute, curvature, gradient, product, sentence, start: START, first: H.first, times: TIMES };
+  IGR.river = { compute, curvature, gradient, product, sentence, start: START, named: NAMED, first: H.first, times: TIMES };
 
   IGR.explorers ??= {};
   IGR.explorers.river = function (root) {
@@ -105,6 +106,7 @@
       plane.clear();
       for (const c of [0.1, 0.3, 0.6, 1, 1.5, 2.1, 2.8]) plane.area([[...bank(c), ...bank(-c).reverse()]]);
       plane.line("bed", bank(0));
+      plane.note([NAMED, Math.sin(NAMED)], "minima of E", { kind: "bed", anchor: "start", dx: 12, dy: 18 });
       plane.line("flow", until(paths.flow, t));
       plane.line("modified", until(paths.modified, t));
       const n = Math.min(found.steps, Math.floor(t / h));
