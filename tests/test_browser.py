@@ -75,7 +75,7 @@ TORN = """() => [...document.querySelectorAll(".cell_output > .stream + .stream"
 
 # The levels A and AA of the guidelines. Style sheets are read as they stand, not asked for again.
 AXE = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]},
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
     "resultTypes": ["violations"],
     "preload": False,
 }
