@@ -431,6 +431,89 @@ def test_the_river_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
+def of_the_dial(w):
+    """As Example 8.3 states it: 1 − cos φ, with φ the angle to (1, 0)."""
+    return 1 - w[0] / jnp.linalg.norm(w)
+
+
+OF_DIALS = [([-0.6, 0.8], 0.9), ([0.0, 1.0], 0.5), ([-1.5, -1.1], 0.33), ([0.2, 0.5], 0.9)]
+
+
+@pytest.mark.parametrize(("start", "h"), OF_DIALS)
+def test_the_runs_of_the_dial(start, h):
+    found = run("dial", "IGR.dial.compute(state)", state={"start": start, "h": h})
+    level, slope = float(of_the_dial(jnp.array(start))) / 2, jax.grad(of_the_dial)
+    close(found["level"], level)
+    assert len(found["runs"]) == 3
+    for each, part in zip(found["runs"], (9, 3, 1), strict=True):
+        close(each["h"], h / part)
+        points = np.array(each["points"])
+        steps = ig.gradient_descent(of_the_dial, jnp.array(start), h / part, len(points) - 1)
+        close(points, steps.params, 1e-8)
+        squares = (np.asarray(jax.vmap(slope)(steps.params)) ** 2).sum(1)
+        lengths = np.linalg.norm(steps.params, axis=1)
+        close(each["length"], lengths[-1], 1e-8)
+        close(each["seen"], np.stack([steps.losses, squares, lengths**2 * squares], 1), 1e-7)
+        # All hands come to the same hour, and on the way |w| grows by Proposition 8.1.
+        assert abs(np.degrees(np.arctan2(*points[-1][::-1]))) < 0.3
+        close(np.diff(lengths**2), (h / part) ** 2 * squares[:-1], 1e-7)
+        # Where it passes the level, it is on the line of the step that does.
+        n = int((np.asarray(steps.losses) < level).argmax())
+        line, at = points[n] - points[n - 1], np.array(each["at"])
+        along = (at - points[n - 1]) @ line / (line @ line)
+        assert 0 <= along <= 1
+        close(points[n - 1] + along * line, at, 1e-8)
+        close(of_the_dial(at), level)
+        close(each["squared"], (np.asarray(slope(jnp.array(at))) ** 2).sum())
+        close(each["free"], 1 - (1 - level) ** 2)
+    small, middle, large = (each["squared"] for each in found["runs"])
+    assert small > middle >= large * (1 - 1e-12)
+    assert found["runs"][0]["length"] < found["runs"][1]["length"] < found["runs"][2]["length"]
+
+
+def test_the_dial_shows_example_8_3():
+    """63.4 degrees and |w|² = 5/4 after one step of 1/2; 63.1 and 1.118 after two of 1/4."""
+    for h, n, angle, squared in ((0.5, 1, 63.4, 1.25), (0.25, 2, 63.1, 1.118)):
+        w = np.array(run("dial", "IGR.dial.descend(h, [0, 1])", h=h)[n])
+        np.testing.assert_allclose(
+            [np.degrees(np.arctan2(w[1], w[0])), w @ w], [angle, squared], rtol=1e-3
+        )
+
+
+def test_the_start_of_the_dial_keeps_away_from_where_nothing_moves():
+    for given, angle, length in (
+        ([3.0, 3.0], 45, 2),
+        ([0.0, -0.1], -90, 0.5),
+        ([-1.0, 0.0], 175, 1),
+        ([1.2, -1e-3], -5, 1.2),
+    ):
+        w = np.array(run("dial", "IGR.dial.allowed(w)", w=given))
+        close(np.degrees(np.arctan2(w[1], w[0])), angle)
+        close(np.linalg.norm(w), length, 1e-6)
+
+
+def test_between_two_steps_the_hand_is_on_the_tangent():
+    points = [[0.0, 1.0], [0.5, 1.0], [0.7, 0.8]]
+    for t, expected in ((0, [0, 1]), (0.3, [0.3, 1]), (0.75, [0.6, 0.9]), (9, [0.7, 0.8])):
+        close(run("dial", "IGR.dial.place(p, 0.5, t)", p=points, t=t), expected)
+
+
+OF_THE_DIAL = {
+    "From |w| = 1, steps of h = 0.1, 0.3 and 0.9 turn every hand": ([-0.6, 0.8], 0.9),
+    "smallest for the largest step, and |w|²‖∇E‖² is 0.96 for all": ([-0.6, 0.8], 0.9),
+    "the same where the first step passes it": ([0.3, 0.4], 0.9),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_DIAL)
+def test_the_dial_says_what_there_is_to_see(words):
+    start, h = OF_THE_DIAL[words]
+    expression = "IGR.dial.sentence(state, IGR.dial.compute(state), IGR.stage.number)"
+    said = run("dial", expression, state={"start": start, "h": h})
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
 def test_a_step_from_where_the_gradient_is_zero():
     found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
     assert found["end"] == [0, 0]
@@ -617,6 +700,9 @@ def test_what_is_not_measured_does_not_move_axes_or_correlations():
     assert run("sweep", "IGR.sweep.around([NaN], true)") == [1, 10]
 
 
+NAMES = "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial"
+
+
 def test_the_html_holds_everything_and_closes_nothing_early():
     explorer = explorers.Explorer("step", 'a "title"', "fig-x", {"text": "</script>"})
     page = explorer._repr_html_()
@@ -625,12 +711,11 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert "a &quot;title&quot;" in page
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    for name in ("step", "phase", "optimizer", "sweep", "parabola", "catapult", "loss", "river"):
+    for name in NAMES.split(", "):
         most = 40_000 if name == "loss" else 24_000  # A library for it would be 330,000.
         assert len(explorers.script(name).encode()) < most
 
 
 def test_an_unknown_explorer_is_refused():
-    names = "step, phase, optimizer, sweep, parabola, catapult, loss, river"
-    with pytest.raises(ValueError, match=f"name must be one of {names}, got 'stp'"):
+    with pytest.raises(ValueError, match=f"name must be one of {NAMES}, got 'stp'"):
         explorers.script("stp")

@@ -1,6 +1,6 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3, 10 and 11.
+Source: chapters 2, 3, 8, 10 and 11.
 """
 
 from explorers.page import Explorer
@@ -8,6 +8,7 @@ from igrlib import two_parameter as tp
 
 __all__ = [
     "catapult_explorer",
+    "dial_explorer",
     "loss_explorer",
     "optimizer_explorer",
     "parabola_explorer",
@@ -123,6 +124,17 @@ def catapult_explorer(figure: str) -> Explorer:
     }
     title = "The catapult: move the start and the learning rate across the edge"
     return Explorer("catapult", title, figure, data)
+
+
+def dial_explorer(figure: str) -> Explorer:
+    """Gradient descent of a scale-invariant weight, with three steps, as the hands of a dial.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: chapter 8, *ResNet-18*.
+    """
+    title = "The dial: the hand is the function, and steps make the weight longer"
+    return Explorer("dial", title, figure)
 
 
 def _steps(setting: tp.Setting) -> list[tuple[str, float]]:
