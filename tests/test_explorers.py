@@ -514,6 +514,145 @@ def test_the_dial_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
+IN_OTHER_DIRECTIONS = [[0.3, -1.2], [2.0, 0.5]]
+
+
+@pytest.mark.parametrize("features", [[[1.0, 1.0], [2.0, 1.0]], IN_OTHER_DIRECTIONS])
+@pytest.mark.parametrize("angle", [45, -45, 100])
+def test_what_two_errors_cost(features, angle):
+    """The kernel is that of a model whose gradients the features are."""
+    found = run("ellipse", "IGR.ellipse.compute(s)", s={"angle": angle, "features": features})
+    model = lambda params, inputs: inputs @ params  # noqa: E731
+    inputs, params = jnp.array(features), jnp.zeros(2)
+    kernel, e = np.asarray(ig.ntk.ntk(model, params, inputs)), np.array(found["errors"], float)
+    close(e @ e, 2)
+    close(np.degrees(np.arctan2(e[1], e[0])), angle)
+    close(found["kernel"], kernel)
+    form = ig.ntk.ntk_quadratic_form(model, params, inputs, jnp.array(e))
+    close(found["form"], form)
+    close(np.sum(found["terms"]), form)
+    close(found["sum"], jax.grad(lambda p: jnp.sum(model(p, inputs) * e))(params))
+    values, vectors = np.linalg.eigh(kernel)
+    close(found["eigen"]["values"], values[::-1])
+    axis = np.radians(found["eigen"]["angle"])
+    close(abs(vectors[:, 1] @ [np.cos(axis), np.sin(axis)]), 1)
+    ring = np.array(run("ellipse", "IGR.ellipse.ellipse(found)", found=found))
+    close(np.einsum("ni,ij,nj->n", ring, kernel, ring), np.full(len(ring), form))
+    # It passes through the errors.
+    assert np.abs(ring - e).sum(1).min() < 0.05
+
+
+def test_the_errors_of_example_5_5_cost_13_and_1():
+    state = "{angle: IGR.ellipse.first * sign, features: IGR.ellipse.features}"
+    for sign, errors, terms, form in ((1, [1, 1], [2, 6, 5], 13), (-1, [1, -1], [2, -6, 5], 1)):
+        found = run("ellipse", f"IGR.ellipse.compute({state})", sign=sign)
+        close(found["errors"], errors)
+        close(found["terms"], terms)
+        close(found["form"], form)
+        picture = explorers.ellipse.ellipse_picture()
+        assert f"εᵀKε = {form}" in picture
+    close(run("ellipse", "IGR.ellipse.features"), explorers.ellipse.FEATURES)
+
+
+def test_an_ellipse_without_a_width_stays_finite():
+    """Where both features are on one line, and where both are 0."""
+    for features in ([[1.0, 1.0], [-1.0, -1.0]], [[0.0, 0.0], [0.0, 0.0]]):
+        state = {"angle": 20, "features": features}
+        found = run("ellipse", "IGR.ellipse.ellipse(IGR.ellipse.compute(s))", s=state)
+        assert np.isfinite(np.array(found, dtype=float)).all()
+
+
+OF_THE_ELLIPSE = {
+    "contributions add up: ε₁φ₁ + ε₂φ₂ = (3, 2), and": (45, [[1, 1], [2, 1]]),
+    "εᵀKε = 2 + 6 + 5 = 13. For errors of this loss it can be from 0.292 to 13.7": (
+        45,
+        [[1, 1], [2, 1]],
+    ),
+    "cancel in part: ε₁φ₁ + ε₂φ₂ = (−1, 0), and": (-45, [[1, 1], [2, 1]]),
+    "εᵀKε = 2 − 6 + 5 = 1.": (-45, [[1, 1], [2, 1]]),
+    "are nearly at right angles": (45, [[1, 1], [-1, 1]]),
+    "from 0 to 0; K₁₂ = 0": (45, [[0, 0], [0, 0]]),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_ELLIPSE)
+def test_the_ellipse_says_what_there_is_to_see(words):
+    angle, features = OF_THE_ELLIPSE[words]
+    expression = "IGR.ellipse.sentence(IGR.ellipse.compute(state), IGR.stage.number)"
+    said = run("ellipse", expression, state={"angle": angle, "features": features})
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
+@pytest.fixture(scope="module")
+def rescaled():
+    """A small ReLU network at three factors c, by automatic differentiation."""
+    rng = np.random.default_rng(5)
+    network = {name: rng.normal(size=4) for name in ("in", "bias", "out")}
+    x = jnp.linspace(-1.0, 1.0, 7)
+    y = jnp.sin(3 * x)
+
+    def outputs(p, c=1.0):
+        hidden = jax.nn.relu(x[:, None] * p["in"] / c + p["bias"] / c)
+        return hidden @ (p["out"] * c)
+
+    def loss(p):
+        return jnp.mean((outputs(p) - y) ** 2) / 2
+
+    scales, found = [0.1, 1.0, 10.0], []
+    for c in scales:
+        p = {name: v * c if name == "out" else v / c for name, v in network.items()}
+        vector, back = jax.flatten_util.ravel_pytree(p)
+        sharp = jnp.linalg.eigvalsh(jax.hessian(lambda v, back=back: loss(back(v)))(vector))[-1]
+        found.append((loss(p), ig.geometry.slope(loss)(p), sharp))
+    kinds = dict(zip(("losses", "slopes", "sharpness"), np.array(found).T, strict=True))
+    points = {"inputs": x, "targets": y}
+    data = explorers.rescale_explorer("fig-x", points, network, {"scales": scales} | kinds).data
+    return data, np.asarray(outputs(network)), np.array(found)
+
+
+def test_a_rescaled_network_does_not_stir_and_its_measures_do(rescaled):
+    data, outputs, found = rescaled
+    assert run("rescale", "IGR.rescale.middle(data)", data=data) == 1
+    for place, c in enumerate(data["scales"]):
+        program = "data.inputs.map(IGR.rescale.network(data, c))"
+        # The data are rounded to five digits.
+        close(run("rescale", program, data=data, c=c), outputs, 2e-4)
+        got = run("rescale", "IGR.rescale.compute(data, place)", data=data, place=place)
+        assert got["c"] == c
+        np.testing.assert_allclose(got["values"], found[place], rtol=1e-4)
+        np.testing.assert_allclose(got["factors"], found[place] / found[1], rtol=2e-4)
+        assert got["factors"][0] == pytest.approx(1, abs=1e-6)
+        assert place == 1 or min(got["factors"][1:]) > 3
+
+
+def test_the_rescaling_plays_to_both_ends_and_back(rescaled):
+    data = {"scales": [1.0] * 41}
+    times = [0, 0.25, 0.5, 0.75, 1]
+    program = "times.map((s) => IGR.rescale.sweep(data, s))"
+    assert run("rescale", program, data=data, times=times) == [20, 40, 20, 0, 20]
+
+
+def test_the_rescaling_says_what_there_is_to_see(rescaled):
+    data, _, found = rescaled
+    said = [
+        run(
+            "rescale",
+            "IGR.rescale.sentence(IGR.rescale.compute(data, k), IGR.stage.number)",
+            data=data,
+            k=k,
+        )
+        for k in (0, 1, 2)
+    ]
+    assert "divided by 0.1, those out of it multiplied" in said[0]
+    assert "as it was trained" in said[1]
+    assert "times" not in said[1]
+    by = f"{found[2, 1] / found[1, 1]:.3g} times as large as at c = 1"
+    assert by in said[2]
+    assert "the function does not stir" in said[2].lower()
+    assert not re.search("NaN|undefined|Infinity|–", "".join(said))
+
+
 def test_a_step_from_where_the_gradient_is_zero():
     found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
     assert found["end"] == [0, 0]
@@ -700,7 +839,7 @@ def test_what_is_not_measured_does_not_move_axes_or_correlations():
     assert run("sweep", "IGR.sweep.around([NaN], true)") == [1, 10]
 
 
-NAMES = "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial"
+NAMES = "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial, ellipse, rescale"
 
 
 def test_the_html_holds_everything_and_closes_nothing_early():
