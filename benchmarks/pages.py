@@ -19,6 +19,9 @@ EXPLORERS = {
     "parabola": "edge",
     "catapult": "edge",
     "river": "../index",
+    "dial": "resnet",
+    "ellipse": "ntk",
+    "rescale": "geometry",
 }
 
 # Milliseconds from an event to the end of the layout that it makes necessary, for many events. A

@@ -238,6 +238,9 @@ EXPLORERS = {
     "parabola": "edge",
     "catapult": "edge",
     "river": "../index",
+    "dial": "resnet",
+    "ellipse": "ntk",
+    "rescale": "geometry",
 }
 
 
@@ -288,6 +291,10 @@ def held_by(name, box, index):
     """What is taken hold of: a handle, or a model to be pointed at."""
     if name == "sweep":
         return box.locator(".igr-plot").first.locator(".igr-model").nth(index)
+    if name == "rescale":
+        return box.locator("input[type=range]")
+    if name == "ellipse":  # the tip of a feature: the errors keep to their circle
+        return box.locator(".igr-handle").nth(1)
     return box.locator(".igr-handle").first
 
 
@@ -301,6 +308,8 @@ def test_explorer_by_mouse(explorer):
         mouse.move(x - 30, y + 20 * room_below(name), steps=5)
         mouse.up()
         right, down = moved_by(name, -30, 20 * room_below(name))
+        if name == "rescale":  # its thumb moves, and the slider stays
+            right, down = 0, 0
         assert middle(held) == pytest.approx((x + right, y + down), abs=2)
     assert said(box) != before
 
@@ -339,12 +348,15 @@ def test_explorer_by_touch(explorer):
     touch("touchStart", (x, y))
     for k in range(1, 9):
         box.page.wait_for_timeout(20)  # a page that wants to scroll takes its time to decide
-        touch("touchMove", (x + k, y + 5 * k * room_below(name)))
+        across, down = (5, 0) if name == "rescale" else (1, 5 * room_below(name))
+        touch("touchMove", (x + k * across, y + k * down))
     touch("touchEnd")
     assert said(box) != before
     if name != "sweep":
         assert box.page.evaluate("() => scrollY") == scrolled
         right, down = moved_by(name, 8, 40 * room_below(name))
+        if name == "rescale":
+            right, down = 0, 0
         assert middle(held) == pytest.approx((x + right, y + down), abs=2)
 
 
@@ -512,7 +524,11 @@ def test_the_address_holds_your_own_loss(chromium, own_loss):
     seen.page.context.close()
 
 
-@pytest.mark.parametrize("name", [name for name in EXPLORERS if name != "river"])
+STILL = ("river", "ellipse")
+"""The explorers that show a picture of their own where scripts are off."""
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLORERS if name not in STILL])
 def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -521,6 +537,96 @@ def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
     assert box.locator(".igr-title").is_visible()
     figure = box.get_by_role("link").get_attribute("href")
     assert page.locator(f"[id='{figure[1:]}'] img").is_visible()
+    context.close()
+
+
+# The three that play when they are seen.
+
+PLAYED = [
+    pytest.param(name, marks=pytest.mark.xdist_group(f"explorer-{name}"))
+    for name in ("dial", "ellipse", "rescale")
+]
+
+
+def drawn(box):
+    return box.evaluate("box => box.querySelector('.igr-row').innerHTML")
+
+
+def plays(box):
+    return box.evaluate("box => 'igrPlaying' in box.dataset")
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_an_explorer_plays_once_and_ends_as_it_was(chromium, name):
+    seen = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html")
+    box = seen.page.locator(f"[data-igr-explorer={name}]")
+    assert not plays(box)
+    still, words = drawn(box), said(box)
+    box.scroll_into_view_if_needed()
+    seen.page.wait_for_function(
+        f"() => document.querySelector('[data-igr-explorer={name}]').dataset.igrPlaying === ''"
+    )
+    seen.page.wait_for_timeout(500)
+    assert drawn(box) != still
+    assert said(box) == words  # nothing is read out meanwhile
+    seen.page.wait_for_function(
+        f"() => !('igrPlaying' in document.querySelector('[data-igr-explorer={name}]').dataset)"
+    )
+    assert drawn(box) == still
+    for place in (0, 10_000):
+        seen.page.evaluate("place => scrollTo(0, place)", place)
+    box.scroll_into_view_if_needed()
+    seen.page.wait_for_timeout(300)
+    assert not plays(box)
+    box.get_by_role("button", name="Play").click()
+    assert plays(box)
+    seen.page.context.close()
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_escape_brings_an_explorer_back_and_motion_can_be_unwanted(chromium, name):
+    seen = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html", reduced_motion="reduce")
+    box = seen.page.locator(f"[data-igr-explorer={name}]")
+    box.scroll_into_view_if_needed()
+    seen.page.wait_for_timeout(400)
+    assert not plays(box)
+    still, words = drawn(box), said(box)
+    assert box.get_by_text("drag me").is_visible()
+    height = box.bounding_box()["height"]
+    controls = box.locator("input[type=range], .igr-handle")
+    for k in range(controls.count()):
+        control, shown = controls.nth(k), []
+        for key in ("Home", "End", "ArrowLeft"):
+            control.press(key)
+            shown.append(said(box))
+            assert box.bounding_box()["height"] == pytest.approx(height, abs=1)
+        assert len(set(shown)) == 3, control
+        assert not box.get_by_text("drag me").is_visible() or name == "dial"
+        control.press("Escape")
+        assert (drawn(box), said(box)) == (still, words)
+    for target in [*box.locator("button, input, .igr-touch").all()]:
+        assert min(target.bounding_box()["height"], target.bounding_box()["width"]) >= 24
+    seen.page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-ellipse")
+def test_the_buttons_of_the_ellipse_show_example_5_5(chromium):
+    seen = visit(chromium, HTML / "book" / "ntk.html", reduced_motion="reduce")
+    box = seen.page.locator("[data-igr-explorer=ellipse]")
+    for name, form in (("ε = (1, −1)", "2 − 6 + 5 = 1."), ("ε = (1, 1)", "2 + 6 + 5 = 13.")):
+        box.get_by_role("button", name=name).click()
+        assert form in said(box)
+    seen.page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-ellipse")
+def test_the_ellipse_is_a_picture_where_scripts_are_off(chromium):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / "book" / "ntk.html").as_uri())
+    pictures = page.locator("[data-igr-explorer=ellipse] .igr-still svg")
+    assert pictures.count() == 2
+    assert all(each.is_visible() for each in pictures.all())
     context.close()
 
 

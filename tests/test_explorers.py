@@ -433,6 +433,227 @@ def test_the_river_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
+def of_the_dial(w):
+    """As Example 8.3 states it: 1 − cos φ, with φ the angle to (1, 0)."""
+    return 1 - w[0] / jnp.linalg.norm(w)
+
+
+OF_DIALS = [([-0.6, 0.8], 0.9), ([0.0, 1.0], 0.5), ([-1.5, -1.1], 0.33), ([0.2, 0.5], 0.9)]
+
+
+@pytest.mark.parametrize(("start", "h"), OF_DIALS)
+def test_the_runs_of_the_dial(start, h):
+    found = run("dial", "IGR.dial.compute(state)", state={"start": start, "h": h})
+    level, slope = float(of_the_dial(jnp.array(start))) / 2, jax.grad(of_the_dial)
+    close(found["level"], level)
+    assert len(found["runs"]) == 3
+    for each, part in zip(found["runs"], (9, 3, 1), strict=True):
+        close(each["h"], h / part)
+        points = np.array(each["points"])
+        steps = ig.gradient_descent(of_the_dial, jnp.array(start), h / part, len(points) - 1)
+        close(points, steps.params, 1e-8)
+        squares = (np.asarray(jax.vmap(slope)(steps.params)) ** 2).sum(1)
+        lengths = np.linalg.norm(steps.params, axis=1)
+        close(each["length"], lengths[-1], 1e-8)
+        close(each["seen"], np.stack([steps.losses, squares, lengths**2 * squares], 1), 1e-7)
+        # All hands come to the same hour, and on the way |w| grows by Proposition 8.1.
+        assert abs(np.degrees(np.arctan2(*points[-1][::-1]))) < 0.3
+        close(np.diff(lengths**2), (h / part) ** 2 * squares[:-1], 1e-7)
+        # Where it passes the level, it is on the line of the step that does.
+        n = int((np.asarray(steps.losses) < level).argmax())
+        line, at = points[n] - points[n - 1], np.array(each["at"])
+        along = (at - points[n - 1]) @ line / (line @ line)
+        assert 0 <= along <= 1
+        close(points[n - 1] + along * line, at, 1e-8)
+        close(of_the_dial(at), level)
+        close(each["squared"], (np.asarray(slope(jnp.array(at))) ** 2).sum())
+        close(each["free"], 1 - (1 - level) ** 2)
+    small, middle, large = (each["squared"] for each in found["runs"])
+    assert small > middle >= large * (1 - 1e-12)
+    assert found["runs"][0]["length"] < found["runs"][1]["length"] < found["runs"][2]["length"]
+
+
+def test_the_dial_shows_example_8_3():
+    """63.4 degrees and |w|² = 5/4 after one step of 1/2; 63.1 and 1.118 after two of 1/4."""
+    for h, n, angle, squared in ((0.5, 1, 63.4, 1.25), (0.25, 2, 63.1, 1.118)):
+        w = np.array(run("dial", "IGR.dial.descend(h, [0, 1])", h=h)[n])
+        np.testing.assert_allclose(
+            [np.degrees(np.arctan2(w[1], w[0])), w @ w], [angle, squared], rtol=1e-3
+        )
+
+
+def test_the_start_of_the_dial_keeps_away_from_where_nothing_moves():
+    for given, angle, length in (
+        ([3.0, 3.0], 45, 2),
+        ([0.0, -0.1], -90, 0.5),
+        ([-1.0, 0.0], 175, 1),
+        ([1.2, -1e-3], -5, 1.2),
+    ):
+        w = np.array(run("dial", "IGR.dial.allowed(w)", w=given))
+        close(np.degrees(np.arctan2(w[1], w[0])), angle)
+        close(np.linalg.norm(w), length, 1e-6)
+
+
+def test_between_two_steps_the_hand_is_on_the_tangent():
+    points = [[0.0, 1.0], [0.5, 1.0], [0.7, 0.8]]
+    for t, expected in ((0, [0, 1]), (0.3, [0.3, 1]), (0.75, [0.6, 0.9]), (9, [0.7, 0.8])):
+        close(run("dial", "IGR.dial.place(p, 0.5, t)", p=points, t=t), expected)
+
+
+OF_THE_DIAL = {
+    "From |w| = 1, steps of h = 0.1, 0.3 and 0.9 turn every hand": ([-0.6, 0.8], 0.9),
+    "smallest for the largest step, and |w|²‖∇E‖² is 0.96 for all": ([-0.6, 0.8], 0.9),
+    "the same where the first step passes it": ([0.3, 0.4], 0.9),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_DIAL)
+def test_the_dial_says_what_there_is_to_see(words):
+    start, h = OF_THE_DIAL[words]
+    expression = "IGR.dial.sentence(state, IGR.dial.compute(state), IGR.stage.number)"
+    said = run("dial", expression, state={"start": start, "h": h})
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
+IN_OTHER_DIRECTIONS = [[0.3, -1.2], [2.0, 0.5]]
+
+
+@pytest.mark.parametrize("features", [[[1.0, 1.0], [2.0, 1.0]], IN_OTHER_DIRECTIONS])
+@pytest.mark.parametrize("angle", [45, -45, 100])
+def test_what_two_errors_cost(features, angle):
+    """The kernel is that of a model whose gradients the features are."""
+    found = run("ellipse", "IGR.ellipse.compute(s)", s={"angle": angle, "features": features})
+    model = lambda params, inputs: inputs @ params  # noqa: E731
+    inputs, params = jnp.array(features), jnp.zeros(2)
+    kernel, e = np.asarray(ig.ntk.ntk(model, params, inputs)), np.array(found["errors"], float)
+    close(e @ e, 2)
+    close(np.degrees(np.arctan2(e[1], e[0])), angle)
+    close(found["kernel"], kernel)
+    form = ig.ntk.ntk_quadratic_form(model, params, inputs, jnp.array(e))
+    close(found["form"], form)
+    close(np.sum(found["terms"]), form)
+    close(found["sum"], jax.grad(lambda p: jnp.sum(model(p, inputs) * e))(params))
+    values, vectors = np.linalg.eigh(kernel)
+    close(found["eigen"]["values"], values[::-1])
+    axis = np.radians(found["eigen"]["angle"])
+    close(abs(vectors[:, 1] @ [np.cos(axis), np.sin(axis)]), 1)
+    ring = np.array(run("ellipse", "IGR.ellipse.ellipse(found)", found=found))
+    close(np.einsum("ni,ij,nj->n", ring, kernel, ring), np.full(len(ring), form))
+    # It passes through the errors.
+    assert np.abs(ring - e).sum(1).min() < 0.05
+
+
+def test_the_errors_of_example_5_5_cost_13_and_1():
+    state = "{angle: IGR.ellipse.first * sign, features: IGR.ellipse.features}"
+    for sign, errors, terms, form in ((1, [1, 1], [2, 6, 5], 13), (-1, [1, -1], [2, -6, 5], 1)):
+        found = run("ellipse", f"IGR.ellipse.compute({state})", sign=sign)
+        close(found["errors"], errors)
+        close(found["terms"], terms)
+        close(found["form"], form)
+        picture = explorers.ellipse.ellipse_picture()
+        assert f"εᵀKε = {form}" in picture
+    close(run("ellipse", "IGR.ellipse.features"), explorers.ellipse.FEATURES)
+
+
+def test_an_ellipse_without_a_width_stays_finite():
+    """Where both features are on one line, and where both are 0."""
+    for features in ([[1.0, 1.0], [-1.0, -1.0]], [[0.0, 0.0], [0.0, 0.0]]):
+        state = {"angle": 20, "features": features}
+        found = run("ellipse", "IGR.ellipse.ellipse(IGR.ellipse.compute(s))", s=state)
+        assert np.isfinite(np.array(found, dtype=float)).all()
+
+
+OF_THE_ELLIPSE = {
+    "contributions add up: ε₁φ₁ + ε₂φ₂ = (3, 2), and": (45, [[1, 1], [2, 1]]),
+    "εᵀKε = 2 + 6 + 5 = 13. For errors of this loss it can be from 0.292 to 13.7": (
+        45,
+        [[1, 1], [2, 1]],
+    ),
+    "cancel in part: ε₁φ₁ + ε₂φ₂ = (−1, 0), and": (-45, [[1, 1], [2, 1]]),
+    "εᵀKε = 2 − 6 + 5 = 1.": (-45, [[1, 1], [2, 1]]),
+    "are nearly at right angles": (45, [[1, 1], [-1, 1]]),
+    "from 0 to 0; K₁₂ = 0": (45, [[0, 0], [0, 0]]),
+}
+
+
+@pytest.mark.parametrize("words", OF_THE_ELLIPSE)
+def test_the_ellipse_says_what_there_is_to_see(words):
+    angle, features = OF_THE_ELLIPSE[words]
+    expression = "IGR.ellipse.sentence(IGR.ellipse.compute(state), IGR.stage.number)"
+    said = run("ellipse", expression, state={"angle": angle, "features": features})
+    assert words in said
+    assert not re.search("NaN|undefined|Infinity|–", said)
+
+
+@pytest.fixture(scope="module")
+def rescaled():
+    """A small ReLU network at three factors c, by automatic differentiation."""
+    rng = np.random.default_rng(5)
+    network = {name: rng.normal(size=4) for name in ("in", "bias", "out")}
+    x = jnp.linspace(-1.0, 1.0, 7)
+    y = jnp.sin(3 * x)
+
+    def outputs(p):
+        return jax.nn.relu(jnp.outer(x, p["in"]) + p["bias"][None]) @ p["out"]
+
+    def loss(p):
+        return jnp.mean((outputs(p) - y) ** 2) / 2
+
+    scales, found = [0.1, 1.0, 10.0], []
+    for c in scales:
+        p = {name: v * c if name == "out" else v / c for name, v in network.items()}
+        vector, back = jax.flatten_util.ravel_pytree(p)
+        sharp = jnp.linalg.eigvalsh(jax.hessian(lambda v, back=back: loss(back(v)))(vector))[-1]
+        found.append((loss(p), ig.geometry.slope(loss)(p), sharp))
+    kinds = dict(zip(("losses", "slopes", "sharpness"), np.array(found).T, strict=True))
+    points = {"inputs": x, "targets": y}
+    data = explorers.rescale_explorer("fig-x", points, network, {"scales": scales} | kinds).data
+    return data, np.asarray(outputs(network)), np.array(found)
+
+
+def test_a_rescaled_network_does_not_stir_and_its_measures_do(rescaled):
+    data, outputs, found = rescaled
+    assert run("rescale", "IGR.rescale.middle(data)", data=data) == 1
+    for place, c in enumerate(data["scales"]):
+        program = "data.inputs.map(IGR.rescale.network(data, c))"
+        # The data are rounded to five digits.
+        close(run("rescale", program, data=data, c=c), outputs, 2e-4)
+        got = run("rescale", "IGR.rescale.compute(data, place)", data=data, place=place)
+        assert got["c"] == c
+        np.testing.assert_allclose(got["values"], found[place], rtol=1e-4)
+        np.testing.assert_allclose(got["factors"], found[place] / found[1], rtol=2e-4)
+        assert got["factors"][0] == pytest.approx(1, abs=1e-6)
+        assert place == 1 or min(got["factors"][1:]) > 3
+
+
+def test_the_rescaling_plays_to_both_ends_and_back(rescaled):
+    data = {"scales": [1.0] * 41}
+    times = [0, 0.25, 0.5, 0.75, 1]
+    program = "times.map((s) => IGR.rescale.sweep(data, s))"
+    assert run("rescale", program, data=data, times=times) == [20, 40, 20, 0, 20]
+
+
+def test_the_rescaling_says_what_there_is_to_see(rescaled):
+    data, _, found = rescaled
+    said = [
+        run(
+            "rescale",
+            "IGR.rescale.sentence(IGR.rescale.compute(data, k), IGR.stage.number)",
+            data=data,
+            k=k,
+        )
+        for k in (0, 1, 2)
+    ]
+    assert "divided by 0.1, those out of it multiplied" in said[0]
+    assert "as it was trained" in said[1]
+    assert "times" not in said[1]
+    by = f"{found[2, 1] / found[1, 1]:.3g} times as large as at c = 1"
+    assert by in said[2]
+    assert "the function does not stir" in said[2].lower()
+    assert not re.search("NaN|undefined|Infinity|–", "".join(said))
+
+
 def test_a_step_from_where_the_gradient_is_zero():
     found = run("step", "IGR.step.step('valley', [0, 0], 0.1)")
     assert found["end"] == [0, 0]
@@ -619,6 +840,9 @@ def test_what_is_not_measured_does_not_move_axes_or_correlations():
     assert run("sweep", "IGR.sweep.around([NaN], true)") == [1, 10]
 
 
+NAMES = "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial, ellipse, rescale"
+
+
 def test_the_html_holds_everything_and_closes_nothing_early():
     explorer = explorers.Explorer("step", 'a "title"', "fig-x", {"text": "</script>"})
     page = explorer._repr_html_()
@@ -627,12 +851,11 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert "a &quot;title&quot;" in page
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    for name in ("step", "phase", "optimizer", "sweep", "parabola", "catapult", "loss", "river"):
+    for name in NAMES.split(", "):
         most = 40_000 if name == "loss" else 24_000  # A library for it would be 330,000.
         assert len(explorers.script(name).encode()) < most
 
 
 def test_an_unknown_explorer_is_refused():
-    names = "step, phase, optimizer, sweep, parabola, catapult, loss, river"
-    with pytest.raises(ValueError, match=f"name must be one of {names}, got 'stp'"):
+    with pytest.raises(ValueError, match=f"name must be one of {NAMES}, got 'stp'"):
         explorers.script("stp")

@@ -6,27 +6,33 @@ in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads r
 is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
 package beside them, since a kernel starts in the folder of its notebook.
 
-Source: the first page and chapters 2, 3, 7, 10 and 11.
+Source: the first page and chapters 2, 3, 4, 5, 7, 8, 10 and 11.
 """
 
+from explorers.ellipse import ellipse_explorer
 from explorers.page import Explorer, script
 from explorers.river import river_explorer
 from explorers.shown import (
     catapult_explorer,
+    dial_explorer,
     loss_explorer,
     optimizer_explorer,
     parabola_explorer,
     phase_explorer,
+    rescale_explorer,
     step_explorer,
 )
 
 __all__ = [
     "Explorer",
     "catapult_explorer",
+    "dial_explorer",
+    "ellipse_explorer",
     "loss_explorer",
     "optimizer_explorer",
     "parabola_explorer",
     "phase_explorer",
+    "rescale_explorer",
     "river_explorer",
     "script",
     "step_explorer",

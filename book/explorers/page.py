@@ -18,10 +18,13 @@ SCRIPTS = {
     "catapult": ("numbers", "model", "stage", "catapult"),
     "loss": ("numbers", "formula", "stage", "loss"),
     "river": ("numbers", "stage", "river"),
+    "dial": ("numbers", "stage", "play", "dial"),
+    "ellipse": ("numbers", "stage", "play", "ellipse"),
+    "rescale": ("numbers", "stage", "play", "rescale"),
 }
 """The files that each explorer runs, in order."""
 
-STYLED = ("loss",)
+STYLED = ("loss", "dial", "ellipse", "rescale")
 """The explorers with a style sheet of their own."""
 
 
@@ -33,7 +36,7 @@ def script(name: str) -> str:
 
     Raises `ValueError` for another name.
 
-    Source: the first page and chapters 2, 3, 7, 10 and 11.
+    Source: the first page and chapters 2, 3, 4, 5, 7, 8, 10 and 11.
     """
     if name not in SCRIPTS:
         raise ValueError(f"name must be one of {', '.join(SCRIPTS)}, got {name!r}")
@@ -52,7 +55,7 @@ class Explorer:
 
     Raises `ValueError` for a `name` of which there is no script.
 
-    Source: the first page and chapters 2, 3, 7, 10 and 11.
+    Source: the first page and chapters 2, 3, 4, 5, 7, 8, 10 and 11.
     """
 
     name: str

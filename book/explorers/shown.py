@@ -1,17 +1,22 @@
 """The explorers of the chapters, each with the data that its script needs.
 
-Source: chapters 2, 3, 10 and 11.
+Source: chapters 2, 3, 4, 8, 10 and 11.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from explorers.page import Explorer
 from igrlib import two_parameter as tp
 
 __all__ = [
     "catapult_explorer",
+    "dial_explorer",
     "loss_explorer",
     "optimizer_explorer",
     "parabola_explorer",
     "phase_explorer",
+    "rescale_explorer",
     "step_explorer",
 ]
 
@@ -123,6 +128,40 @@ def catapult_explorer(figure: str) -> Explorer:
     }
     title = "The catapult: move the start and the learning rate across the edge"
     return Explorer("catapult", title, figure, data)
+
+
+def dial_explorer(figure: str) -> Explorer:
+    """Gradient descent of a scale-invariant weight, with three steps, as the hands of a dial.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to.
+
+    Source: chapter 8, *ResNet-18*.
+    """
+    title = "The dial: the hand is the function, and steps make the weight longer"
+    return Explorer("dial", title, figure)
+
+
+def rescale_explorer(
+    figure: str, points: Mapping[str, Any], network: Mapping[str, Any], found: Mapping[str, Any]
+) -> Explorer:
+    """One function of a ReLU network of one input, at parameters rescaled by c, with its measures.
+
+    `figure` is the label of the still figure that a reader without scripts is sent to. `points` has
+    the `inputs`, increasing, and the `targets`; `network` the weights `in`, `bias` and `out`, an
+    array for each, at c = 1. `found` has the `scales` c, one of them 1, and for each the `losses`,
+    `slopes` and `sharpness`.
+
+    Source: chapter 4, *A change of parameters*.
+    """
+
+    def rounded(values: Any) -> list[float]:
+        return [float(f"{value:.5g}") for value in values]
+
+    data = {name: rounded(values) for name, values in {**points, **found}.items()}
+    weights = {"into": network["in"], "bias": network["bias"], "out": network["out"]}
+    weights = {name: rounded(values) for name, values in weights.items()}
+    title = "One function, many slopes: divide by c on the way in, multiply by c on the way out"
+    return Explorer("rescale", title, figure, {**data, "network": weights})
 
 
 def _steps(setting: tp.Setting) -> list[tuple[str, float]]:

@@ -116,7 +116,8 @@
       axes.replaceChildren();
       if (margin !== undefined) return;
       add(axes, "rect", area);
-      for (const v of ticks(...self.x, self.log[0])) {
+      // An axis may run from its greatest value to its least.
+      for (const v of ticks(Math.min(...self.x), Math.max(...self.x), self.log[0])) {
         add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
         if (!bare) add(axes, "text", { x: self.X(v), y: bottom + 17, "text-anchor": "middle" }, number(v));
       }
@@ -140,7 +141,8 @@
 
   // A point to be moved by mouse, touch or arrow keys (with Shift, ten times as far). `text` is what
   // it says of itself. With a `step` it belongs to a curve: x alone is moved, every key by so much.
-  function handle(plot, label, moved, { text = ofPlane, step } = {}) {
+  // `keys`, where it is given, says to which point a key leads from where the handle is.
+  function handle(plot, label, moved, { text = ofPlane, step, keys: leads } = {}) {
     const node = add(plot.above, "g", { class: "igr-handle", tabindex: 0, role: "slider", "aria-label": label });
     const ring = [add(node, "circle", { r: 16, class: "igr-touch" }), add(node, "circle", { r: 7 })];
     let now = [0, 0];
@@ -156,10 +158,10 @@
     });
     node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && move(plot.inverse(...plot.under(event))));
     node.addEventListener("keydown", (event) => {
-      const by = keys[event.key];
-      if (!by) return;
+      const far = event.shiftKey ? 10 : 1, by = keys[event.key], to = leads?.(event.key, now, far);
+      if (!by && !to) return;
       event.preventDefault();
-      const far = event.shiftKey ? 10 : 1;
+      if (to) return moved(to);
       move(now.map((v, i) => v + by[i] * far * (step ?? (i ? plot.y[1] - plot.y[0] : plot.x[1] - plot.x[0]) / 100)));
     });
     const place = (point) => {
