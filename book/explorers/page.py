@@ -21,7 +21,7 @@ SCRIPTS = {
 }
 """The files that each explorer runs, in order."""
 
-STYLED = ("loss",)
+STYLED = ("loss", "sweep")
 """The explorers with a style sheet of their own."""
 
 
@@ -75,7 +75,7 @@ class Explorer:
         )
         return (
             f"<style>{_style(self.name)}</style>\n"
-            f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
+            f'<section class="igr-explorer" id="explorer-{self.name}" data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
             f"{still}\n"
