@@ -75,7 +75,8 @@ class Explorer:
         )
         return (
             f"<style>{_style(self.name)}</style>\n"
-            f'<section class="igr-explorer" id="explorer-{self.name}" data-igr-explorer="{self.name}"'
+            f'<section class="igr-explorer" id="explorer-{self.name}"'
+            f' data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
             f"{still}\n"

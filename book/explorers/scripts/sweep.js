@@ -280,7 +280,7 @@
     key(root.querySelector(".igr-legend"));
     const more = stage.controls(root);
     const over = { all: ["all models"], block: ["each width and seed"] };
-    stage.choice(more, "Deal over", named(over), state.over, (over) => slide({ over }));
+    stage.choice(more, "Deal over", named(over), state.over, (over) => slide({ over, deals: state.deals || 1 }));
     const list = stage.choice(more, "Model", [[-1, "none"], ...models.map((m, i) => [i, title(m)])], -1, (i) => draw({ model: +i }));
     const joined = { width: ["a width, in bold"], seed: ["every seed"], none: ["none"] };
     stage.choice(more, "Join", named(joined), state.lines, (lines) => draw({ lines }));
