@@ -263,6 +263,7 @@ KEYS = """(node) => {
   if (node.matches("select"))
     return [node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"];
   if (node.type === "radio") return ["ArrowRight"];
+  if (node.matches("button")) return ["Enter"];
   if (node.type === "text") return ["End", "+", "a"];
   return node.type === "number" ? ["ArrowUp", "Enter"] : ["ArrowLeft"];
 }"""
@@ -288,7 +289,7 @@ def room_below(name):
 
 
 def held_by(name, box, index):
-    """What is taken hold of: a handle, or a model to be pointed at."""
+    """What is taken hold of: a handle, or a model to be pressed."""
     if name == "sweep":
         return box.locator(".igr-plot").first.locator(".igr-model").nth(index)
     if name == "rescale":
@@ -303,7 +304,11 @@ def test_explorer_by_mouse(explorer):
     mouse, before, held = box.page.mouse, said(box), held_by(name, box, -1)
     x, y = middle(held)
     mouse.move(x, y)
-    if name != "sweep":
+    if name == "sweep":
+        assert said(box) == before  # only pointed at
+        mouse.down()
+        mouse.up()
+    else:
         mouse.down()
         mouse.move(x - 30, y + 20 * room_below(name), steps=5)
         mouse.up()
@@ -314,20 +319,200 @@ def test_explorer_by_mouse(explorer):
     assert said(box) != before
 
 
-@pytest.mark.xdist_group("explorer-sweep")
-def test_a_model_that_was_pressed_is_kept(chromium):
+@pytest.fixture(scope="module")
+def sweep(chromium):
     seen = visit(chromium, HTML / "book" / f"{EXPLORERS['sweep']}.html")
-    box, mouse = seen.page.locator("[data-igr-explorer=sweep]"), seen.page.mouse
+    box = seen.page.locator("[data-igr-explorer=sweep]")
     box.scroll_into_view_if_needed()
-    mouse.move(*middle(held_by("sweep", box, 3)))
+    yield box
+    assert seen.errors == []
+    seen.page.context.close()
+
+
+SLID = 800
+"""Milliseconds: the marks slide for six tenths of a second."""
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_a_model_that_was_pressed_is_chosen_and_can_be_undone(sweep):
+    mouse, ring = sweep.page.mouse, sweep.locator(".igr-ring")
+    none = said(sweep)
+    assert not ring.is_visible()
+
+    def press(index):
+        mouse.move(*middle(held_by("sweep", sweep, index)))
+        mouse.down()
+        mouse.up()
+
+    press(3)
+    chosen = said(sweep)
+    assert chosen != none
+    assert middle(ring) == pytest.approx(middle(held_by("sweep", sweep, 3)), abs=1)
+    assert sweep.get_by_role("combobox", name="Model").input_value() == "3"
+    mouse.move(*middle(held_by("sweep", sweep, 50)))
+    assert said(sweep) == chosen
+    # Its name is shown where the pointer is.
+    assert re.fullmatch(r"width \d+, h = [\d.]+, seed \d", sweep.locator(".igr-tip").text_content())
+    press(3)
+    assert said(sweep) == none
+    press(50)
+    assert said(sweep) not in (none, chosen)
+    sweep.locator(".igr-stop").press("Escape")
+    assert said(sweep) == none
+    assert not ring.is_visible()
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_the_models_by_keyboard(sweep):
+    """One stop of Tab. Across: the learning rate; up and down: the seed and the width."""
+    models = sweep.locator(".igr-stop")
+    names = []
+    for key in ("Home", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "End"):
+        models.press(key)
+        names.append(models.get_attribute("aria-valuetext"))
+    first, faster, below, slower, above, last = (re.findall(r"[\d.]+", name) for name in names)
+    assert first == above
+    assert faster[::2] == first[::2]
+    assert float(faster[1]) > float(first[1])
+    assert below[1] == faster[1]
+    assert below[::2] != faster[::2]
+    assert slower == [below[0], first[1], below[2]]
+    assert int(last[0]) > int(first[0])
+    models.press("Escape")
+    assert models.get_attribute("aria-valuetext") == "none chosen"
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_the_line_of_equal_loss_is_dragged_and_moved_by_keys(sweep):
+    compare = sweep.get_by_label("Compare at")
+    compare.select_option("loss")
+    sweep.page.wait_for_timeout(SLID)
+    line, dot, mouse = (
+        sweep.locator(".igr-level-line"),
+        held_by("sweep", sweep, 20),
+        sweep.page.mouse,
+    )
+    assert line.get_attribute("aria-valuetext") == "0.01"
+    assert "Where E falls to 0.01" in said(sweep)
+    before, (x, y) = middle(dot), middle(line.locator(".igr-grip"))
+    mouse.move(x, y)
     mouse.down()
+    mouse.move(x, y + 30, steps=5)
     mouse.up()
-    kept = said(box)
-    mouse.move(*middle(held_by("sweep", box, 60)))
-    assert said(box) == kept
-    mouse.down()
-    mouse.up()
-    assert said(box) != kept
+    assert middle(line.locator(".igr-grip")) == pytest.approx((x, y + 30), abs=2)
+    assert float(line.get_attribute("aria-valuenow")) < 0.01
+    assert middle(dot) != before
+    line.press("Escape")
+    assert line.get_attribute("aria-valuetext") == "0.01"
+    for key, end in (("End", "max"), ("Home", "min")):
+        line.press(key)
+        assert line.get_attribute("aria-valuenow") == line.get_attribute(f"aria-value{end}")
+    line.press("Shift+ArrowUp")
+    low, now = (float(line.get_attribute(f"aria-value{name}")) for name in ("min", "now"))
+    assert now == pytest.approx(low * 10**0.5)
+    # Of the loss alone it is a line; a grip is as large as a finger wants it.
+    grip = line.locator(".igr-grip").bounding_box()
+    assert min(grip["width"], grip["height"]) >= 24
+    sweep.get_by_label("Curve").select_option("accuracy")
+    assert line.count() == 0
+    for at in ("steps", "time"):
+        compare.select_option(at)
+        assert line.get_attribute("aria-orientation") == "horizontal"
+        line.press("ArrowLeft")
+        assert float(line.get_attribute("aria-valuenow")) < float(
+            line.get_attribute("aria-valuemax")
+        )
+    compare.select_option("test")
+    sweep.get_by_label("Curve").select_option("loss")
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_deals_leave_ghosts_and_are_taken_back(sweep):
+    deal, hundred, back = (sweep.locator(".igr-deals button").nth(k) for k in range(3))
+    recorded, place = said(sweep), middle(held_by("sweep", sweep, 20))
+    for count in (1, 2, 3):
+        deal.click()
+        assert sweep.locator(".igr-ghost").count() == count - 1
+        assert sweep.locator(".igr-chance").count() == count
+    assert "in the mean of 3 deals" in said(sweep)
+    third = said(sweep)
+    hundred.click()
+    assert sweep.locator(".igr-chance").count() == 103
+    assert sweep.locator(".igr-ghost").count() == 10
+    back.click()
+    assert said(sweep) == recorded
+    for _ in range(3):
+        deal.click()
+    assert said(sweep) == third
+    back.click()
+    sweep.page.wait_for_timeout(SLID)
+    assert middle(held_by("sweep", sweep, 20)) == pytest.approx(place, abs=1)
+    for button in (deal, hundred, back):
+        area = button.bounding_box()
+        assert min(area["width"], area["height"]) >= 24
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_the_marks_slide_to_their_new_places_where_motion_is_wanted(chromium):
+    for wanted in ("no-preference", "reduce"):
+        path = HTML / "book" / f"{EXPLORERS['sweep']}.html"
+        seen = visit(chromium, path, reduced_motion=wanted)
+        box = seen.page.locator("[data-igr-explorer=sweep]")
+        box.scroll_into_view_if_needed()
+        dot = held_by("sweep", box, 20)
+        before = middle(dot)
+        box.get_by_label("Compare at").select_option("end")
+        soon = middle(dot)
+        seen.page.wait_for_timeout(SLID)
+        after = middle(dot)
+        assert after != pytest.approx(before, abs=3)
+        assert (soon == pytest.approx(after, abs=1)) == (wanted == "reduce")
+        seen.page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+def test_a_link_of_the_text_sets_what_it_names(sweep):
+    links = sweep.page.locator("a[data-igr-sweep]")
+    assert links.count() == 2
+    before = said(sweep)
+    for link, words in zip(links.all(), ("Dealt out at random", "Where E falls to"), strict=True):
+        link.click()
+        assert words in said(sweep)
+        assert sweep.bounding_box()["y"] >= 0
+    assert sweep.get_by_label("Show").input_value() == "squared"
+    sweep.get_by_label("Show").select_option("regularizer")
+    sweep.get_by_label("Compare at").select_option("test")
+    assert said(sweep) == before
+
+
+@pytest.mark.xdist_group("explorer-sweep")
+@pytest.mark.parametrize("size", [DESKTOP, {"width": 390, "height": 844}], ids=["desktop", "phone"])
+def test_the_sweep_keeps_its_height_and_fits_on_a_screen(chromium, size):
+    seen = visit(chromium, HTML / "book" / f"{EXPLORERS['sweep']}.html", reduced_motion="reduce")
+    seen.page.set_viewport_size(size)
+    box = seen.page.locator("[data-igr-explorer=sweep]")
+    seen.page.wait_for_timeout(300)
+    words = box.locator(".igr-words")
+    heights = {box.bounding_box()["height"]}
+    box.locator(".igr-deals button").nth(1).click()
+    for at in ("test", "validation", "end", "steps", "time", "loss"):
+        for quantity in ("regularizer", "accuracy", "squared"):
+            for model in ("-1", "0", "40"):
+                box.get_by_label("Compare at").select_option(at)
+                box.get_by_label("Show").select_option(quantity)
+                box.get_by_role("combobox", name="Model").select_option(model)
+                heights.add(box.bounding_box()["height"])
+    assert max(heights) - min(heights) < 1, words.inner_text()
+    # From the first control to the end of the loss curves.
+    top, end = (box.locator(part).bounding_box() for part in (".igr-control >> nth=0", ".igr-row"))
+    assert end["y"] + end["height"] - top["y"] < size["height"] - 56  # the bar of the page
+    # No number of an axis is cut.
+    for plot in box.locator(".igr-plot").all():
+        area = plot.locator("svg").bounding_box()
+        for number in plot.locator(".igr-axes text").all():
+            place = number.bounding_box()
+            assert area["x"] <= place["x"] + 1
+            assert place["x"] + place["width"] <= area["x"] + area["width"] + 1
     seen.page.context.close()
 
 
@@ -367,7 +552,10 @@ def test_explorer_by_keyboard(explorer):
     """Tab reaches every control of it, and each changes what is drawn; all but one, the words."""
     name, box = explorer
     # Of examples one is a stop of Tab; the arrows lead to the others.
-    one = "select, input:not([type=radio]), legend + label > input, .igr-handle"
+    one = (
+        "select, input:not([type=radio]), legend + label > input, .igr-handle, .igr-stop,"
+        " .igr-deals button"
+    )
     controls = box.locator(one)
     controls.first.focus()
     for k in range(controls.count()):
@@ -379,8 +567,8 @@ def test_explorer_by_keyboard(explorer):
         for key in control.evaluate(KEYS):
             box.page.keyboard.press(key)
         assert control.evaluate(DRAWN) != drawn, f"{label} of {name}"
-        # A curve is of the picture alone.
-        if label != "Curve":
+        # A curve and the lines between models are of the picture alone.
+        if label not in ("Curve", "Join"):
             assert said(box) != before, f"{label} of {name}"
         box.page.keyboard.press("Tab")
 

@@ -15,10 +15,11 @@ from scipy.stats import spearmanr
 
 import explorers
 import igrlib as ig
-from explorers.sweep import MOST_POINTS, sweep_explorer
+from explorers.sweep import sweep_explorer
 from igrlib import two_parameter as tp
 from igrlib.experiments import records
 from igrlib.experiments.table import plain, table_of
+from igrlib.experiments.verdicts import chance, equal_loss
 
 X, Y = tp.POINT_I.x, tp.POINT_I.y
 DATA = jnp.array([[1.0, 2.0], [1.0, -1.0]])
@@ -732,61 +733,219 @@ def test_level_lines_end_where_the_loss_is_not_a_number():
 def sweep():
     """A recorded arm, as a table and as the data of its explorer."""
     record = records.open_record(Path(__file__).parent.parent / "book/results/mlp-sweep-digits")
-    return plain(table_of(record, "gd")), sweep_explorer(record, "gd", "fig-x").data
+    return plain(table_of(record, "sgd")), sweep_explorer(record, "sgd", "fig-x").data
 
 
-@pytest.mark.parametrize("selection", ["validation", "test"])
-def test_the_models_of_a_sweep(sweep, selection):
+def models_of(table):
+    """Which cells of a table are models of the explorer."""
+    return (table["finished"] & ~table["diverged"]).values
+
+
+def placed(data, at, value=None):
+    """Where the models stand, as a column for each number."""
+    rows = run("sweep", "IGR.sweep.places(data, at, value)", data=data, at=at, value=value)
+    return {
+        name: np.array([row[name] for row in rows], float)
+        for name in ("step", "loss", "squared_gradient", "accuracy")
+    }
+
+
+@pytest.mark.parametrize("at", ["validation", "test", "end"])
+def test_the_models_of_a_sweep(sweep, at):
     table, data = sweep
     m = table["num_params"].values[:, None]
-    squared = table["chosen_train_squared_gradient"].sel(point=selection).values
+    chosen = table.sel(point="final" if at == "end" else at)
+    squared = chosen["chosen_train_squared_gradient"].values
     expected = {
         "regularizer": squared / m,
         "squared": squared,
-        "ratio": squared / m / table["chosen_train_loss"].sel(point=selection).values,
-        "loss": table["chosen_train_loss"].sel(point=selection).values,
-        "accuracy": 100 * table["chosen_test_accuracy"].sel(point=selection).values,
+        "ratio": squared / m / chosen["chosen_train_loss"].values,
+        "loss": chosen["chosen_train_loss"].values,
+        "accuracy": 100 * chosen["chosen_test_accuracy"].values,
     }
-    there = (table["finished"] & ~table["diverged"]).values
+    there = models_of(table)
     rate = np.broadcast_to(table["learning_rate"].values * m / 4, there.shape)[there]
     for quantity, values in expected.items():
-        found = run("sweep", "IGR.sweep.points(data, q, s)", data=data, q=quantity, s=selection)
+        program = "IGR.sweep.points(data, q, IGR.sweep.places(data, at))"
+        found = run("sweep", program, data=data, q=quantity, at=at)
         close(np.array(found)[:, 0], rate)
-        # Data are rounded to four digits.
-        np.testing.assert_allclose(np.array(found)[:, 1], values[there], rtol=2e-3)
+        # Data are rounded to five digits.
+        np.testing.assert_allclose(np.array(found)[:, 1], values[there], rtol=1e-4)
         correlation = run("sweep", "IGR.sweep.correlation(pairs)", pairs=found)
         close(correlation, spearmanr(*np.array(found).T).statistic)
         assert abs(correlation) < 1
 
 
+@pytest.mark.parametrize("level", [1.0, 0.3, 0.05, 0.01, 0.003])
+def test_models_at_equal_loss(sweep, level):
+    table, data = sweep
+    there = models_of(table)
+    found = placed(data, "loss", level)
+    squared = np.exp(equal_loss.log_at(table, "train_squared_gradient", level).values[there])
+    assert np.isfinite(squared).any()
+    np.testing.assert_allclose(found["squared_gradient"], squared, rtol=5e-3)
+    np.testing.assert_allclose(found["loss"], np.where(np.isfinite(squared), level, np.nan))
+    time = (equal_loss.time_at(table, level) / table["learning_rate"]).values[there]
+    np.testing.assert_allclose(found["step"], time, rtol=2e-3)
+    accuracy = equal_loss.accuracy_at(table, level).values[there]
+    np.testing.assert_allclose(100 * found["accuracy"], accuracy, atol=0.02)
+
+
+def test_a_loss_below_which_a_model_began_is_nowhere_crossed():
+    model = {"rate": 0, "curves": {"loss": [9, 0.5, None, 0.7, 0.2], "accuracy": [0] * 5}}
+    model["curves"]["squared_gradient"] = [1, 3, None, 6, 24]
+    data = {"rates": [0.1], "steps": [0, 1, 2, 4, 16], "models": [model]}
+    assert np.isnan(placed(data, "loss", 0.6)["step"])
+    assert np.isnan(placed(data, "loss", 0.1)["step"])
+    # Half of the way from 0.7 to 0.2 in log E: at the geometric means.
+    at = placed(data, "loss", (0.7 * 0.2) ** 0.5)
+    close(at["step"], 8)
+    close(at["squared_gradient"], 12)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.02])
+@pytest.mark.parametrize("at", ["steps", "time"])
+def test_models_after_equal_steps_and_time(sweep, at, share):
+    """Against NumPy: linear in the logarithms, between the measurements after step 0."""
+    table, data = sweep
+    there = models_of(table)
+    low, high, begin = run("sweep", "IGR.sweep.limits(data, at)", data=data, at=at)
+    h = np.broadcast_to(table["learning_rate"].values, there.shape)
+    ran = table["stop"].values * (h if at == "time" else 1)
+    close([high, begin], np.nanmin(ran))
+    value = max(low, share * high)
+    found = placed(data, at, value)
+    steps = (value / h if at == "time" else np.full(h.shape, value))[there]
+    np.testing.assert_allclose(found["step"], steps, rtol=1e-6)
+    for name, of in (("loss", "train_loss"), ("squared_gradient", "train_squared_gradient")):
+        for k, (i, j) in enumerate(np.argwhere(there)):
+            row = table[of].values[i, j]
+            known = np.isfinite(row) & (table["gradient_step"].values > 0)
+            x, y = np.log(table["gradient_step"].values[known]), np.log(row[known])
+            expected = np.exp(np.interp(np.log(steps[k]), x, y))
+            np.testing.assert_allclose(found[name][k], expected, rtol=1e-4)
+
+
+def test_the_loss_can_be_set_to_what_half_of_the_models_came_to(sweep):
+    table, data = sweep
+    low, high, begin = run("sweep", "IGR.sweep.limits(data, 'loss')", data=data)
+    there = models_of(table)
+    least = table["train_loss"].min("gradient_step").values[there]
+    assert 0.4 < (least <= low * 1.001).mean() < 0.6
+    assert np.isfinite(placed(data, "loss", high)["step"]).all()
+    assert begin == min(high, max(low, 0.01))
+
+
+@pytest.mark.parametrize("quantity", ["squared", "accuracy"])
+def test_the_trend_of_a_sweep_is_that_of_the_verdicts(sweep, quantity):
+    table, data = sweep
+    program = (
+        "IGR.sweep.trend(data, q, IGR.sweep.points(data, q, IGR.sweep.places(data, 'loss', 0.03)))"
+    )
+    found = run("sweep", program, data=data, q=quantity)
+    if quantity == "squared":
+        values = equal_loss.log_at(table, "train_squared_gradient", 0.03)
+    else:
+        values = equal_loss.accuracy_at(table, 0.03)
+    expected = equal_loss.trend_of(values, relative=quantity == "squared").effect
+    np.testing.assert_allclose(found, expected, rtol=5e-3)
+
+
+def test_the_line_through_the_means_of_a_width(sweep):
+    table, data = sweep
+    program = "IGR.sweep.middle(data, n, 'squared', IGR.sweep.points(data, 'squared', "
+    program += "IGR.sweep.places(data, 'test')))"
+    width = int(table["width"].values[0])
+    found = np.array(run("sweep", program, data=data, n=width))
+    of_width = table.isel(block=table["width"].values == width).sel(point="test")
+    values = np.log(of_width["chosen_train_squared_gradient"])
+    np.testing.assert_allclose(found[:, 1], np.exp(values.mean("block")), rtol=1e-4)
+
+
+DEAL = "IGR.sweep.deal(data, q, IGR.sweep.places(data, 'test'), over, seed)"
+
+
+@pytest.mark.parametrize(("quantity", "name"), [("ratio", "squared_gradient"), ("loss", "loss")])
+@pytest.mark.parametrize("over", ["all", "block"])
+def test_a_deal_keeps_what_was_measured_and_who_holds_the_rest(sweep, over, quantity, name):
+    _, data = sweep
+    given = {"data": data, "q": quantity, "over": over}
+    before = placed(data, "test")
+    one, again, other = (run("sweep", DEAL, **given, seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+    dealt = np.array([row[name] for row in one])
+    assert (dealt != before[name]).mean() > 0.5
+    for rest in {"loss", "squared_gradient", "accuracy", "step"} - {name}:
+        np.testing.assert_array_equal([row[rest] for row in one], before[rest])
+    hands = [(m["width"], m["seed"]) if over == "block" else 0 for m in data["models"]]
+    for hand in set(hands):
+        mine = np.array([h == hand for h in hands])
+        np.testing.assert_array_equal(np.sort(dealt[mine]), np.sort(before[name][mine]))
+
+
+def test_deals_give_the_correlations_that_chance_gives():
+    """Of a record with four widths, so that m alone makes λ and R_IG go together."""
+    record = records.open_record(Path(__file__).parent.parent / "book/results/mlp-sweep-cpu")
+    table, data = plain(table_of(record, "sgd")), sweep_explorer(record, "sgd", "fig-x").data
+    for model in data["models"]:  # too long for a command line
+        del model["curves"]
+    program = (
+        "IGR.range(2000, (k) => IGR.sweep.correlation(IGR.sweep.points(data, 'regularizer', "
+        "IGR.sweep.deal(data, 'regularizer', IGR.sweep.places(data, 'test'), over, k + 1))))"
+    )
+    expected = chance.rate_with_regularizer(table, draws=2000)
+    found = np.array(run("sweep", program, data=data, over="all"))
+    error = expected.chance.std() / 1000**0.5
+    assert expected.chance.mean() < -0.1
+    assert abs(found.mean() - expected.chance.mean()) < 5 * error
+    quantiles = [0.025, 0.25, 0.75, 0.975]
+    close(np.quantile(found, quantiles), np.quantile(expected.chance, quantiles), 0.05)
+
+    # Within blocks: against NumPy's own permutations.
+    at = placed(data, "test")["squared_gradient"]
+    m = np.array([model["m"] for model in data["models"]])
+    h = np.array([data["rates"][model["rate"]] for model in data["models"]])
+    block = np.unique(
+        [(k["width"], k["seed"]) for k in data["models"]], axis=0, return_inverse=True
+    )
+    rng, own = np.random.default_rng(1), []
+    for _ in range(2000):
+        dealt = at.copy()
+        for one in range(block[1].max() + 1):
+            dealt[block[1] == one] = rng.permutation(at[block[1] == one])
+        own.append(spearmanr(h * m, dealt / m).statistic)
+    found = np.array(run("sweep", program, data=data, over="block"))
+    assert abs(found.mean() - np.mean(own)) < 5 * np.std(own) / 1000**0.5
+    close(np.quantile(found, quantiles), np.quantile(own, quantiles), 0.05)
+
+
+def test_an_axis_stays_while_it_shows_all_points_large_enough():
+    program = "IGR.sweep.window(values, true, old)"
+    old = [1e-4, 1]
+    assert run("sweep", program, values=[1e-3, 0.5], old=old) == old
+    for values in ([1e-3, 2.0], [0.1, 0.5]):
+        fresh = run("sweep", "IGR.sweep.around(values, true)", values=values)
+        assert run("sweep", program, values=values, old=old) == fresh
+
+
 def test_the_curves_of_a_sweep(sweep):
     table, data = sweep
     model = data["models"][-1]
-    i, j = np.argwhere((table["finished"] & ~table["diverged"]).values)[-1]
+    i, j = np.argwhere(models_of(table))[-1]
     assert (model["width"], model["seed"]) == (table["width"][i], table["seed"][i])
-    for name, steps, values in (
-        ("loss", "gradient_step", "train_loss"),
-        ("squared_gradient", "gradient_step", "train_squared_gradient"),
-        ("accuracy", "score_step", "test_accuracy"),
+    scores = table["test_accuracy"].rename(score_step="gradient_step")
+    for name, values in (
+        ("loss", table["train_loss"]),
+        ("squared_gradient", table["train_squared_gradient"]),
+        ("accuracy", 100 * scores.sel(gradient_step=table["gradient_step"])),
     ):
         found = run("sweep", "IGR.sweep.curve(data, m, name)", data=data, m=model, name=name)
-        curve = np.array(found)
-        there = np.isfinite(table[values].values[i, j])
-        scale = 100 if name == "accuracy" else 1
-        recorded = dict(
-            zip(
-                table[steps].values[there],
-                scale * table[values].values[i, j][there],
-                strict=True,
-            )
-        )
-        assert 2 <= len(curve) <= MOST_POINTS
+        curve, row = np.array(found), values.values[i, j]
+        there = np.isfinite(row)
+        steps = table["gradient_step"].values[there]
         # On a logarithmic axis step 0 stands at half of the first after it.
-        assert curve[0, 0] == min(step for step in data["steps"][name] if step > 0) / 2
-        np.testing.assert_allclose(curve[0, 1], recorded[0], rtol=6e-3)
-        np.testing.assert_allclose(
-            curve[1:, 1], [recorded[s] for s in curve[1:, 0]], rtol=6e-3, atol=1e-12
-        )
+        np.testing.assert_array_equal(curve[:, 0], [steps[1] / 2, *steps[1:]])
+        np.testing.assert_allclose(curve[:, 1], row[there], rtol=1e-4)
 
 
 def test_an_arm_without_a_validation_split_is_shown_as_it_is():
@@ -797,14 +956,18 @@ def test_an_arm_without_a_validation_split_is_shown_as_it_is():
     data, table = explorer.data, plain(table_of(record, "all"))
     none = dict.fromkeys(("step", "loss", "squared_gradient", "accuracy"), None)
     assert all(model["validation"] == none | {"censored": False} for model in data["models"])
-    assert [name for name, _ in run("sweep", "IGR.sweep.selections(data)", data=data)] == ["test"]
-    found = run("sweep", "IGR.sweep.points(data, 'loss', 'test')", data=data)
+    for model in data["models"]:  # too long for a command line
+        del model["curves"]
+    names = [name for name, _ in run("sweep", "IGR.sweep.choices(data)", data=data)]
+    assert names == ["test", "end", "steps", "time", "loss"]
+    program = "IGR.sweep.points(data, q, IGR.sweep.places(data, at))"
+    found = run("sweep", program, data=data, q="loss", at="test")
     np.testing.assert_allclose(
         np.array(found)[:, 1],
         table["chosen_train_loss"].sel(point="test").values.ravel(),
         rtol=2e-3,
     )
-    found = run("sweep", "IGR.sweep.points(data, 'ratio', 'validation')", data=data)
+    found = run("sweep", program, data=data, q="ratio", at="validation")
     assert [value for _, value in found] == [None] * len(data["models"])  # NaN, in JSON
 
 
@@ -827,7 +990,8 @@ def test_one_number_that_was_not_measured_costs_no_other(lost):
     assert "NaN" not in json.dumps(explorer.data, allow_nan=False)
     assert "<section" in explorer._repr_html_()
     assert len(explorer.data["models"]) == members
-    pairs = run("sweep", "IGR.sweep.points(data, 'loss', 'test')", data=explorer.data)
+    program = "IGR.sweep.points(data, 'loss', IGR.sweep.places(data, 'test'))"
+    pairs = run("sweep", program, data=explorer.data)
     unknown = sum(value is None for _, value in pairs)
     assert unknown == (lost == "chosen_train_loss")
 
@@ -852,7 +1016,7 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     for name in NAMES.split(", "):
-        most = 40_000 if name == "loss" else 24_000  # A library for it would be 330,000.
+        most = 40_000 if name in ("loss", "sweep") else 24_000  # A library for it would be 330,000.
         assert len(explorers.script(name).encode()) < most
 
 

@@ -24,7 +24,7 @@ SCRIPTS = {
 }
 """The files that each explorer runs, in order."""
 
-STYLED = ("loss", "dial", "ellipse", "rescale")
+STYLED = ("loss", "sweep", "dial", "ellipse", "rescale")
 """The explorers with a style sheet of their own."""
 
 
@@ -78,7 +78,8 @@ class Explorer:
         )
         return (
             f"<style>{_style(self.name)}</style>\n"
-            f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
+            f'<section class="igr-explorer" id="explorer-{self.name}"'
+            f' data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
             f"{still}\n"

@@ -7,58 +7,59 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from explorers.page import Explorer
 from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
+from igrlib.experiments.thresholds import Thresholds
 from igrlib.plots._tables import palette
 
 __all__ = ["sweep_explorer"]
 
-MOST_POINTS = 32
-"""Of a curve; more could not be told apart."""
-
-_SELECTIONS = ("validation", "test")
+_POINTS = {"validation": "validation", "test": "test", "end": "final"}
 _CURVES = {
-    "loss": ("gradient_step", "train_loss"),
-    "squared_gradient": ("gradient_step", "train_squared_gradient"),
-    "accuracy": ("score_step", "test_accuracy"),
-}
-_CHOSEN = {
-    "step": "step",
     "loss": "train_loss",
     "squared_gradient": "train_squared_gradient",
     "accuracy": "test_accuracy",
 }
+_CHOSEN = {"step": "step", **_CURVES}
 
 
 def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
-    """The models of Figure 2, one by one: where each stands, and how it came there.
+    """The models of Figure 2, compared in six ways: where each stands, and how it came there.
 
     Shows the models of `arm` that finished, did not diverge and had no explicit regularization:
-    R_IG, ‖∇E‖², R_IG/E, training loss or test accuracy against λ = hm/4, at the point chosen on
-    validation or on test images, in the colours of the chapter's figures. `figure` is the label of
-    the still figure that a reader without scripts is sent to.
+    R_IG, ‖∇E‖², R_IG/E, training loss or test accuracy against λ = hm/4, in the colours and with
+    the marks of the chapter's figures. Models are compared where test or validation accuracy is
+    best, at the end of training, after equal steps, after equal physical time or at equal training
+    loss; what was measured can be dealt out at random. `figure` is the label of the still figure
+    that a reader without scripts is sent to.
 
     Raises `ValueError` for an arm that was not recorded.
 
     Source: Section 6, Figure 2; chapter 7, *MNIST*.
     """
     table = tables.plain(tables.table_of(record, arm))
+    # Of the accuracies those count that were measured where the loss was.
+    scores = table["test_accuracy"].rename(score_step="gradient_step")
+    table = table.assign(test_accuracy=scores.reindex(gradient_step=table["gradient_step"]))
     rates = table["learning_rate"].values.tolist()
-    shades = palette(record).learning_rates
+    colors = palette(record)
     shown = (table["finished"] & ~table["diverged"]).values
+    widths = sorted(set(table["width"].values.tolist()))
     data = {
         "rates": rates,
-        "colors": [to_hex(shades[h][:3]) for h in rates],
-        "steps": {
-            key: table[grid].values[_kept(table, grid)].tolist()
-            for key, (grid, _) in _CURVES.items()
-        },
+        "colors": [to_hex(colors.learning_rates[h][:3]) for h in rates],
+        # The light end of the map, for a dark page: the dark one would not be seen there.
+        "dark": [to_hex(c) for c in colormaps["viridis"](np.linspace(0.95, 0.38, len(rates)))],
+        "widths": {str(width): colors.markers[width] for width in widths},
+        "least": Thresholds().rates,
+        "steps": table["gradient_step"].values.tolist(),
         "models": [_model(table, i, j) for i, j in np.argwhere(shown).tolist()],
     }
-    title = "The models of the sweep: point at one, press to keep it, and see how it came there"
+    title = "The models of the sweep, compared in six ways and dealt out at random"
     return Explorer("sweep", title, figure, data)
 
 
@@ -70,33 +71,25 @@ def _model(table: xr.Dataset, i: int, j: int) -> dict[str, Any]:
         "rate": j,
         "m": int(one["num_params"]),
     }
-    for selection in _SELECTIONS:
-        there = one.sel(point=selection)
-        values = {key: float(there[f"chosen_{name}"]) for key, name in _CHOSEN.items()}
+    for name, point in _POINTS.items():
+        there = one.sel(point=point)
+        values = {key: float(there[f"chosen_{of}"]) for key, of in _CHOSEN.items()}
         if values["step"] < 0:  # It was never chosen.
             values = dict.fromkeys(values, np.nan)
-        model[selection] = {key: _rounded(value) for key, value in values.items()}
-        model[selection]["censored"] = bool(one[f"censored_{selection}"])
-    model["curves"] = {
-        key: _curve(one[name].values[_kept(table, grid)]) for key, (grid, name) in _CURVES.items()
-    }
+        model[name] = {key: _rounded(value) for key, value in values.items()}
+        model[name]["censored"] = name != "end" and bool(one[f"censored_{name}"])
+    model["curves"] = {key: _curve(one[of].values) for key, of in _CURVES.items()}
     return model
-
-
-def _kept(table: xr.Dataset, grid: str) -> np.ndarray:
-    """Which of the steps of a grid are drawn, the first and the last among them."""
-    count = table.sizes[grid]
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int))
 
 
 def _curve(values: np.ndarray) -> list[float | None]:
     """A value for each step, None where it was not measured, up to the last that was."""
     measured = np.flatnonzero(np.isfinite(values))
     shown = values[: measured[-1] + 1] if len(measured) else values[:0]
-    return [_rounded(value, 3) for value in shown]
+    return [_rounded(value) for value in shown]
 
 
-def _rounded(value: Any, digits: int = 4) -> float | None:
+def _rounded(value: Any) -> float | None:
     """None for what was not measured: JSON has no NaN."""
-    # A screen shows no more, and 95 models with all digits would weigh as much as a chapter.
-    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+    # With all digits the models would weigh three times as much, and no figure would change.
+    return float(f"{value:.5g}") if np.isfinite(value) else None

@@ -79,6 +79,8 @@
       Object.assign(self, { x, y, log: Array.isArray(log) ? log : [log, log] });
       frame();
     };
+    // Other names for its axes, drawn with the next limits.
+    self.labels = (x, y) => ([xlabel, ylabel] = [x, y]);
     self.clear = () => inside.replaceChildren();
     self.line = (kind, points) =>
       points.length && add(inside, "path", { class: `igr-line igr-${kind}`, d: `M${points.map(place).join("L")}` });
@@ -119,7 +121,9 @@
       // An axis may run from its greatest value to its least.
       for (const v of ticks(Math.min(...self.x), Math.max(...self.x), self.log[0])) {
         add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
-        if (!bare) add(axes, "text", { x: self.X(v), y: bottom + 17, "text-anchor": "middle" }, number(v));
+        // A number near the right end is moved in, or the end of the picture would cut it.
+        const text = number(v), x = Math.min(self.X(v), self.width - 3.6 * text.length);
+        if (!bare) add(axes, "text", { x, y: bottom + 17, "text-anchor": "middle" }, text);
       }
       for (const v of ticks(...self.y, self.log[1])) {
         add(axes, "path", { d: `M${left} ${self.Y(v)}h-4` });
