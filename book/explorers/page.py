@@ -10,19 +10,20 @@ from typing import Any
 __all__ = ["Explorer", "script"]
 
 SCRIPTS = {
-    "step": ("numbers", "stage", "step"),
-    "phase": ("numbers", "model", "stage", "phase"),
+    "step": ("numbers", "stage", "alive", "step"),
+    "phase": ("numbers", "model", "stage", "alive", "phase"),
     "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
     "parabola": ("numbers", "stage", "parabola"),
     "catapult": ("numbers", "model", "stage", "catapult"),
     "loss": ("numbers", "formula", "stage", "loss"),
     "river": ("numbers", "stage", "river"),
+    "decay": ("numbers", "stage", "alive", "parabola", "decay"),
 }
 """The files that each explorer runs, in order."""
 
-STYLED = ("loss",)
-"""The explorers with a style sheet of their own."""
+STYLED = ("alive", "loss")
+"""The files with a style sheet of their own."""
 
 
 def script(name: str) -> str:
@@ -75,7 +76,8 @@ class Explorer:
         )
         return (
             f"<style>{_style(self.name)}</style>\n"
-            f'<section class="igr-explorer" data-igr-explorer="{self.name}"'
+            f'<section class="igr-explorer" id="explorer-{self.name}"'
+            f' data-igr-explorer="{self.name}"'
             f' aria-label="{html.escape(self.title)}">\n'
             f'<p class="igr-title">{html.escape(self.title)}</p>\n'
             f"{still}\n"
@@ -85,8 +87,9 @@ class Explorer:
 
 
 def _style(name: str) -> str:
-    """The style of all explorers, and what this one adds."""
-    return _file("style.css") + (_file(f"{name}.css") if name in STYLED else "")
+    """The style of all explorers, and what the parts of this one add."""
+    added = (_file(f"{part}.css") for part in SCRIPTS[name] if part in STYLED)
+    return _file("style.css") + "".join(added)
 
 
 def _file(name: str) -> str:
