@@ -62,8 +62,8 @@ def decay_picture() -> str:
     ]
     label = (
         "By what a step and both flows multiply θ, against hs. The step's 1 − hs is a line that"
-        " falls through 0 at hs = 1 and through −1 at hs = 2, beyond which it diverges; both flows stay"
-        " positive and fall to 0."
+        " falls through 0 at hs = 1 and through −1 at hs = 2, beyond which it diverges; both flows"
+        " stay positive and fall to 0."
     )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
