@@ -241,6 +241,7 @@ EXPLORERS = {
     "dial": "resnet",
     "ellipse": "ntk",
     "rescale": "geometry",
+    "decay": "introduction",
 }
 
 
@@ -280,7 +281,7 @@ def middle(node):
 
 def moved_by(name, across, down):
     """How far a handle goes with the pointer: that of the parabola moves along hλ alone."""
-    return (across, 0) if name == "parabola" else (across, down)
+    return (across, 0) if name in ("parabola", "decay") else (across, down)
 
 
 def room_below(name):
@@ -554,7 +555,7 @@ def test_explorer_by_keyboard(explorer):
     # Of examples one is a stop of Tab; the arrows lead to the others.
     one = (
         "select, input:not([type=radio]), legend + label > input, .igr-handle, .igr-stop,"
-        " .igr-deals button"
+        " .igr-deals button, .igr-press[tabindex='0']"
     )
     controls = box.locator(one)
     controls.first.focus()
@@ -712,7 +713,7 @@ def test_the_address_holds_your_own_loss(chromium, own_loss):
     seen.page.context.close()
 
 
-STILL = ("river", "ellipse")
+STILL = ("river", "ellipse", "decay")
 """The explorers that show a picture of their own where scripts are off."""
 
 
@@ -815,6 +816,185 @@ def test_the_ellipse_is_a_picture_where_scripts_are_off(chromium):
     pictures = page.locator("[data-igr-explorer=ellipse] .igr-still svg")
     assert pictures.count() == 2
     assert all(each.is_visible() for each in pictures.all())
+
+
+# The explorers that play, follow links of the text, and go back.
+
+ALIVE = ("decay", "step", "phase")
+BY_THE_TEXT = "a[data-igr-set]"
+
+
+@pytest.fixture(
+    params=[pytest.param(e, marks=pytest.mark.xdist_group(f"explorer-{e}")) for e in ALIVE]
+)
+def still(chromium, request):
+    """An explorer on a phone where motion is not wanted."""
+    path = HTML / "book" / f"{EXPLORERS[request.param]}.html"
+    seen = visit(chromium, path, reduced_motion="reduce")
+    seen.page.set_viewport_size({"width": 390, "height": 844})
+    seen.page.wait_for_timeout(300)
+    box = seen.page.locator(f"#explorer-{request.param}")
+    box.scroll_into_view_if_needed()
+    yield request.param, box
+    assert seen.errors == []
+    seen.page.context.close()
+
+
+@pytest.mark.parametrize("name", ALIVE)
+def test_an_explorer_plays_once_when_it_is_seen(chromium, name):
+    page = visit(chromium, HTML / "book" / f"{EXPLORERS[name]}.html").page
+    box = page.locator(f"#explorer-{name}")
+    plays = "node => 'igrPlaying' in node.dataset"
+    assert not box.evaluate(plays)
+    plot = box.locator(".igr-plot").first
+    plot.evaluate("node => node.scrollIntoView({block: 'center'})")
+    page.wait_for_function(f"() => ({plays})(document.querySelector('#explorer-{name}'))")
+    during = plot.inner_html()
+    page.wait_for_timeout(300)
+    assert plot.inner_html() != during
+    page.wait_for_function(
+        f"() => !({plays})(document.querySelector('#explorer-{name}'))", timeout=20_000
+    )
+    for place in (0, 1e6):
+        page.evaluate("place => scrollTo(0, place)", place)
+        page.wait_for_timeout(200)
+    plot.evaluate("node => node.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
+    assert not box.evaluate(plays)
+    box.get_by_role("button", name="Play").click()
+    assert box.evaluate(plays)
+    page.context.close()
+
+
+def test_links_of_the_text_set_an_explorer_and_escape_resets_it(still):
+    name, box = still
+    first, plot = said(box), box.locator(".igr-plot").first
+    links = box.page.locator(f'{BY_THE_TEXT}[href="#explorer-{name}"]')
+    assert links.count() >= 3
+    words = {first}
+    for link in links.all():
+        link.focus()
+        link.press("Enter")
+        box.page.wait_for_timeout(100)
+        words.add(said(box))
+        area = plot.bounding_box()
+        assert area["y"] >= 0, "it is brought into sight"
+        assert area["y"] + area["height"] <= 844
+        assert link.evaluate("node => node === document.activeElement")
+    assert len(words) >= 3
+    box.locator(".igr-handle").first.press("Escape")
+    assert said(box) == first
+
+
+def test_nothing_below_an_explorer_jumps(still):
+    """Whatever it says, its sentence has one height, and is not cut."""
+    name, box = still
+    words, heights = box.locator(".igr-words"), set()
+    for link in box.page.locator(f'{BY_THE_TEXT}[href="#explorer-{name}"]').all():
+        link.evaluate("node => node.click()")
+        area = words.bounding_box()
+        heights.add(round(area["height"]))
+        assert words.locator("span").bounding_box()["height"] <= area["height"] + 1
+    assert len(heights) == 1
+
+
+def test_an_explorer_invites_until_it_is_touched(still):
+    _, box = still
+    note = box.get_by_text("drag me")
+    assert note.count() == 1
+    box.locator(".igr-handle").first.press("ArrowLeft")
+    assert note.count() == 0
+
+
+def test_slider_and_picture_are_seen_at_once_on_a_phone(still):
+    name, box = still
+    slider = box.locator("input[type=range]").first
+    for plot in box.locator(".igr-plot:has(svg)").all():
+        plot.evaluate("node => node.scrollIntoView({block: 'end'})")
+        box.page.wait_for_timeout(100)
+        held, area = slider.bounding_box(), plot.bounding_box()
+        assert held["y"] >= 0, name
+        assert held["y"] + held["height"] <= area["y"] + 5, name
+        assert area["y"] + area["height"] <= 845
+
+
+SMALLER = """box => [...box.querySelectorAll("button, select, input, .igr-touch")]
+  .filter((node) => node.checkVisibility()).map((node) => [node, node.getBoundingClientRect()])
+  .filter(([, area]) => Math.min(area.width, area.height) < 24)
+  .map(([node]) => node.outerHTML.slice(0, 90))"""
+
+
+def test_what_is_pressed_is_large_enough(still):
+    _, box = still
+    assert box.evaluate(SMALLER) == []
+
+
+def test_landmarks_are_one_stop_of_tab_and_can_be_pressed(still):
+    name, box = still
+    if name == "step":
+        pytest.skip("has none")
+    marks = box.get_by_role("group").filter(has=box.locator(".igr-press")).first
+    exact = box.locator("input[type=number]").last if name == "decay" else None
+    exact = exact or box.get_by_label("Learning rate h, as a number")
+    buttons = marks.locator("button")
+    assert buttons.count() >= 4
+    assert marks.locator("[tabindex='0']").count() == 1
+    buttons.first.focus()
+    box.page.keyboard.press("End")
+    assert buttons.last.evaluate("node => node === document.activeElement")
+    assert marks.locator("[tabindex='0']").count() == 1
+    values = set()
+    for button in buttons.all():
+        button.click()
+        values.add(exact.input_value())
+        # The thumb, 16 px wide, stands over the mark.
+        slider = marks.locator("xpath=..").locator("input")
+        area, low, high = (
+            slider.bounding_box(),
+            *(float(slider.get_attribute(k)) for k in ("min", "max")),
+        )
+        thumb = (
+            area["x"] + 8 + (area["width"] - 16) * (float(exact.input_value()) - low) / (high - low)
+        )
+        assert middle(button)[0] == pytest.approx(thumb, abs=2)
+    assert len(values) == buttons.count()
+
+
+@pytest.mark.xdist_group("explorer-phase")
+def test_the_phase_plane_follows_a_run_and_says_custom(chromium):
+    page = visit(
+        chromium, HTML / "book" / f"{EXPLORERS['phase']}.html", reduced_motion="reduce"
+    ).page
+    box = page.locator("#explorer-phase")
+    setting, exact = box.locator("select"), box.get_by_label("Learning rate h, as a number")
+    ticks = lambda: box.locator(".igr-plot").first.locator(".igr-axes text").all_inner_texts()  # noqa: E731
+    assert "−4" not in ticks()
+    assert setting.input_value() == "0"
+    for typed, badge, negative in (("0.11", 0, True), ("0.23", 1, True), ("0.03", 0, False)):
+        exact.fill(typed)
+        exact.press("Enter")
+        assert setting.locator("option:checked").inner_text() == "custom"
+        assert any(text.startswith("−") for text in ticks()) == negative
+        assert box.get_by_text("gradient descent diverges").count() == badge
+    exact.fill("")
+    exact.press("Enter")
+    assert exact.input_value() == "0.03"
+    exact.fill("0.025")
+    exact.press("Enter")
+    assert setting.input_value() == "0"
+    page.context.close()
+
+
+@pytest.mark.xdist_group("explorer-decay")
+def test_the_parabola_of_chapter_1_is_a_picture_where_scripts_are_off(chromium):
+    context = chromium.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto((HTML / "book" / "introduction.html").as_uri())
+    picture = page.locator("#explorer-decay .igr-still svg")
+    assert picture.is_visible()
+    assert picture.locator(".igr-line.igr-descent").count() == 1
+    # A link of the text leads to it.
+    assert page.locator(BY_THE_TEXT).first.get_attribute("href") == "#explorer-decay"
     context.close()
 
 

@@ -96,9 +96,8 @@ def test_the_settings_are_those_of_table_a1():
         if h is not None
     }
     assert {(tuple(p["start"]), p["h"], p["mu"]) for p in data["presets"]} == expected
-    for name in ("h", "mu"):
-        low, high = data[name]
-        assert all(low <= preset[name] <= high for preset in data["presets"])
+    low, high, _ = data["mu"]
+    assert all(low <= preset["mu"] <= high for preset in data["presets"])
     # Of Figure 1a and point I, first.
     first = data["presets"][0]
     assert (first["start"], first["h"]) == (list(map(float, tp.POINT_I.start)), 0.025)
@@ -130,6 +129,93 @@ def test_the_phase_plane_of_every_setting_of_table_a1(preset):
         close(found["ends"][name]["end"], end)
         close(found["ends"][name]["ratio"], X**2 * (end**2).sum())
         close(found["ends"][name]["distance"], jnp.linalg.norm(end - descent))
+
+
+VIEW = "IGR.phase.view(state, IGR.phase.compute(state))"
+
+
+@pytest.mark.parametrize("start", [[2.8, 3.5], [75.0, 74.925], [-1.0, 3.0], [3.0, 3.0]])
+def test_the_window_of_the_phase_plane_holds_what_leaps(start):
+    """Whatever the slider says: steps that grow or change sides, the ends, and a start nearby."""
+    high, _ = run("phase", "Object.values(IGR.phase.sizes(start, x))", start=start, x=X)
+    for share in (0.02, 0.1, 0.3, 0.43, 0.6, 0.76, 0.79):
+        state = {"start": start, "h": share * high, "mu": 0.5, "x": X, "y": Y}
+        low, top = run("phase", VIEW, state=state)
+        steps = ig.gradient_descent(two_parameters, jnp.array(start), share * high, 3000).params
+        norms = np.linalg.norm(np.asarray(steps), axis=1)
+        leaps = np.asarray(steps)[1:][
+            (norms[1:] > norms[:-1]) | (np.asarray(steps)[1:] * np.array(start) < 0).any(axis=1)
+        ]
+        end = tp.minimum_on_flow(tp.Params(*start), X, Y)
+        wanted = [*leaps, np.array(end)]
+        if max(map(abs, start)) < 10:
+            wanted.append(np.array(start))
+        # A side that is left out holds nothing farther off than a hair.
+        assert (np.array(wanted) >= low - 0.05).all(), share
+        assert (np.array(wanted) <= top + 0.05).all(), share
+        # And it is not larger than it must be by more than the next of its sizes; a start is
+        # taken in up to three times as far off.
+        size = np.abs(wanted).max()
+        if max(map(abs, start)) <= 3 * max(4, size):
+            size = max(size, *map(abs, start))
+        assert max(-low, top) <= max(4, 1.6 * size), share
+
+
+def test_the_window_of_figure_1a_and_of_the_runs_on_its_other_side():
+    views = {}
+    for h in (0.001, 0.025, 0.11, 0.18, 0.25):
+        state = {"start": [2.8, 3.5], "h": h, "mu": 0.5, "x": X, "y": Y}
+        views[h] = run("phase", VIEW, state=state)
+    assert views[0.001] == views[0.025] == [0, 4]
+    assert views[0.11] == views[0.18] == [-4, 4]
+    # Two leaps of a run that diverges are seen.
+    steps = ig.gradient_descent(two_parameters, jnp.array([2.8, 3.5]), 0.25, 2).params
+    assert views[0.25][1] >= float(jnp.abs(steps).max())
+
+
+@pytest.mark.parametrize("start", [[2.8, 3.5], [75.0, 74.925], [0.3, 2.9]])
+def test_the_landmarks_and_the_limits_of_the_step_size(start):
+    found = run("phase", "IGR.phase.landmarks(start, x, y)", start=start, x=X, y=Y)
+    hessian = jax.hessian(two_parameters)(jnp.array(start))
+    close(found["edge"], 2 / jnp.linalg.eigvalsh(hessian)[-1])
+    # At the other the first step from the diagonal-wise mirrored gradient lands on a = b or a = −b.
+    a, b = ig.gradient_descent(two_parameters, jnp.array(start), found["leap"], 1).params[-1]
+    close(abs(a), abs(b), 1e-8)
+    high, step = run("phase", "Object.values(IGR.phase.sizes(start, x))", start=start, x=X)
+    assert 0 < step < 0.02 * high
+    last = lambda h: ig.gradient_descent(two_parameters, jnp.array(start), h, 40).params[-1]  # noqa: E731
+    assert not (jnp.abs(last(high)) < 1e6).all(), "the slider goes to where it diverges"
+    assert (jnp.abs(last(0.6 * high)) < 1e6).all()
+
+
+def test_the_clock_of_the_phase_plane():
+    """Where each path is at a time, of a step and between two."""
+    state = {"start": [2.8, 3.5], "h": 0.025, "mu": 0.5, "x": X, "y": Y}
+    program = (
+        "(({paths, times}) => Object.fromEntries(Object.keys(paths).map((name) =>"
+        " [name, [IGR.last(IGR.alive.until(paths[name], times[name], 0.1)), times[name].length,"
+        " paths[name].length]])))(IGR.phase.compute(state))"
+    )
+    found = run("phase", program, state=state)
+    assert all(times == points for _, times, points in found.values())
+    start = jnp.array(state["start"])
+    close(found["descent"][0], ig.gradient_descent(two_parameters, start, 0.025, 4).params[-1])
+    for name, rate in (("flow", 0.0), ("modified", 0.0125), ("explicit", 0.5)):
+        regularized = ig.gradient_regularized_loss(two_parameters, rate, normalization="mean")
+        # Between two of its points a path is a straight piece.
+        close(found[name][0], flow_end(regularized, start, 0.1)[-1], 2e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("h=*0.5", {"h": 0.1}),
+        ("h=0.11;start=2.8,-3.5", {"h": 0.11, "start": [2.8, -3.5]}),
+        ("loss=bowl; h = 1e-3", {"loss": "bowl", "h": 1e-3}),
+    ],
+)
+def test_what_a_link_of_the_text_sets(text, expected):
+    assert run("step", "IGR.alive.parse(text, {h: 0.2})", text=text) == expected
 
 
 def test_the_phase_plane_says_that_a_run_diverges():
@@ -271,6 +357,45 @@ def test_a_step_on_a_parabola_and_both_flows(h, s):
         close(found[0][name], end)
     close([found[1]["flow"], found[1]["modified"]], [flow - steps[1], modified - steps[1]])
     close(run("parabola", "IGR.parabola.iterates(hλ, 6)", hλ=h * s), steps)
+
+
+@pytest.mark.parametrize("hs", [0.3, 1.0, 1.7, 2.3])
+def test_ten_steps_on_a_parabola_and_both_flows(hs):
+    loss, start, h = lambda theta: 2 * theta**2, jnp.float64(1.0), hs / 4
+    found = run("decay", "IGR.decay.compute(hs)", hs=hs)
+    close(found["descent"], ig.gradient_descent(loss, start, h, 10).params)
+    times = h * jnp.linspace(0, 10, 81)
+    for name, e in (("flow", loss), ("modified", ig.modified_loss(loss, h))):
+        path = ig.flow(ig.gradient_field(e), start, times, rtol=1e-12, atol=1e-14)
+        close(found[name], path, 1e-8)
+
+
+def test_the_regimes_of_ten_steps_are_those_of_the_text():
+    """Same side, other side and nearer, farther: at the places that are named so."""
+    regimes = run("decay", "IGR.decay.regimes")
+    assert [list(pair) for pair in explorers.decay.REGIMES] == regimes
+    for hs, name in regimes:
+        factor = 1 - hs
+        kind = "a flow can follow" if factor > 0 else "overshoots" if factor > -1 else "diverges"
+        assert name == kind
+        said = run("decay", "IGR.decay.sentence(hs, IGR.stage.number)", hs=hs)
+        assert f"hs = {hs:g}" in said
+        assert "λ" not in said
+
+
+def test_the_still_picture_of_the_parabola_shows_the_three_factors():
+    """Read off at hs = 2: −1, exp(−2) and exp(−4)."""
+    picture = explorers.decay.decay_picture()
+    at, levels = {}, {}
+    for kind, path in re.findall(r'igr-line igr-(\w+)" d="M([^"]+)"', picture):
+        points = np.array([list(map(float, p.split())) for p in path.split("L")])
+        if kind == "guide" and points[0, 1] == points[1, 1]:
+            levels[len(levels) - 1] = points[0, 1]
+        elif kind != "guide":
+            at[kind] = points[100, 1]  # of 126 places from 0 to 2.5
+    unit = levels[0] - levels[1]
+    for kind, factor in (("descent", -1), ("flow", np.exp(-2)), ("modified", np.exp(-4))):
+        assert (levels[0] - at[kind]) / unit == pytest.approx(factor, abs=2e-3)
 
 
 ON_A_PARABOLA = {
@@ -1004,7 +1129,9 @@ def test_what_is_not_measured_does_not_move_axes_or_correlations():
     assert run("sweep", "IGR.sweep.around([NaN], true)") == [1, 10]
 
 
-NAMES = "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial, ellipse, rescale"
+NAMES = (
+    "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial, ellipse, rescale, decay"
+)
 
 
 def test_the_html_holds_everything_and_closes_nothing_early():
@@ -1016,7 +1143,7 @@ def test_the_html_holds_everything_and_closes_nothing_early():
     assert 'href="#fig-x"' in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     for name in NAMES.split(", "):
-        most = 40_000 if name in ("loss", "sweep") else 24_000  # A library for it would be 330,000.
+        most = 40_000 if name in ("loss", "sweep") else 32_000  # A library for it would be 330,000.
         assert len(explorers.script(name).encode()) < most
 
 

@@ -6,9 +6,10 @@ in the tests once more, by `igrlib` or in closed form. `explorers.sweep` reads r
 is imported by itself: the others need neither Flax nor data. Notebooks of `book/` find this
 package beside them, since a kernel starts in the folder of its notebook.
 
-Source: the first page and chapters 2, 3, 4, 5, 7, 8, 10 and 11.
+Source: the first page and chapters 1, 2, 3, 4, 5, 7, 8, 10 and 11.
 """
 
+from explorers.decay import decay_explorer
 from explorers.ellipse import ellipse_explorer
 from explorers.page import Explorer, script
 from explorers.river import river_explorer
@@ -26,6 +27,7 @@ from explorers.shown import (
 __all__ = [
     "Explorer",
     "catapult_explorer",
+    "decay_explorer",
     "dial_explorer",
     "ellipse_explorer",
     "loss_explorer",

@@ -10,8 +10,8 @@ from typing import Any
 __all__ = ["Explorer", "script"]
 
 SCRIPTS = {
-    "step": ("numbers", "stage", "step"),
-    "phase": ("numbers", "model", "stage", "phase"),
+    "step": ("numbers", "stage", "alive", "step"),
+    "phase": ("numbers", "model", "stage", "alive", "phase"),
     "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
     "parabola": ("numbers", "stage", "parabola"),
@@ -21,11 +21,12 @@ SCRIPTS = {
     "dial": ("numbers", "stage", "play", "dial"),
     "ellipse": ("numbers", "stage", "play", "ellipse"),
     "rescale": ("numbers", "stage", "play", "rescale"),
+    "decay": ("numbers", "stage", "alive", "parabola", "decay"),
 }
 """The files that each explorer runs, in order."""
 
-STYLED = ("loss", "sweep", "dial", "ellipse", "rescale")
-"""The explorers with a style sheet of their own."""
+STYLED = ("alive", "loss", "sweep", "dial", "ellipse", "rescale")
+"""The files with a style sheet of their own."""
 
 
 def script(name: str) -> str:
@@ -89,8 +90,9 @@ class Explorer:
 
 
 def _style(name: str) -> str:
-    """The style of all explorers, and what this one adds."""
-    return _file("style.css") + (_file(f"{name}.css") if name in STYLED else "")
+    """The style of all explorers, and what the parts of this one add."""
+    added = (_file(f"{part}.css") for part in SCRIPTS[name] if part in STYLED)
+    return _file("style.css") + "".join(added)
 
 
 def _file(name: str) -> str:

@@ -74,8 +74,6 @@ def phase_explorer(figure: str) -> Explorer:
             "start": [float(value) for value in each.start],
             "h": h,
             "mu": each.mu,
-            # A large step leaps to the other branch of minima.
-            "window": [-4.2, 4.2] if size == "large" else [0, 4],
         }
         for point, each in (("I", tp.POINT_I), ("II", tp.POINT_II))
         for size, h in _steps(each)
@@ -83,7 +81,8 @@ def phase_explorer(figure: str) -> Explorer:
     # First what Figure 1a shows of point I.
     presets.sort(key=lambda preset: preset["size"] != "moderate")
     x, y = tp.POINT_I.x, tp.POINT_I.y
-    data = {"x": x, "y": y, "presets": presets, "h": [1e-6, 0.3], "mu": [1e-3, 2.0]}
+    # Of the slider of μ: from, to, and its step.
+    data = {"x": x, "y": y, "presets": presets, "mu": [0.0, 2.0, 0.005]}
     data["flattest"] = [float(value) for value in tp.flattest_minimum(x, y)]
     title = "Four ways down: move the start, the learning rate and the explicit rate"
     return Explorer("phase", title, figure, data)

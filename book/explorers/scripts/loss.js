@@ -237,7 +237,7 @@
         close.line(name, one[name]);
         if (!(one.gap[i] > least)) return;
         close.dot(name, ends[i]);
-        bracket(name, one.end, ends[i], number(one.gap[i]), half * (i ? -1 : 1));
+        close.gap(name, one.end, ends[i], number(one.gap[i]), half * (i ? -1 : 1));
       });
       close.dot("start", start);
       close.dot("descent", one.end);
@@ -268,17 +268,6 @@
         add(line, "td", {}, value);
       }
       words.say(sentence(state, found, number));
-    }
-
-    // The length between two points beside them, on the right or, with a negative `half`, the left.
-    function bracket(name, from, to, text, half) {
-      const [u, v] = to.map((value, i) => value - from[i]), length = Math.hypot(u, v), right = v < 0 || (v === 0 && u > 0) ? 1 : -1;
-      const out = [(-v * right * half) / length, (u * right * half) / length];
-      const at = (p, by) => p.map((value, i) => value + by * out[i]);
-      close.line(name, [at(from, 0.05), at(from, 0.12), at(to, 0.12), at(to, 0.05)]);
-      const anchor = Math.abs(out[0]) < 0.4 * Math.abs(half) ? "middle" : out[0] > 0 ? "start" : "end";
-      const middle = from.map((value, i) => (value + to[i]) / 2);
-      close.note(at(middle, anchor === "middle" ? 0.22 : 0.17), text).setAttribute("text-anchor", anchor);
     }
 
     let untouched = true;

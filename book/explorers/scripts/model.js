@@ -16,11 +16,11 @@
   };
 
   // The flow of E + rate·R_IG.
-  const flow = (rate, start, x, y, end) => {
+  const flow = (rate, start, x, y, end, times) => {
     const field = regularized(rate, x, y);
     // Of the curve of minima the distance is to first order |y − abx| / (x|θ|).
     const arrived = (p) => Math.abs(y - p[0] * p[1] * x) <= 1e-11 * x * Math.hypot(...p);
-    return IGR.flow((p) => field(p).map((g) => -g), start, end, 1e-11, arrived);
+    return IGR.flow((p) => field(p).map((g) => -g), start, end, 1e-11, arrived, times);
   };
 
   // λ_max of the Hessian of E.

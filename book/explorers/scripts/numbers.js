@@ -17,9 +17,11 @@
     theta.map((value, i) => value + h * weights.reduce((s, w, j) => s + w * slopes[j][i], 0));
 
   // The points of the flow of `field` from `start`, at every step the method takes to time `end`,
-  // or until it has arrived: near a steep minimum it would go on in small steps.
-  function flow(field, start, end, tolerance = 1e-12, arrived = () => false) {
+  // or until it has arrived: near a steep minimum it would go on in small steps. An empty list of
+  // `times` is filled with those of the points.
+  function flow(field, start, end, tolerance = 1e-12, arrived = () => false, times = []) {
     const points = [start];
+    times.push(0);
     let theta = start, t = 0, slope = field(theta), h = Math.min(end, 1e-3 / Math.hypot(...slope));
     for (let tries = 0; t < end && tries < 20000 && !arrived(theta); tries++) {
       h = Math.min(h, end - t);
@@ -35,6 +37,7 @@
         theta = next;
         slope = slopes[6];
         points.push(theta);
+        times.push(t);
       }
       h *= size > 0 ? Math.min(5, Math.max(0.2, 0.9 * size ** -0.2)) : 5;
       if (!(size < Infinity)) h = Math.min(h, end) * 0.1;

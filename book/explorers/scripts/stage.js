@@ -104,6 +104,18 @@
       else note(low - 6, y + 4, "end", text);
     };
 
+    // The length between two points of a plane with equal axes as a bracket beside them, on the right
+    // or, with a negative `half`, on the left; `half` is half of what the plane shows.
+    self.gap = (kind, from, to, text, half) => {
+      const [u, v] = to.map((value, i) => value - from[i]), length = Math.hypot(u, v), right = v < 0 || (v === 0 && u > 0) ? 1 : -1;
+      const out = [(-v * right * half) / length, (u * right * half) / length];
+      const at = (p, by) => p.map((value, i) => value + by * out[i]);
+      self.line(kind, [at(from, 0.05), at(from, 0.12), at(to, 0.12), at(to, 0.05)]);
+      const anchor = Math.abs(out[0]) < 0.4 * Math.abs(half) ? "middle" : out[0] > 0 ? "start" : "end";
+      const middle = from.map((value, i) => (value + to[i]) / 2);
+      return self.note(at(middle, anchor === "middle" ? 0.22 : 0.17), text, { anchor, kind });
+    };
+
     self.cross = ([u, v]) =>
       add(inside, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
 
@@ -127,7 +139,9 @@
       }
       for (const v of ticks(...self.y, self.log[1])) {
         add(axes, "path", { d: `M${left} ${self.Y(v)}h-4` });
-        if (!bare) add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
+        // Not where the name of the axis is.
+        const clear = self.Y(v) > top + 20 || 4 + 7 * ylabel.length < left - 9 - 6.5 * number(v).length;
+        if (!bare && clear) add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
       }
       add(axes, "text", { x: (left + right) / 2, y: bottom + 33, "text-anchor": "middle" }, xlabel);
       add(axes, "text", { x: 4, y: top + 10 }, ylabel);
@@ -150,8 +164,8 @@
     const node = add(plot.above, "g", { class: "igr-handle", tabindex: 0, role: "slider", "aria-label": label });
     const ring = [add(node, "circle", { r: 16, class: "igr-touch" }), add(node, "circle", { r: 7 })];
     let now = [0, 0];
-    const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    if (step) Object.assign(keys, { ArrowUp: [1, 0], ArrowDown: [-1, 0], Home: [-Infinity, 0], End: [Infinity, 0] });
+    const keys = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1], Home: [-Infinity, 0], End: [Infinity, 0] };
+    if (step) Object.assign(keys, { ArrowUp: [1, 0], ArrowDown: [-1, 0] });
     const inside = (v, [low, high]) => Math.min(high, Math.max(low, v));
     const move = ([u, v]) => moved([inside(u, plot.x), inside(v, plot.y)]);
     node.addEventListener("pointerdown", (event) => {

@@ -50,13 +50,14 @@
     const { gradient, product } = losses[loss];
     const slope = gradient(start);
     const end = start.map((value, i) => value - h * slope[i]);
-    const flow = IGR.flow((p) => gradient(p).map((g) => -g), start, h);
+    const times = [[], []], always = () => false;
+    const flow = IGR.flow((p) => gradient(p).map((g) => -g), start, h, 1e-12, always, times[0]);
     const modified = IGR.flow((p) => {
       const g = gradient(p), Hg = product(p, g);
       return g.map((value, i) => -value - (h / 2) * Hg[i]);
-    }, start, h);
+    }, start, h, 1e-12, always, times[1]);
     const gap = [flow, modified].map((path) => IGR.distance(IGR.last(path), end));
-    return { end, flow, modified, gap };
+    return { end, flow, modified, times, gap };
   }
 
   // The gaps of `n` step sizes, and by what each shrinks where the step is halved.
@@ -71,22 +72,32 @@
 
   IGR.step = { losses, step, gaps, halving };
 
+  // As long as a sentence gets.
+  const LONGEST = "From (−0.123, −0.123) a step of h = 0.00123 ends 1.2·10⁻¹⁰ from the flow of E and 1.2·10⁻¹⁰ from the flow of Ẽ. " +
+    "With half the step the first gap is 4.123 times smaller (order 2: near 4 for small h), the second 8.123 times (order 3: near 8).";
+
   IGR.explorers ??= {};
   IGR.explorers.step = function (root) {
-    const stage = IGR.stage;
+    const { stage, alive } = IGR;
     const state = { loss: "bent", start: [], h: 0 };
+    let found;
     const controls = stage.controls(root);
     const names = Object.entries(losses).map(([name, { label }]) => [name, label]);
     const choice = stage.choice(controls, "Loss", names, state.loss, choose);
-    const size = stage.slider(controls, "Learning rate h", (h) => draw({ h }));
+    const dials = stage.controls(root);
+    dials.classList.add("igr-stick");
+    const size = stage.slider(dials, "Learning rate h", (h) => set({ h: +h.toPrecision(3) }));
+    size.input.parentNode.classList.add("igr-long");
+    const words = alive.words(root, LONGEST);
     const plots = stage.row(root);
     const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
-    const close = stage.plot(plots, "The step and the two flows, enlarged", "enlarged", "", 1, true);
-    const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 0.55);
-    const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
-    stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h"],
-      ["modified", "flow of Ẽ, for a time h"]]);
-    const words = stage.words(root);
+    const close = stage.plot(plots, "The tip of the step, enlarged, with the gaps to both flows", "the tip of the step, enlarged", "", 1, true);
+    const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 0.45);
+    chart.svg.parentNode.classList.add("igr-wide-plot");
+    const handle = stage.handle(plane, "Starting point", (start) => set({ start }));
+    const guide = alive.guide(root, plane, { state, take, reset: () => choose((choice.value = "bent")), frame: (s) => paint(s), rest: () => paint(), seconds: 2.5 });
+    stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h, and its gap"],
+      ["modified", "flow of Ẽ, for a time h, and its gap"], ["guide", "slopes 2 and 3 exactly"]]);
 
     function choose(loss) {
       const { x, y, start, h, first, value } = losses[loss];
@@ -94,43 +105,24 @@
       const corner = Math.max(value([x[0], y[0]]), value([x[0], y[1]]), value([x[1], y[1]]), value([x[1], y[0]]));
       plane.background = IGR.contours(value, x, y, IGR.geometric(corner / 800, corner, 9));
       size.limits(...h);
-      draw({ loss, start, h: first });
+      set({ loss, start, h: first });
     }
 
-    function draw(change) {
+    // What a link asks for; a loss comes with its start and h.
+    function take({ loss, h, ...rest }) {
+      if (loss) choose((choice.value = loss));
+      const [low, high] = losses[state.loss].h;
+      set({ ...rest, h: Math.min(high, Math.max(low, h ?? state.h)) });
+    }
+
+    function set(change) {
+      guide.stop();
       Object.assign(state, change);
       const { loss, start, h } = state;
-      const { end, flow, modified, gap } = step(loss, start, h);
-      plane.clear();
-      plane.pieces("level", plane.background);
-      const shown = [start, end, ...flow, ...modified];
-      const [middle, half] = IGR.around(shown);
-      close.limits(...middle.map((m) => [m - half, m + half]));
-      close.clear();
-      for (const view of [plane, close]) {
-        view.line("flow", flow);
-        view.line("modified", modified);
-        view.line("descent", [start, end]);
-        view.dot("flow", IGR.last(flow), 3.5);
-        view.dot("modified", IGR.last(modified), 3.5);
-        view.dot("descent", end, 3.5);
-      }
-      handle.place(start);
+      found = { ...step(loss, start, h), table: gaps(loss, start) };
       size.show(h);
-
-      const table = gaps(loss, start);
-      const finite = table.flatMap((row) => row.slice(1)).filter((value) => value > 1e-13);
-      chart.limits(losses[loss].h, [Math.min(...finite, 1e-3) / 2, Math.max(...finite, 1e-3) * 2], true);
-      chart.clear();
-      chart.line("guide", [[h, chart.y[0]], [h, chart.y[1]]]);
-      ["flow", "modified"].forEach((name, i) => {
-        if (!(gap[i] > 1e-13)) return;
-        // Dashed: the exact powers 2 and 3 of h, through the gap of this h.
-        chart.line("guide", losses[loss].h.map((size) => [size, gap[i] * (size / h) ** (2 + i)]));
-        chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > 1e-13));
-        chart.dot(name, [h, gap[i]]);
-      });
-      const [two, three] = halving(loss, start, h);
+      paint();
+      const { gap } = found, [two, three] = halving(loss, start, h);
       const from = `From (${start.map(stage.number).join(", ")})`;
       if (!(gap[0] > 1e-13)) return words.say(`${from} nothing moves: the gradient is 0.`);
       words.say(
@@ -138,7 +130,62 @@
         `${stage.number(gap[1])} from the flow of Ẽ. With half the step the first gap is ` +
         `${stage.number(two)} times smaller (order 2: near 4 for small h), the second ${stage.number(three)} times (order 3: near 8).`);
     }
-    for (const drawn of [plane, close, chart]) drawn.onresize.push(() => draw({}));
+
+    // All of it, or while it is played the step and both flows until the share `s` of the time h.
+    function paint(s = 1) {
+      const { start, h } = state, { end, flow, modified, times, gap } = found, moves = gap[0] > 1e-13;
+      const ends = [IGR.last(flow), IGR.last(modified)];
+      const [middle, half] = IGR.around([end, ...ends]), reach = half * 1.5;
+      close.limits(...middle.map((m) => [m - reach, m + reach]));
+      for (const view of [plane, close]) view.clear();
+      plane.pieces("level", plane.background);
+      const paths = { flow: alive.until(flow, times[0], s * h), modified: alive.until(modified, times[1], s * h), descent: [start, start.map((v, i) => v + s * (end[i] - v))] };
+      for (const view of [plane, close])
+        for (const [name, path] of Object.entries(paths)) {
+          view.line(name, path);
+          view.dot(name, IGR.last(path), view === close ? 4.5 : 3.5);
+        }
+      if (s === 1 && moves)
+        ["flow", "modified"].forEach((name, i) => {
+          if (gap[i] > 1e-13) close.gap(name, end, ends[i], stage.number(gap[i]), reach * (i ? -1 : 1)).classList.add("igr-halo");
+        });
+      if (moves) frame(middle, reach);
+      handle.place(start);
+      guide.invite(start);
+      draw();
+    }
+
+    // What is enlarged, joined to its picture beside or below.
+    function frame(middle, reach) {
+      const least = (4 * (plane.x[1] - plane.x[0])) / plane.width, r = Math.max(reach, least);
+      const [[l, b], [right, t]] = [-r, r].map((by) => middle.map((m) => m + by));
+      plane.line("frame", [[l, b], [right, b], [right, t], [l, t], [l, b]]);
+      const below = close.svg.getBoundingClientRect().top > plane.svg.getBoundingClientRect().top + 10;
+      const corners = below ? [[l, b], [right, b]] : [[right, b], [right, t]];
+      const to = below ? plane.x.map((x) => [x, plane.y[0]]) : plane.y.map((y) => [plane.x[1], y]);
+      corners.forEach((corner, i) => plane.line("frame igr-joined", [corner, to[i]]));
+    }
+
+    function draw() {
+      const { loss, h } = state, { gap, table } = found;
+      const finite = table.flatMap((row) => row.slice(1)).filter((value) => value > 1e-13), ten = (v, round) => 10 ** round(Math.log10(v));
+      chart.limits(losses[loss].h, [ten(Math.min(...finite, 1e-3), Math.floor), ten(Math.max(...finite, 1e-3), Math.ceil)], true);
+      chart.clear();
+      chart.line("guide", [[h, chart.y[0]], [h, chart.y[1]]]);
+      ["flow", "modified"].forEach((name, i) => {
+        if (!(gap[i] > 1e-13)) return;
+        // Dashed: the exact powers 2 and 3 of h, through the gap of this h.
+        const power = (size) => gap[i] * (size / h) ** (2 + i), [low, high] = losses[loss].h;
+        chart.line("guide", losses[loss].h.map((size) => [size, power(size)]));
+        chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > 1e-13));
+        chart.dot(name, [h, gap[i]]);
+        // Beside its line, on the left or, if h is there, on the right; above the one and below the other.
+        const at = h > Math.sqrt(low * high) ? low ** 0.7 * high ** 0.3 : low ** 0.3 * high ** 0.7;
+        chart.note([at, power(at)], `slope ${2 + i}`, { kind: `${name} igr-halo`, anchor: i ? "start" : "end", dx: i ? 8 : -8, dy: i ? 14 : -6 });
+      });
+    }
+
+    for (const drawn of [plane, close, chart]) drawn.onresize.push(() => paint());
     choose(choice.value);
   };
 })((globalThis.IGR ??= {}));

@@ -1,0 +1,194 @@
+// What explorers have in common that move by themselves: they play once when they are seen, follow
+// links of the text, and go back where they began.
+(function (IGR) {
+  "use strict";
+
+  // What a link of the text sets, as "h=*0.5;start=3,3": numbers, or a factor for what is there.
+  function parse(text, state) {
+    const read = (value) => (value.includes(",") ? value.split(",").map(Number) : value === "" || Number.isNaN(+value) ? value : +value);
+    const pairs = text.split(";").map((part) => part.split("=").map((s) => s.trim()));
+    return Object.fromEntries(pairs.map(([name, value]) => [name, value.startsWith("*") ? state[name] * value.slice(1) : read(value)]));
+  }
+
+  // The part of a path until a time, with the point between two that it has reached then.
+  function until(path, times, t) {
+    const k = times.findIndex((time) => time > t);
+    if (k < 1) return k ? path : path.slice(0, 1);
+    const s = (t - times[k - 1]) / (times[k] - times[k - 1]);
+    return [...path.slice(0, k), path[k - 1].map((value, i) => value + s * (path[k][i] - value))];
+  }
+
+  const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+  // Text with what follows a _ set lower, as in R_IG.
+  function rich(node, text) {
+    node.replaceChildren();
+    text.split(/_(\w+)/).forEach((part, i) => part && (i % 2 ? IGR.stage.add(node, "sub", {}, part) : node.append(part)));
+    return node;
+  }
+
+  // As the stage's, in a place that is high enough for the longest sentence, so that nothing jumps.
+  function words(root, longest) {
+    const { add } = IGR.stage;
+    const seen = add(add(root, "p", { class: "igr-words igr-held", "data-longest": longest }), "span");
+    const heard = add(root, "p", { class: "igr-heard", role: "status" });
+    let timer;
+    const say = (text) => {
+      rich(seen, text);
+      clearTimeout(timer);
+      timer = setTimeout(() => (heard.textContent = text), 600);
+    };
+    return { say };
+  }
+
+  // A slider over equal steps on the whole width, with a box for any number and landmarks to press.
+  function scale(parent, label, moved) {
+    const { add, labelled, number } = IGR.stage;
+    const [input, box] = labelled(parent, label, "input", { type: "range" });
+    box.classList.add("igr-full");
+    const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, step: "any" });
+    const track = add(box, "span", { class: "igr-track" });
+    track.append(input);
+    const marks = add(track, "span", { role: "group", "aria-label": `Landmarks of ${label}` });
+    const self = { input, low: 0, high: 1 };
+    let now;
+    input.addEventListener("input", () => moved(+(+input.value).toPrecision(6)));
+    // An empty box is none.
+    exact.addEventListener("change", () => {
+      const value = exact.valueAsNumber;
+      if (Number.isFinite(value) && value >= +exact.min && value <= +exact.max) moved(value);
+      else self.show(now);
+    });
+    self.limits = (low, high, step, { least = low, most = high } = {}) => {
+      Object.assign(self, { low, high });
+      for (const [name, value] of Object.entries({ min: low, max: high, step })) input.setAttribute(name, value);
+      Object.assign(exact, { min: least, max: most });
+    };
+    self.show = (value) => {
+      now = value;
+      input.value = value;
+      exact.value = +value.toPrecision(6);
+      input.setAttribute("aria-valuetext", number(value));
+    };
+    // Each has a value, a name, what it means, and a row. One of them is a stop of Tab, arrows lead on.
+    self.mark = (list) => {
+      const seen = list.filter(({ value }) => value >= self.low && value <= self.high);
+      track.style.setProperty("--rows", Math.max(0, ...seen.map(({ row = 0 }) => row + 1)));
+      while (marks.children.length > seen.length) marks.lastChild.remove();
+      seen.forEach(({ value, name, meaning, row = 0 }, i) => {
+        const mark = marks.children[i] ?? add(marks, "button", { type: "button", class: "igr-mark igr-press", tabindex: i ? -1 : 0 });
+        if (mark.dataset.name !== name) rich(mark, name);
+        mark.dataset.name = name;
+        mark.style.setProperty("--at", (value - self.low) / (self.high - self.low));
+        mark.style.setProperty("--row", row);
+        mark.title = `${meaning}: ${number(value)}`;
+        mark.onclick = () => moved(value);
+      });
+    };
+    marks.addEventListener("keydown", (event) => {
+      const all = [...marks.children], i = all.indexOf(document.activeElement), end = all.length - 1;
+      const to = { ArrowLeft: i - 1, ArrowRight: i + 1, Home: 0, End: end }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = all[Math.min(end, Math.max(0, to))];
+      all.forEach((mark) => (mark.tabIndex = mark === next ? 0 : -1));
+      next.focus();
+    });
+    return self;
+  }
+
+  // A word on a patch, at the top of a plot.
+  function badge(plot, text) {
+    const [x, y] = [plot.width / 2, 28], wide = 9 * text.length + 20;
+    const note = plot.note(plot.inverse(x, y), text, { kind: "badge" });
+    note.before(IGR.stage.add(note.parentNode, "rect", { class: "igr-patch", x: x - wide / 2, y: y - 15, width: wide, height: 30, rx: 6 }));
+  }
+
+  // Numbers on their way to others; at once where motion is not wanted. What it returns ends it.
+  function glide(from, to, apply, done = () => {}) {
+    let frame, begun;
+    const tick = (now) => {
+      const s = isStill() ? 1 : Math.min(1, (now - (begun ??= now)) / 400), eased = s * s * (3 - 2 * s);
+      apply(s < 1 ? from.map((value, i) => value + eased * (to[i] - value)) : to);
+      if (s < 1) frame = requestAnimationFrame(tick);
+      else done();
+    };
+    if (isStill()) tick(0);
+    else frame = requestAnimationFrame(tick);
+    return () => cancelAnimationFrame(frame);
+  }
+
+  // `take` sets what a link says, `reset` what was at first; `frame` draws a part from 0 to 1 of what
+  // is played, `rest` all of it. It is played once when the plot is seen.
+  function guide(root, plot, { state, take, reset, frame, rest, seconds = 3 }) {
+    const { add } = IGR.stage;
+    const self = { touched: false };
+    let id;
+    self.stop = () => {
+      cancelAnimationFrame(id);
+      delete root.dataset.igrPlaying;
+    };
+    self.play = () => {
+      self.stop();
+      root.dataset.igrPlaying = "";
+      let begun;
+      const tick = (now) => {
+        const s = (now - (begun ??= now)) / (1000 * seconds);
+        if (s >= 1) return self.stop(), rest();
+        frame(s);
+        id = requestAnimationFrame(tick);
+      };
+      id = requestAnimationFrame(tick);
+    };
+    const bar = add(root, "div", { class: "igr-bar" });
+    add(bar, "button", { type: "button", class: "igr-play" }, "Play").addEventListener("click", self.play);
+    const again = () => (self.stop(), reset());
+    add(bar, "button", { type: "button", class: "igr-play", title: "Esc does the same" }, "Reset").addEventListener("click", again);
+    root.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented) again();
+    });
+    root.classList.add("igr-inviting");
+    const touch = (event) => {
+      if (!event.target.closest(".igr-handle") || event.key === "Tab") return;
+      self.touched = true;
+      root.classList.remove("igr-inviting");
+      root.querySelectorAll(".igr-invite").forEach((note) => note.remove());
+    };
+    for (const event of ["pointerdown", "keydown"]) root.addEventListener(event, touch, true);
+    self.invite = (point) => {
+      const seen = point.every((v, i) => v >= plot[i ? "y" : "x"][0] && v <= plot[i ? "y" : "x"][1]);
+      if (self.touched || !seen) return;
+      const right = plot.X(point[0]) > plot.width - 90;
+      plot.note(point, "drag me", { kind: "invite", anchor: right ? "end" : "start", dx: right ? -16 : 16, dy: -8 });
+    };
+    root.igrTake = (text) => {
+      self.stop();
+      take(parse(text, state));
+      if (!isStill()) self.play();
+    };
+    if (!IGR.linked) {
+      IGR.linked = true;
+      document.addEventListener("click", follow);
+    }
+    addEventListener("beforeprint", () => (self.stop(), rest()));
+    if (!isStill())
+      new IntersectionObserver((entries, watch) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        watch.disconnect();
+        if (!self.touched) self.play();
+      }, { threshold: 0.6 }).observe(plot.svg);
+    return self;
+  }
+
+  // A link <a href="#explorer-step" data-igr-set="h=*0.5">. Without scripts it leads to the explorer.
+  function follow(event) {
+    const link = event.target.closest?.("a[data-igr-set]"), root = link && document.querySelector(link.hash);
+    if (!root?.igrTake) return;
+    event.preventDefault();
+    root.igrTake(link.dataset.igrSet);
+    const plot = root.querySelector(".igr-plot"), { top, bottom } = plot.getBoundingClientRect();
+    if (top < 60 || bottom > innerHeight) plot.scrollIntoView({ behavior: isStill() ? "auto" : "smooth", block: "center" });
+  }
+
+  IGR.alive = { parse, until, rich, words, scale, badge, glide, guide, isStill };
+})((globalThis.IGR ??= {}));
