@@ -10,6 +10,7 @@ from igrlib.plots.phase import phase_plane
 from igrlib.plots.style import (
     COLORS,
     OTHER_COLORS,
+    finding,
     learning_rate_colors,
     truncation_colors,
     use_style,
@@ -19,6 +20,7 @@ from igrlib.plots.tangent import tangent_plane
 __all__ = [
     "COLORS",
     "OTHER_COLORS",
+    "finding",
     "learning_rate_colors",
     "order_plot",
     "phase_plane",
