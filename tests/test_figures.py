@@ -103,7 +103,7 @@ def test_curves_and_steps_from_point_to_point_keep_their_places():
     text = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><path d="{path}"/></svg>'
     (short,) = paths(shrink(text))
     np.testing.assert_allclose(points(short), points(path), atol=0.011)
-    assert len(short) < 0.6 * len(path)
+    assert len(short) < 0.8 * len(path)
 
 
 def test_a_drawing_reaches_nothing_outside_of_it_and_is_the_same_every_time():
@@ -157,6 +157,18 @@ def test_no_figure_is_wider_than_the_column_and_no_text_smaller_than_is_read():
     assert min(sizes) >= 8.5 - 0.01
     assert float(attribute(drawn, "data-smallest")) == pytest.approx(min(sizes), abs=0.06)
     assert min(sizes) * 4 / 3 > 11
+
+
+def test_the_text_of_a_panel_alone_is_read_at_three_quarters_of_its_size():
+    figure, ax = plt.subplots(figsize=(4.7, 3))
+    ax.plot(X, np.sin(X), label="sine")
+    ax.legend(fontsize="small")
+    for _ in range(2):  # once more, as it is shown again
+        drawn = display.figure_data(figure)[SVG]
+        sizes = {100 * float(size) for size in re.findall(r"scale\((\.\d+) -", drawn)}
+        assert sizes == {11}
+    (readable,) = re.findall(r"--igr-readable:(\d+)px", page(drawn))
+    assert int(readable) < 390 - 2 * 16
 
 
 def test_panels_side_by_side_are_pieces_that_hold_their_labels():
@@ -221,7 +233,7 @@ def test_a_finding_is_one_bold_sentence_at_the_left():
 
 # What a page makes of it.
 
-GROUND = "#14181e"
+GROUND = "#121212"
 
 
 def on_ground(color):

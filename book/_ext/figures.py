@@ -20,7 +20,7 @@ DEFINITION = re.compile(r'<(\w+) id="(\w+)"(?:[^>]*/>|.*?</\1>)', re.S)
 TEXT = re.compile(r"<g [^>]*scale\([^)]*\)[^>]*>(?:<use [^>]*/>|<path [^>]*/>)*</g>")
 FIRST = re.compile(r'<\w+ class="igr-drawing')
 PAINT = 'fill="var(--c000000)" stroke-linejoin="round"'
-GROUND = (20, 24, 30)  # of the theme's dark pages
+GROUND = (18, 18, 18)  # of the theme's dark pages
 READABLE, LEAST = 11, 3.0  # pixels of a text, contrast of a colour with the ground
 
 
@@ -104,7 +104,7 @@ def pixels(points):
 
 
 def place(app, doctree, page):
-    """Put drawings into the page, and show pictures at half their pixels, as they were drawn."""
+    """Put drawings into the page, and show pictures at the size that they have at 96 dpi."""
     if app.builder.format != "html":
         return
     for number, image in enumerate(list(doctree.findall(nodes.image))):
@@ -113,7 +113,8 @@ def place(app, doctree, page):
             continue
         if path.suffix == ".png":
             with Image.open(path) as picture:
-                image["width"] = f"{picture.width // 2}px"
+                if dpi := picture.info.get("dpi"):
+                    image["width"] = f"{picture.width * 96 / dpi[0]:.0f}px"
             image["classes"].append("igr-picture")
         elif path.suffix == ".svg" and DRAWING.match(text := path.read_text("utf-8")):
             name = f"drawing-{page.replace('/', '-')}-{number}"

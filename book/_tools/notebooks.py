@@ -72,7 +72,7 @@ def few_colours(data):
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
-        whole = image.convert("RGB")
+        whole, size = image.convert("RGB"), image.info.get("dpi")
     every = whole.getcolors(whole.width * whole.height)
     frequent = [colour for n, colour in every if n >= min(MANY, max(every)[0])]
     row = Image.new("RGB", (len(frequent), 1))
@@ -83,7 +83,7 @@ def few_colours(data):
         if max(high for _, high in ImageChops.difference(row, kept).getextrema()) <= LOST:
             break
     stream = io.BytesIO()
-    found.save(stream, "PNG", optimize=True)
+    found.save(stream, "PNG", optimize=True, **({"dpi": size} if size else {}))
     return stream.getvalue()
 
 

@@ -19,12 +19,15 @@ from matplotlib.transforms import Bbox
 
 from igrlib.plots._svg import shrink
 
-__all__ = ["BOTH", "HEAVIEST", "SMALLEST", "WIDTH", "figure_data", "show_figures"]
+__all__ = ["ALONE", "BOTH", "HEAVIEST", "SMALLEST", "WIDTH", "figure_data", "show_figures"]
 
 WIDTH = 6.9
 """Width of the column of text, in inches of 96 pixels: no figure is wider."""
-SMALLEST = 8.5
-"""Size of the smallest text, in pt: 11 pixels and a little."""
+SMALLEST, ALONE = 8.5, 11.0
+"""Size of the smallest text, in pt: 11 pixels and a little; larger where panels are in one column.
+
+A phone shows columns one below the other, and has a single one in three quarters of its size.
+"""
 HEAVIEST = 150_000
 """Bytes up to which a figure is a drawing."""
 BOTH = "IGR_BOTH_FIGURES"
@@ -66,8 +69,15 @@ def fit(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     if width > WIDTH:
         figure.set_size_inches(WIDTH, height)
+    figure.draw_without_rendering()
+    smallest = SMALLEST if len(_columns(_panels(figure))) > 1 else ALONE
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            sizes = [float(label.get_fontsize()) for label in axis.get_ticklabels(which="both")]
+            if min(sizes, default=smallest) < smallest:
+                axis.set_tick_params(which="both", labelsize=smallest)
     for text in _texts(figure):
-        text.set_fontsize(max(float(text.get_fontsize()), SMALLEST))
+        text.set_fontsize(max(float(text.get_fontsize()), smallest))
     figure.draw_without_rendering()
 
 
@@ -100,20 +110,20 @@ def drawing(figure: Figure) -> str:
 def pieces(figure: Figure, box: Bbox) -> list[tuple[float, float, float, float]]:
     """Boxes (x, y, width, height) in pt from the upper left corner of `box`, in reading order.
 
-    What stands above all panels, column by column the panels, what stands below them. Empty if
-    the panels cannot be parted: something lies across.
+    What stands above all panels, the panels column by column, what stands beside or below them.
+    Empty if the panels cannot be parted: something lies across.
     """
-    panels = [ax for ax in figure.axes if ax.get_visible()]
+    panels = _panels(figure)
     columns = _columns(panels)
-    below = min((c.y0 for c in columns), default=0.0)
+    top = max((c.y1 for c in columns), default=0.0)
     beside: list[Bbox] = []
     for one in [*figure.legends, *_outside(panels)]:
         beside += _parted(one, max((c.width for c in columns), default=WIDTH))
     beside += [_extent(text) for text in figure.texts if text.get_text() and text.get_visible()]
     beside = list({one.bounds: one for one in beside if one.width > 0}.values())
     beside.sort(key=lambda one: (round(-one.y1, 1), one.x0))
-    above = [one for one in beside if one.y0 > below]
-    under = [one for one in beside if one.y0 <= below]
+    above = [one for one in beside if one.y0 > top - 0.05]
+    under = [one for one in beside if one.y0 <= top - 0.05]
     found = [*above, *columns, *under]
     if any(_across(a, b) for a in columns for b in found if a is not b):
         return []
@@ -124,6 +134,10 @@ def pieces(figure: Figure, box: Bbox) -> list[tuple[float, float, float, float]]
         (72 * (one.x0 - box.x0), 72 * (box.y1 - one.y1), 72 * one.width, 72 * one.height)
         for one in found
     ]
+
+
+def _panels(figure: Figure) -> list[Axes]:
+    return [ax for ax in figure.axes if ax.get_visible()]
 
 
 def _texts(figure: Figure) -> Iterable[Text]:
@@ -209,4 +223,4 @@ def _across(a: Bbox, b: Bbox) -> bool:
     """Whether two boxes overlap by more than what is between letters."""
     wide = min(a.x1, b.x1) - max(a.x0, b.x0)
     high = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return wide > 0.02 and high > 0.02
+    return bool(wide > 0.02 and high > 0.02)
