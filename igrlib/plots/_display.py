@@ -96,8 +96,9 @@ def drawing(figure: Figure) -> str:
     box = figure.get_tightbbox().padded(_PAD)
     stream = io.StringIO()
     without: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    rc = {"svg.fonttype": "path", "svg.hashsalt": "igrlib", "path.simplify_threshold": 0.2}
-    with mpl.rc_context(rc):
+    with mpl.rc_context(
+        {"svg.fonttype": "path", "svg.hashsalt": "igrlib", "path.simplify_threshold": 0.2}
+    ):
         figure.savefig(stream, format="svg", bbox_inches=box, facecolor="none", metadata=without)
     sizes = [float(text.get_fontsize()) for text in _texts(figure)]
     about = {"data-smallest": f"{min(sizes, default=SMALLEST):.3g}"}
