@@ -6,6 +6,7 @@ A drawing says where its panels lie, so that a phone can show them one below the
 
 import io
 import os
+import sys
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
@@ -39,10 +40,12 @@ _NARROW = 1.1
 
 def show_figures() -> None:
     """In a notebook, show every figure of the session by `figure_data`; elsewhere do nothing."""
+    if "IPython" not in sys.modules:
+        return
     from IPython.core.getipython import get_ipython
 
     shell: Any = get_ipython()
-    if shell is None or getattr(shell, "kernel", None) is None:
+    if getattr(shell, "kernel", None) is None:
         return
     from matplotlib_inline.config import InlineBackend
 
