@@ -66,7 +66,9 @@ def pytest_collectstart(collector):
     if isinstance(collector, IPyNbFile):
         glued = "application/papermill.record/"
         images = tuple(
-            p + f"image/{kind}" for p in ("", glued) for kind in ("png", "jpeg")
+            p + f"image/{kind}"
+            for p in ("", glued)
+            for kind in ("png", "jpeg", "svg+xml")
         )
         collector.skip_compare += images
 

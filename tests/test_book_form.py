@@ -75,10 +75,32 @@ def test_every_cell_is_checked(chapter):
         assert not re.search(r"nbval.(skip|ignore.output)", marks, re.I), cell.source
 
 
+def shown(cell):
+    """The figures of a cell, each a drawing or a picture, by its kind."""
+    return [
+        {kind: data[kind] for kind in data if kind.startswith("image/")}
+        for data in (output.get("data", {}) for output in cell.outputs)
+        if any(kind.startswith("image/") for kind in data)
+    ]
+
+
+def test_drawings_fit_into_the_column_and_their_text_is_read(chapter):
+    """At most 6.9 inches wide; text of 11 pixels at least, and on a phone, where it may scroll."""
+    for cell in code_cells(chapter):
+        for figure in shown(cell):
+            assert len(figure) == 1, "a drawing and its picture are stored"
+            if drawn := figure.get("image/svg+xml"):
+                root = dict(re.findall(r'([\w-]+)="([^"]*)"', drawn[: drawn.index(">")]))
+                assert float(root["width"].removesuffix("pt")) <= 6.9 * 72 + 5
+                sizes = [float(s) for s in re.findall(r"scale\((\d*\.\d+) -", drawn)]
+                assert 100 * min(sizes) * 4 / 3 >= 11
+                assert len(drawn) <= 150_000
+
+
 def test_figures_have_caption_name_and_alternative_text(chapter):
     names = []
     for cell in code_cells(chapter):
-        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+        if shown(cell):
             settings = cell.metadata.get("mystnb", {})
             assert settings.get("figure", {}).get("caption"), cell.source
             assert settings.get("figure", {}).get("name"), cell.source

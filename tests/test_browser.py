@@ -30,7 +30,9 @@ MISSING_PICTURES = """() => Promise.all([...document.images].map((image) => {
   return image.decode().then(() => [], () => [image.src]);
 })).then((found) => found.flat())"""
 UNNAMED_PICTURES = """() => [...document.images].filter((image) => !image.alt.trim() &&
-  image.getAttribute("role") !== "presentation").map((image) => image.src)"""
+  image.getAttribute("role") !== "presentation").map((image) => image.src).concat(
+  [...document.querySelectorAll(".igr-drawing[role=img]")].filter((node) =>
+  node.ariaLabel.trim().length < 20).map((node) => node.outerHTML.slice(0, 120)))"""
 WIDER = """() => [...document.querySelectorAll("body *")].filter((node) =>
   node.getBoundingClientRect().right > document.documentElement.clientWidth + 1 &&
   getComputedStyle(node).position !== "fixed").slice(-5).map((n) => n.outerHTML.slice(0, 120))"""
@@ -178,6 +180,90 @@ def test_nothing_is_cut_or_torn_on_a_desktop(opened):
     """Formulas, code and what it prints fit into the column, each print in one box."""
     assert opened.page.evaluate(CUT) == []
     assert opened.page.evaluate(TORN) == []
+
+
+# Of each drawing: how many parts it has, and of each that is shown its box, the size in pixels of
+# the smallest text, and whether anything is drawn in it.
+DRAWINGS = """() => [...document.querySelectorAll("article .igr-drawing[role=img]")].map((box) => {
+  const whole = box.querySelector(".igr-whole");
+  const parts = [...box.querySelectorAll(".igr-pieces svg")];
+  const sizes = [...whole.querySelectorAll('g[transform*="scale("]')]
+    .map((text) => 100 * /scale\\(([\\d.]+)/.exec(text.getAttribute("transform"))[1]);
+  const shown = [whole, ...parts].filter((part) => part.getBoundingClientRect().width > 0);
+  return {
+    parts: parts.length,
+    column: box.parentElement.getBoundingClientRect().right,
+    shown: shown.map((part) => {
+      const place = part.getBoundingClientRect(), scale = place.width / part.viewBox.baseVal.width;
+      return {top: place.top, right: place.right, text: Math.min(...sizes) * scale,
+        drawn: part.querySelector("use, path").getBBox().width > 0};
+    }),
+    scrolls: getComputedStyle(box).overflowX === "auto",
+  };
+})"""
+
+
+def test_drawings_are_read_on_a_desktop(opened):
+    for drawing in opened.page.evaluate(DRAWINGS):
+        (whole,) = drawing["shown"]
+        assert whole["right"] <= drawing["column"] + 1
+        assert whole["text"] >= 11
+        assert not drawing["scrolls"]
+
+
+def test_drawings_are_read_on_a_phone(opened):
+    """Panels stand one below the other; a drawing of one panel may scroll in its own box."""
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    try:
+        for drawing in opened.page.evaluate(DRAWINGS):
+            shown = drawing["shown"]
+            assert len(shown) == max(drawing["parts"], 1)
+            assert all(part["drawn"] and part["text"] >= 10.99 for part in shown)
+            if drawing["parts"]:
+                assert all(part["right"] <= drawing["column"] + 1 for part in shown)
+                tops = [part["top"] for part in shown]
+                assert tops == sorted(tops)
+            else:
+                assert drawing["scrolls"]
+    finally:
+        opened.page.set_viewport_size(DESKTOP)
+
+
+PAINTED = """() => [...new Set(
+  [...document.querySelectorAll("article .igr-whole :is([fill], [stroke])")]
+  .flatMap((node) => ["fill", "stroke"].filter((kind) => /^var/.test(node.getAttribute(kind)))
+    .map((kind) => `${node.getAttribute(kind)} ${getComputedStyle(node)[kind]}`)))]"""
+PAGE_GROUND = "() => getComputedStyle(document.body).backgroundColor"
+
+
+def luminance(colour):
+    channels = [int(c) / 255 for c in re.findall(r"\d+", colour)[:3]]
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot((0.2126, 0.7152, 0.0722), light))
+
+
+def contrast(one, other):
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_what_is_seen_on_white_is_seen_in_the_dark(opened):
+    """Lines and letters of drawings, by the colours that the browser gives them."""
+    page = opened.page
+    page.evaluate("() => { document.documentElement.dataset.theme = 'light' }")
+    assert contrast(page.evaluate(PAGE_GROUND), "255, 255, 255") < 1.01
+    plain = dict(found.split(" ", 1) for found in page.evaluate(PAINTED))
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
+    page.wait_for_timeout(300)
+    night = dict(found.split(" ", 1) for found in page.evaluate(PAINTED))
+    ground = page.evaluate(PAGE_GROUND)
+    page.evaluate("() => { document.documentElement.dataset.theme = 'light' }")
+    assert luminance(ground) < 0.02
+    for name, colour in plain.items():
+        channels = map(int, re.findall(r"\d+", colour)[:3])
+        assert "".join(f"{c:02x}" for c in channels) in name
+        if contrast(colour, "255, 255, 255") >= 3:
+            assert contrast(night[name], ground) > 2.95, name
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -725,7 +811,7 @@ def test_a_reader_without_scripts_is_sent_to_a_figure(chromium, name):
     box = page.locator(f"[data-igr-explorer={name}]")
     assert box.locator(".igr-title").is_visible()
     figure = box.get_by_role("link").get_attribute("href")
-    assert page.locator(f"[id='{figure[1:]}'] img").is_visible()
+    assert page.locator(f"[id='{figure[1:]}'] :is(img, .igr-drawing)").is_visible()
     context.close()
 
 

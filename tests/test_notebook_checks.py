@@ -1,5 +1,6 @@
 """The comparison of notebooks catches what it should: book/conftest.py and notebooks.py."""
 
+import base64
 import io
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import nbformat
 import nbformat.v4 as nbf
 import numpy as np
 import pytest
@@ -45,7 +47,26 @@ def notebook(printed=PRINTED, value=VALUE, count=1):
     )
 
 
+def drawn(kind):
+    """A cell that displays one drawing, stored with another, or with a picture in its place."""
+    source = "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>')"
+    stored = {"text/plain": "<IPython.core.display.SVG object>", kind: "<svg><g/></svg>"}
+    if kind == "image/png":
+        stored[kind] = base64.b64encode(png(Image.new("P", (2, 2)))).decode()
+    output = nbf.new_output("execute_result", stored, execution_count=1)
+    cell = nbf.new_code_cell(source, outputs=[output], execution_count=1)
+    return tool.normalise(nbf.new_notebook(cells=[cell]))
+
+
+def png(image):
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
 VARIANTS = {
+    "another_drawing": (drawn("image/svg+xml"), True),
+    "a_picture_in_its_place": (drawn("image/png"), True),
     "as_it_is": (notebook(), True),
     "decimal_by_0.1_percent": (notebook(PRINTED.replace("2.718281828", "2.721")), True),
     "decimal_by_1_percent": (notebook(PRINTED.replace("2.718281828", "2.745464646")), False),
@@ -106,6 +127,9 @@ def test_recording_twice_gives_the_same_file(tmp_path):
         nbf.new_markdown_cell("A figure."),
         nbf.new_code_cell("import matplotlib.pyplot as plt\n%matplotlib inline"),
         nbf.new_code_cell("plt.plot([0, 1]);"),
+        nbf.new_code_cell("from igrlib import plots\nplots.use_style()"),
+        nbf.new_code_cell("plt.plot([0, 1], label='$x$')\nplt.legend();"),
+        nbf.new_code_cell("plt.plot([pow(7, k, 9973) for k in range(9000)], '.');"),
     ]
     path.write_text(nbf_text(cells))
     assert "never executed" in "".join(tool.problems(path))
@@ -113,14 +137,12 @@ def test_recording_twice_gives_the_same_file(tmp_path):
     first = path.read_bytes()
     tool.record(path)
     assert path.read_bytes() == first
-    assert b"image/png" in first
+    kinds = [
+        {kind for output in cell.outputs for kind in output.get("data", {}) if "image/" in kind}
+        for cell in nbformat.read(path, as_version=4).cells[2:]
+    ]
+    assert kinds == [{"image/png"}, set(), {"image/svg+xml"}, {"image/png"}]
     assert tool.problems(path) == []
-
-
-def png(image):
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
 
 
 def test_images_are_kept_in_few_colours_and_once_only():

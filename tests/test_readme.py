@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import nbformat
 import pytest
 from helpers import enable_x64
+from PIL import Image
 
 from igrlib.experiments import data, records
 
@@ -23,7 +25,13 @@ import notebooks  # noqa: E402
 def test_the_figure_is_that_of_chapter_1():
     chapter = nbformat.read(ROOT / "book" / "introduction.ipynb", as_version=4)
     assert str(notebooks.README_PNG.relative_to(ROOT)) in README
-    assert notebooks.README_PNG.read_bytes() == notebooks.figure(chapter, notebooks.README_FIGURE)
+    drawing = notebooks.figure(chapter, notebooks.README_FIGURE)["image/svg+xml"]
+    with Image.open(notebooks.README_PNG) as picture:
+        assert picture.text == {notebooks.SIGNATURE: sha256(drawing.encode()).hexdigest()}
+        width, height = re.search(r'viewBox="0 0 (\S+) (\S+)"', drawing).groups()
+        # Twice its pixels.
+        wanted = float(width) * 192 / 72, float(height) * 192 / 72
+        assert picture.size == pytest.approx(wanted, abs=16)
 
 
 def test_the_example_prints_what_it_says(capsys):

@@ -13,6 +13,7 @@ from base64 import b64decode
 from pathlib import Path
 
 from docutils import nodes
+from figures import small
 from PIL import Image
 from reading_times import chapters, minutes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -20,7 +21,6 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 BOOK = Path(__file__).resolve().parents[1]
 sys.path.append(str(BOOK))  # of the explorers
 WIDE = 480  # px of a thumbnail, twice what is shown
-SUFFIX = {"image/svg+xml": "svg", "image/png": "webp"}
 
 
 class Waiting(nodes.General, nodes.Element):
@@ -66,15 +66,17 @@ def raw(markup):
 
 
 def thumbnail(app, page, figure):
-    """The address of a stored figure, scaled; the cell that draws it has the figure's name."""
+    """A stored figure, small; the cell that draws it has the figure's name."""
     notebook = json.loads((BOOK / f"{Path(page).name}.ipynb").read_text("utf-8"))
     for cell in notebook["cells"]:
         if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") != figure:
             continue
         for output in cell["outputs"]:
-            for kind, suffix in SUFFIX.items():
-                if kind in output.get("data", {}):
-                    return store(app, f"{figure}.{suffix}", output["data"][kind])
+            if drawing := output.get("data", {}).get("image/svg+xml"):
+                return small("".join(drawing))
+            if points := output.get("data", {}).get("image/png"):
+                address = store(app, f"{figure}.webp", points)
+                return f'<img src="{address}" alt="" role="presentation" loading="lazy">'
     raise ValueError(
         f"{page} has no stored figure {figure}, which its card on the first page shows"
     )
@@ -83,12 +85,9 @@ def thumbnail(app, page, figure):
 def store(app, name, data):
     target = Path(app.outdir, "_images", "cards", name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if name.endswith(".svg"):
-        target.write_text("".join(data), "utf-8")
-    else:
-        picture = Image.open(io.BytesIO(b64decode(data))).convert("RGB")
-        picture.thumbnail((WIDE, WIDE))
-        picture.save(target, "WEBP", quality=80, method=6)
+    picture = Image.open(io.BytesIO(b64decode(data))).convert("RGB")
+    picture.thumbnail((WIDE, WIDE))
+    picture.save(target, "WEBP", quality=80, method=6)
     return f"_images/cards/{name}"
 
 
@@ -102,11 +101,7 @@ def card(app, page, figure, question, number):
     facts = told(minutes(doctree)) + (
         ' · <span class="igr-live">to play with</span>' if is_played_with(doctree) else ""
     )
-    picture = ""
-    if figure != "-":
-        picture = (
-            f'<img src="{thumbnail(app, page, figure)}" alt="" role="presentation" loading="lazy">'
-        )
+    picture = "" if figure == "-" else thumbnail(app, page, figure)
     return (
         f'<li><a href="{app.builder.get_relative_uri(app.config.root_doc, page)}">'
         f'<span class="igr-thumb">{picture}</span>'

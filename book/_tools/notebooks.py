@@ -4,22 +4,27 @@
     python book/_tools/notebooks.py --check book/*.ipynb   refuse what is not in normal form
 
 In normal form the counts run 1..N, cell ids are cell-1 .. cell-M, no timestamps or versions are
-kept, and images carry no metadata and few colours, a quarter of the bytes: executing again gives an
-empty diff.
+kept. A figure is a drawing (SVG), or, where that would be heavy, a picture (PNG) without metadata
+and with few colours, a quarter of the bytes; `igrlib.plots` chooses. Executing again gives an empty
+diff.
 """
 
 import argparse
 import base64
 import io
+import os
 import struct
 import sys
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import yaml
 from nbclient import NotebookClient
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, PngImagePlugin
+
+from igrlib.plots._display import BOTH
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 VOLATILE_NOTEBOOK = ("widgets", "papermill", "vscode", "toc", "varInspector")
@@ -31,6 +36,7 @@ README_PNG = Path(__file__).resolve().parent.parent / "_static" / "opening.png"
 # LOST of 255 in any channel: a thin line is a small part of a picture, but its colour means much.
 COLOURS = (32, 48, 64, 96, 128, 192, 256)
 MANY, LOST = 100, 20
+SIGNATURE = "sha256 of the drawing"
 CONFIG = Path(__file__).resolve().parents[2] / "_config.yml"
 FETCH_TAG = "fetch-book"
 FETCH = """\
@@ -66,7 +72,7 @@ def few_colours(data):
     with Image.open(io.BytesIO(data)) as image:
         if image.mode == "P" or image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             return data
-        whole = image.convert("RGB")
+        whole, size = image.convert("RGB"), image.info.get("dpi")
     every = whole.getcolors(whole.width * whole.height)
     frequent = [colour for n, colour in every if n >= min(MANY, max(every)[0])]
     row = Image.new("RGB", (len(frequent), 1))
@@ -77,7 +83,7 @@ def few_colours(data):
         if max(high for _, high in ImageChops.difference(row, kept).getextrema()) <= LOST:
             break
     stream = io.BytesIO()
-    found.save(stream, "PNG", optimize=True)
+    found.save(stream, "PNG", optimize=True, **({"dpi": size} if size else {}))
     return stream.getvalue()
 
 
@@ -120,7 +126,10 @@ def normalise(notebook):
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = cell.execution_count
-            for mime, content in output.get("data", {}).items():
+            data = output.get("data", {})
+            if "image/svg+xml" in data:
+                data.pop("image/png", None)
+            for mime, content in data.items():
                 if mime.endswith("image/png"):
                     png = strip_png(few_colours(base64.b64decode(content)))
                     output["data"][mime] = base64.b64encode(png).decode()
@@ -154,17 +163,33 @@ def problems(path):
 
 
 def figure(notebook, name):
-    """The PNG of the figure cell of that name, or None."""
+    """What the figure cell of that name shows, by the kind of it; empty without such a cell."""
     for cell in notebook.cells:
         if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == name:
             for output in cell.outputs:
-                if "image/png" in output.get("data", {}):
-                    return base64.b64decode(output["data"]["image/png"])
-    return None
+                if found := {k: v for k, v in output.get("data", {}).items() if "image/" in k}:
+                    return found
+    return {}
+
+
+def signed(png, drawing):
+    """A PNG that says of which drawing it is the picture."""
+    note = PngImagePlugin.PngInfo()
+    note.add_text(SIGNATURE, sha256(drawing.encode()).hexdigest())
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(few_colours(png))) as image:
+        image.save(stream, "PNG", optimize=True, pnginfo=note)
+    return stream.getvalue()
 
 
 def record(path):
     notebook = fetched_from(nbformat.read(path, as_version=4), address())
+    os.environ.pop(BOTH, None)
+    if any(
+        cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == README_FIGURE
+        for cell in notebook.cells
+    ):
+        os.environ[BOTH] = "1"
     client = NotebookClient(
         notebook,
         timeout=600,
@@ -174,10 +199,10 @@ def record(path):
         resources={"metadata": {"path": str(Path(path).parent)}},
     )
     client.execute()
+    if opening := figure(notebook, README_FIGURE):
+        png = base64.b64decode(opening["image/png"])
+        README_PNG.write_bytes(signed(png, opening["image/svg+xml"]))
     Path(path).write_text(dumps(normalise(notebook)), encoding="utf-8")
-    opening = figure(notebook, README_FIGURE)
-    if opening is not None:
-        README_PNG.write_bytes(opening)
 
 
 def main():

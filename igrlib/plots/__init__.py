@@ -11,6 +11,7 @@ from igrlib.plots.phase import phase_plane
 from igrlib.plots.style import (
     COLORS,
     OTHER_COLORS,
+    finding,
     learning_rate_colors,
     truncation_colors,
     use_style,
@@ -20,6 +21,7 @@ from igrlib.plots.tangent import tangent_plane
 __all__ = [
     "COLORS",
     "OTHER_COLORS",
+    "finding",
     "learning_rate_colors",
     "number_table",
     "order_plot",

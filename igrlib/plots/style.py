@@ -10,8 +10,19 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-__all__ = ["COLORS", "OTHER_COLORS", "learning_rate_colors", "truncation_colors", "use_style"]
+from igrlib.plots._display import WIDTH, show_figures
+
+__all__ = [
+    "COLORS",
+    "OTHER_COLORS",
+    "finding",
+    "learning_rate_colors",
+    "truncation_colors",
+    "use_style",
+]
 
 COLORS = {
     "gradient descent": "#D55E00",
@@ -28,22 +39,35 @@ OTHER_COLORS = ("#8C510A", "#000000", "#7A7F00")
 
 
 def use_style() -> None:
-    """Set the book's matplotlib style for the rest of the session."""
+    """Set the book's matplotlib style for the rest of the session.
+
+    In a notebook figures are shown as drawings, at most as wide as the book's column of text, or
+    as pictures where a drawing would be too heavy.
+    """
     mpl.rcParams.update(
         {
-            "figure.figsize": (6.4, 4.0),
-            "figure.dpi": 110,
+            "figure.figsize": (WIDTH, 4.0),
+            "figure.dpi": 96,
             "figure.constrained_layout.use": True,
+            # The ground of a drawing is that of its page; what hides lines below it is white.
+            "axes.facecolor": "none",
+            "legend.facecolor": "white",
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.titlesize": "medium",
             "axes.prop_cycle": cycler(color=list(COLORS.values())),
-            "font.size": 10.5,
+            "font.size": 9.5,
             "legend.frameon": False,
             "lines.linewidth": 1.8,
             "lines.markersize": 4.5,
         }
     )
+    show_figures()
+
+
+def finding(figure: Figure, sentence: str) -> Text:
+    """What a figure shows, as one sentence above it: bold, and beginning at its left edge."""
+    return figure.suptitle(sentence, x=0.01, ha="left", weight="bold", size="medium")
 
 
 def learning_rate_colors(learning_rates: Sequence[float]) -> list[tuple[float, ...]]:

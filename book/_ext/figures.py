@@ -1,0 +1,151 @@
+"""Figures that are drawings stand in the page itself: on its ground, in its colours, in pieces.
+
+A drawing names its colours by what they are on white; a page knows what each is in the dark. On a
+phone the panels of a drawing stand below each other, or it scrolls within its own box. What several
+drawings define alike, as the letters, a page has once. Pictures of points stay pictures.
+"""
+
+import html
+import re
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+
+DRAWING = re.compile(r"<svg [^>]*\bdata-smallest=")
+COLOUR = re.compile(r'\b(fill|stroke)="#([0-9a-f]{6})"')
+USED = re.compile(r"var\(--c([0-9a-f]{6})\)")
+DEFINED = re.compile(r'<defs class="igr-defs">(.*?)</defs>', re.S)
+DEFINITION = re.compile(r'<(\w+) id="(\w+)"(?:[^>]*/>|.*?</\1>)', re.S)
+TEXT = re.compile(r"<g [^>]*scale\([^)]*\)[^>]*>(?:<use [^>]*/>|<path [^>]*/>)*</g>")
+FIRST = re.compile(r'<\w+ class="igr-drawing')
+PAINT = 'fill="var(--c000000)" stroke-linejoin="round"'
+GROUND = (18, 18, 18)  # of the theme's dark pages
+READABLE, LEAST = 11, 3.0  # pixels of a text, contrast of a colour with the ground
+
+
+def linear(rgb):
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+
+
+def luminance(light):
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), light, strict=True))
+
+
+def channels(colour):
+    return [int(colour[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+
+
+def dark(colour):
+    """The colour of a drawing on a dark page, both as six hexadecimal digits.
+
+    What is grey or pale has the contrast with the ground that it has on white. Other colours stay,
+    and are lifted where they would be dark: one that was darker than another still is.
+    """
+    rgb = channels(colour)
+    light = linear(rgb)
+    y, ground = luminance(light), luminance(linear([c / 255 for c in GROUND]))
+    on_white = 1.05 / (y + 0.05)
+    spread = max(rgb) - min(rgb)
+    if spread < 0.06 or (spread < 0.25 and on_white < 1.5):
+        wanted = min(on_white, 14) * (ground + 0.05) - 0.05
+    else:
+        contrast = (y + 0.05) / (ground + 0.05)
+        lifted = LEAST + max(contrast - 1, 0.05) * (5 - LEAST) / 4
+        wanted = max(lifted, contrast) * (ground + 0.05) - 0.05
+    if max(light) > 0:
+        factor = min(wanted / y, 1 / max(light))
+        light = [factor * c for c in light]
+    white = (wanted - luminance(light)) / max(1 - luminance(light), 1e-9)
+    light = [c + max(white, 0) * (1 - c) for c in light]
+    back = [12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in light]
+    return "".join(f"{round(255 * min(max(c, 0), 1)):02x}" for c in back)
+
+
+def inside(drawing, name, said):
+    """The markup of a stored drawing: named `said`, its panels also one below the other."""
+    root, rest = drawing[: drawing.index(">") + 1], drawing[drawing.index(">") + 1 :]
+    given = dict(re.findall(r'([\w-]+)="([^"]*)"', root))
+    width, height = (float(x) for x in given["viewBox"].split()[2:])
+    rest = rest.replace("<defs>", '<defs class="igr-defs">', 1)
+    rest = COLOUR.sub(r'\1="var(--c\2)"', rest)
+    needed = min(width, width * READABLE / (float(given["data-smallest"]) * 4 / 3))
+    pieces = [p.split() for p in given.get("data-pieces", "").split(",") if p]
+    cut = "".join(
+        f'<svg viewBox="{" ".join(p)}" width="{pixels(p[2])}" height="{pixels(p[3])}" {PAINT}>'
+        f'<use href="#{name}"/></svg>'
+        for p in pieces
+    )
+    whole = (
+        f'<svg class="igr-whole" viewBox="{given["viewBox"]}" width="{pixels(width)}" '
+        f'height="{pixels(height)}" {PAINT}><g id="{name}">{rest[: -len("</svg>")]}</g></svg>'
+    )
+    kind = " igr-parted" if cut else ""
+    return (
+        f'<div class="igr-drawing{kind}" role="img" aria-label="{html.escape(said)}" '
+        f'style="--igr-readable:{pixels(needed)}px">{whole}'
+        + (f'<span class="igr-pieces">{cut}</span>' if cut else "")
+        + "</div>"
+    )
+
+
+def small(drawing):
+    """The markup of a stored drawing without its text, for a place where none is read."""
+    lines = TEXT.sub("", drawing[drawing.index(">") + 1 : -len("</svg>")])
+    kept = lambda found: found[0] if f"#{found[2]}" in lines else ""  # noqa: E731
+    lines = DEFINITION.sub(kept, lines)
+    box = re.search(r'viewBox="[^"]*"', drawing)[0]
+    lines = COLOUR.sub(r'\1="var(--c\2)"', lines.replace("<defs>", '<defs class="igr-defs">', 1))
+    return f'<svg class="igr-drawing" {box} {PAINT} aria-hidden="true">{lines}</svg>'
+
+
+def pixels(points):
+    return f"{float(points) * 4 / 3:.0f}"
+
+
+def place(app, doctree, page):
+    """Put drawings into the page, and show pictures at the size that they have at 96 dpi."""
+    if app.builder.format != "html":
+        return
+    for number, image in enumerate(list(doctree.findall(nodes.image))):
+        path = Path(app.srcdir, image["uri"])
+        if "jupyter_execute" not in path.parts or not path.is_file():
+            continue
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                if dpi := picture.info.get("dpi"):
+                    image["width"] = f"{picture.width * 96 / dpi[0]:.0f}px"
+            image["classes"].append("igr-picture")
+        elif path.suffix == ".svg" and DRAWING.match(text := path.read_text("utf-8")):
+            name = f"drawing-{page.replace('/', '-')}-{number}"
+            markup = inside(text, name, image.get("alt", ""))
+            image.replace_self(nodes.raw("", markup, format="html"))
+
+
+def share(app, page, template, context, doctree):
+    """Definitions of a page once, and what its colours are on white and in the dark."""
+    body = context.get("body", "")
+    colours = sorted(set(USED.findall(body)))
+    if not colours:
+        return
+    definitions = {}
+
+    def moved(found):
+        definitions.update((m[2], m[0]) for m in DEFINITION.finditer(found[1]))
+        return ""
+
+    body = DEFINED.sub(moved, body)
+    light = "".join(f"--c{c}:#{c};" for c in colours)
+    night = "".join(f"--c{c}:#{dark(c)};" for c in colours)
+    style = f'html{{{light}}}html[data-theme="dark"]{{{night}}}'
+    shared = (
+        f'<svg class="igr-shared" aria-hidden="true"><style>{style}</style>'
+        f"<defs>{''.join(definitions.values())}</defs></svg>"
+    )
+    context["body"] = FIRST.sub(lambda found: shared + found[0], body, count=1)
+
+
+def setup(app):
+    app.connect("doctree-resolved", place)
+    app.connect("html-page-context", share)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,230 @@
+"""How a notebook shows a figure: as lines that stay sharp, or as a picture where these are many.
+
+A figure is at most as wide as the column of text, and no text in it is too small to be read there.
+A drawing says where its panels lie, so that a phone can show them one below the other.
+"""
+
+import io
+import os
+import sys
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from igrlib.plots._svg import shrink
+
+__all__ = ["ALONE", "BOTH", "HEAVIEST", "SMALLEST", "WIDTH", "figure_data", "show_figures"]
+
+WIDTH = 6.9
+"""Width of the column of text, in inches of 96 pixels: no figure is wider."""
+SMALLEST, ALONE = 8.5, 11.0
+"""Size of the smallest text, in pt: 11 pixels and a little; larger where panels are in one column.
+
+A phone shows columns one below the other, and has a single one in three quarters of its size.
+"""
+HEAVIEST = 150_000
+"""Bytes up to which a figure is a drawing."""
+BOTH = "IGR_BOTH_FIGURES"
+"""Where the environment has this variable, a drawing comes with its picture."""
+_PAD, _DPI = 0.03, 192
+# A column of panels narrower than this, in inches, as of a colour bar, goes with the one before.
+_NARROW = 1.1
+
+
+def show_figures() -> None:
+    """In a notebook, show every figure of the session by `figure_data`; elsewhere do nothing."""
+    if "IPython" not in sys.modules:
+        return
+    from IPython.core.getipython import get_ipython
+
+    shell: Any = get_ipython()
+    if getattr(shell, "kernel", None) is None:
+        return
+    from matplotlib_inline.config import InlineBackend
+
+    InlineBackend.instance(parent=shell).figure_formats = set()  # these would be made besides
+    shell.display_formatter.mimebundle_formatter.for_type(Figure, figure_data)
+
+
+def figure_data(figure: Figure, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    """A figure as `image/svg+xml`, or as `image/png` of twice the pixels if that is too heavy.
+
+    Sets the figure's width to `WIDTH` if it is wider, and texts to `SMALLEST` if they are smaller.
+    """
+    fit(figure)
+    drawn = drawing(figure)
+    light = len(drawn.encode()) <= HEAVIEST
+    data = {"image/svg+xml": drawn} if light else {}
+    if not light or os.environ.get(BOTH):
+        data["image/png"] = b64encode(picture(figure)).decode()
+    return data
+
+
+def fit(figure: Figure) -> None:
+    """Bring a figure to the width of the column, and its text to a size that is read there."""
+    width, height = figure.get_size_inches()
+    if width > WIDTH:
+        figure.set_size_inches(WIDTH, height)
+    figure.draw_without_rendering()
+    smallest = SMALLEST if len(_columns(_panels(figure))) > 1 else ALONE
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            sizes = [float(label.get_fontsize()) for label in axis.get_ticklabels(which="both")]
+            if min(sizes, default=smallest) < smallest:
+                axis.set_tick_params(which="both", labelsize=smallest)
+    for text in _texts(figure):
+        text.set_fontsize(max(float(text.get_fontsize()), smallest))
+    figure.draw_without_rendering()
+
+
+def picture(figure: Figure) -> bytes:
+    """A PNG of twice the pixels that are shown, on white."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=_PAD)
+    return stream.getvalue()
+
+
+def drawing(figure: Figure) -> str:
+    """An SVG without a ground; `data-pieces` are boxes of it that can stand below each other.
+
+    `data-smallest` is the size of its smallest text, in its own units.
+    """
+    box = figure.get_tightbbox().padded(_PAD)
+    stream = io.StringIO()
+    without: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with mpl.rc_context(
+        {"svg.fonttype": "path", "svg.hashsalt": "igrlib", "path.simplify_threshold": 0.2}
+    ):
+        figure.savefig(stream, format="svg", bbox_inches=box, facecolor="none", metadata=without)
+    sizes = [float(text.get_fontsize()) for text in _texts(figure)]
+    about = {"data-smallest": f"{min(sizes, default=SMALLEST):.3g}"}
+    if len(found := pieces(figure, box)) > 1:
+        about["data-pieces"] = ",".join(" ".join(f"{x:.1f}" for x in one) for one in found)
+    # On a dark page of a notebook; the book takes it away.
+    return shrink(stream.getvalue(), **about, style="background:#fff")
+
+
+def pieces(figure: Figure, box: Bbox) -> list[tuple[float, float, float, float]]:
+    """Boxes (x, y, width, height) in pt from the upper left corner of `box`, in reading order.
+
+    What stands above all panels, the panels column by column, what stands beside or below them.
+    Empty if the panels cannot be parted: something lies across.
+    """
+    panels = _panels(figure)
+    columns = _columns(panels)
+    top = max((c.y1 for c in columns), default=0.0)
+    beside: list[Bbox] = []
+    for one in [*figure.legends, *_outside(panels)]:
+        beside += _parted(one, max((c.width for c in columns), default=WIDTH))
+    beside += [_extent(text) for text in figure.texts if text.get_text() and text.get_visible()]
+    beside = list({one.bounds: one for one in beside if one.width > 0}.values())
+    beside.sort(key=lambda one: (round(-one.y1, 1), one.x0))
+    above = [one for one in beside if one.y0 > top - 0.05]
+    under = [one for one in beside if one.y0 <= top - 0.05]
+    found = [*above, *columns, *under]
+    if any(_across(a, b) for a in columns for b in found if a is not b):
+        return []
+    if len(columns) < 2 and not beside:
+        return []
+    found = [one.padded(_PAD) for one in found]
+    return [
+        (72 * (one.x0 - box.x0), 72 * (box.y1 - one.y1), 72 * one.width, 72 * one.height)
+        for one in found
+    ]
+
+
+def _panels(figure: Figure) -> list[Axes]:
+    return [ax for ax in figure.axes if ax.get_visible()]
+
+
+def _texts(figure: Figure) -> Iterable[Text]:
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_visible() and text.get_text().strip():
+            yield text
+
+
+def _inches(box: Bbox, figure: Figure) -> Bbox:
+    return Bbox(box.get_points() / figure.dpi)
+
+
+def _extent(artist: Any) -> Bbox:
+    figure = artist.get_figure(root=True)
+    return _inches(artist.get_window_extent(), figure)
+
+
+def _outside(panels: list[Axes]) -> list[Legend]:
+    """Legends of panels that stand beside them."""
+    legends = [(ax, ax.get_legend()) for ax in panels]
+    return [
+        one
+        for ax, one in legends
+        if one is not None and not one.get_window_extent().overlaps(ax.get_window_extent())
+    ]
+
+
+def _box(ax: Axes) -> Bbox:
+    """All that a panel shows, but for a legend beside it."""
+    outside, figure = _outside([ax]), ax.get_figure(root=True)
+    for one in outside:
+        one.set_in_layout(False)
+    box = ax.get_tightbbox()
+    for one in outside:
+        one.set_in_layout(True)
+    if figure is None or box is None:
+        return Bbox.null()
+    return _inches(Bbox(box.get_points()), figure)
+
+
+def _columns(panels: list[Axes]) -> list[Bbox]:
+    """The boxes of the columns of panels, from left to right."""
+    found: list[list[Axes]] = []
+    for ax in sorted(panels, key=lambda ax: ax.get_position().x0):
+        middle = sum(ax.get_position().intervalx) / 2
+        if found and middle < max(one.get_position().x1 for one in found[-1]):
+            found[-1].append(ax)
+        else:
+            found.append([ax])
+    boxes = [Bbox.union([_box(ax) for ax in column]) for column in found]
+    joined: list[Bbox] = []
+    for one in boxes:
+        if joined and one.width < _NARROW:
+            joined[-1] = Bbox.union([joined[-1], one])
+        else:
+            joined.append(one)
+    return joined
+
+
+def _parted(legend: Legend, width: float) -> list[Bbox]:
+    """The box of a legend; of a wide one, the boxes of its columns, as many as fit into `width`."""
+    figure = legend.get_figure(root=True)
+    whole = _extent(legend)
+    if figure is None or whole.width <= width:
+        return [whole]
+    columns: list[Bbox] = []
+    entries = [*legend.get_texts(), *legend.get_lines(), *legend.get_patches()]
+    for one in sorted((_extent(entry) for entry in entries), key=lambda one: one.x0):
+        if columns and one.x0 < columns[-1].x1 + 0.15:
+            columns[-1] = Bbox.union([columns[-1], one])
+        else:
+            columns.append(one)
+    rows: list[Bbox] = []
+    for one in columns:
+        if rows and one.x1 - rows[-1].x0 <= width:
+            rows[-1] = Bbox.union([rows[-1], one])
+        else:
+            rows.append(one)
+    return [Bbox.from_extents(one.x0 - 0.05, whole.y0, one.x1 + 0.05, whole.y1) for one in rows]
+
+
+def _across(a: Bbox, b: Bbox) -> bool:
+    """Whether two boxes overlap by more than what is between letters."""
+    wide = min(a.x1, b.x1) - max(a.x0, b.x0)
+    high = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return bool(wide > 0.02 and high > 0.02)

@@ -1,0 +1,315 @@
+"""Figures: what igrlib.plots stores in a notebook, and what book/_ext/figures.py makes of it.
+
+A path is read by fontTools, contrasts are computed anew, and the places of panels are those that
+the axes say.
+"""
+
+import io
+import re
+import sys
+from base64 import b64decode
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from fontTools.pens.recordingPen import RecordingPen
+from fontTools.svgLib.path import parse_path
+from helpers import contrast_on_white
+from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
+
+from igrlib import plots
+from igrlib.plots import _display as display
+from igrlib.plots._svg import shrink
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "book" / "_ext"))
+import figures
+
+mpl.use("Agg")
+SVG = "image/svg+xml"
+X = np.linspace(0, 7, 300)
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        plots.use_style()
+        yield
+        plt.close("all")
+
+
+def two_panels(width=6.9):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width, 3.4))
+    left.plot(X, np.sin(X), label=r"$\theta_1$")
+    left.fill_between(X, -0.1, 0.1, color="black", alpha=0.2, lw=0)
+    left.legend()
+    right.plot(X[::10], X[::10] ** 2, "o")
+    right.set(xlabel="time", ylabel="loss", title="A title")
+    return figure
+
+
+def boxes(drawing):
+    return [[float(x) for x in box.split()] for box in attribute(drawing, "data-pieces").split(",")]
+
+
+def attribute(drawing, name):
+    return ElementTree.fromstring(drawing).get(name, "")
+
+
+# What is stored.
+
+
+def raw(figure):
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg")
+    return stream.getvalue()
+
+
+def points(path):
+    pen = RecordingPen()
+    parse_path(path, pen)
+    return np.array([point for _, pairs in pen.value for point in pairs])
+
+
+def paths(drawing):
+    found = [node for node in ElementTree.fromstring(drawing).iter() if node.tag.endswith("}path")]
+    return [node.get("d") for node in found]
+
+
+def test_an_outline_with_fewer_points_is_where_it_was():
+    figure, ax = plt.subplots()
+    ax.fill_between(X, np.tanh(X - 3), 2)
+    ax.set_axis_off()
+    before, after = raw(figure), shrink(raw(figure))
+    long, short = (max((points(d) for d in paths(text)), key=len) for text in (before, after))
+    assert len(short) < 0.3 * len(long)
+    # Each point that is left out lies at an edge between two that are kept.
+    start, edge = short[:-1], np.diff(short, axis=0)
+    along = ((long[:, None] - start) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-9)
+    nearest = start + np.clip(along, 0, 1)[..., None] * edge
+    assert np.linalg.norm(long[:, None] - nearest, axis=-1).min(axis=1).max() < 0.07
+    assert len(after) < 0.3 * len(before)
+
+
+def test_curves_and_steps_from_point_to_point_keep_their_places():
+    path = "M 10.123456 20.5 \nL 30.25 -4.75 \nQ 1 2 3.333333 4 \nC 1 1 2 2.123456 100 0.004 \nz \n"
+    path += "M 0.5 0.5 \nL 7.005 8 \nL 7.005 8.5 \n"
+    size = 'viewBox="0 0 9 9" width="9" height="9"'
+    text = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><path d="{path}"/></svg>'
+    (short,) = paths(shrink(text))
+    np.testing.assert_allclose(points(short), points(path), atol=0.011)
+    assert len(short) < 0.8 * len(path)
+
+
+def test_a_drawing_reaches_nothing_outside_of_it_and_is_the_same_every_time():
+    drawn = display.figure_data(two_panels())[SVG]
+    root = ElementTree.fromstring(drawn)
+    tags = {node.tag.rpartition("}")[2] for node in root.iter()}
+    assert tags <= {"svg", "defs", "g", "path", "use", "clipPath", "rect"}
+    ids = [node.get("id") for node in root.iter() if node.get("id")]
+    used = re.findall(r'(?:href="|url\()#(\w+)', drawn)
+    assert len(ids) == len(set(ids))
+    assert set(used) == set(ids)
+    assert not re.search(r"Date|<!--|\?xml", drawn)
+    assert display.figure_data(two_panels())[SVG] == drawn
+
+
+def test_the_same_letter_has_one_name_in_every_figure():
+    def defined(text):
+        figure, ax = plt.subplots()
+        ax.set_axis_off()
+        ax.set_title(text)
+        root = ElementTree.fromstring(display.figure_data(figure)[SVG])
+        return {node.get("id"): node.get("d") for node in root.iter() if node.get("id")}
+
+    one, other = defined("abc"), defined("cbad")
+    assert len(one) == 3
+    assert one.items() <= other.items()
+
+
+def test_lines_are_drawings_and_clouds_are_pictures_of_twice_the_pixels():
+    assert set(display.figure_data(two_panels())) == {SVG}
+    figure, ax = plt.subplots(figsize=(5, 3))
+    ax.plot(*np.random.default_rng(0).normal(size=(2, 9000)), ".")
+    (kind,) = data = display.figure_data(figure)
+    assert kind == "image/png"
+    with Image.open(io.BytesIO(b64decode(data[kind]))) as image:
+        assert image.size == pytest.approx((5 * 192, 3 * 192), abs=40)
+
+
+def test_a_drawing_comes_with_its_picture_when_asked_for(monkeypatch):
+    monkeypatch.setenv(display.BOTH, "1")
+    assert set(display.figure_data(two_panels())) == {SVG, "image/png"}
+
+
+def test_no_figure_is_wider_than_the_column_and_no_text_smaller_than_is_read():
+    figure = two_panels(9.6)
+    figure.axes[0].set_title("small", fontsize=6)
+    figure.axes[1].tick_params(labelsize=5)
+    drawn = display.figure_data(figure)[SVG]
+    assert float(attribute(drawn, "width").removesuffix("pt")) <= 6.9 * 72 + 5
+    sizes = [100 * float(size) for size in re.findall(r"scale\((\.\d+) -", drawn)]
+    assert min(sizes) >= 8.5 - 0.01
+    assert float(attribute(drawn, "data-smallest")) == pytest.approx(min(sizes), abs=0.06)
+    assert min(sizes) * 4 / 3 > 11
+
+
+def test_the_text_of_a_panel_alone_is_read_at_three_quarters_of_its_size():
+    figure, ax = plt.subplots(figsize=(4.7, 3))
+    ax.plot(X, np.sin(X), label="sine")
+    ax.legend(fontsize="small")
+    for _ in range(2):  # once more, as it is shown again
+        drawn = display.figure_data(figure)[SVG]
+        sizes = {100 * float(size) for size in re.findall(r"scale\((\.\d+) -", drawn)}
+        assert sizes == {11}
+    (readable,) = re.findall(r"--igr-readable:(\d+)px", page(drawn))
+    assert int(readable) < 390 - 2 * 16
+
+
+def test_panels_side_by_side_are_pieces_that_hold_their_labels():
+    figure = two_panels()
+    drawn = display.figure_data(figure)[SVG]
+    left, right = boxes(drawn)
+    width, height = (float(x) for x in attribute(drawn, "viewBox").split()[2:])
+    for (x, y, w, h), ax in zip((left, right), figure.axes, strict=True):
+        place = ax.get_position()
+        # The frame of the panel, within half a percent.
+        assert x < (place.x0 + 0.005) * width
+        assert x + w > (place.x1 - 0.005) * width
+        assert h > 0.9 * (place.y1 - place.y0) * height
+        assert y >= -3
+    # The label of the second axis is the second piece's.
+    assert left[0] + left[2] <= right[0] + 6
+    assert right[0] < figure.axes[1].get_position().x0 * width - 25
+
+
+def test_what_goes_over_all_panels_is_a_piece_of_its_own():
+    figure = two_panels()
+    names = ("one long name of a line", "another long name of a line", "and a third such name")
+    lines = [mpl.lines.Line2D([], [], label=name) for name in names]
+    figure.legend(handles=lines, loc="outside upper center", ncols=3)
+    figure.supxlabel("below", x=0.99, ha="right")
+    drawn = display.figure_data(figure)[SVG]
+    found = boxes(drawn)
+    *legend, left, right, below = found
+    assert len(legend) == 2  # of three columns two fit into the width of a panel
+    assert all(y + h < left[1] + 4 for _, y, _, h in legend)
+    assert below[1] > left[1] + left[3] - 5
+    assert max(w for _, _, w, _ in found) < 0.6 * 6.9 * 72
+    assert right[0] > left[0]
+
+
+def test_a_colour_bar_goes_with_its_panel_and_a_legend_beside_one_panel_apart():
+    figure, axes = plt.subplots(1, 2)
+    for ax in axes:
+        shown = ax.imshow(np.eye(3))
+    figure.colorbar(shown, ax=axes)
+    assert len(boxes(display.figure_data(figure)[SVG])) == 2
+    figure, ax = plt.subplots()
+    ax.plot(X, X, label="beside")
+    assert attribute(display.figure_data(figure)[SVG], "data-pieces") == ""
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    panel, legend = boxes(display.figure_data(figure)[SVG])
+    assert panel[0] + panel[2] < legend[0] + 8
+    assert legend[2] < panel[2]
+
+
+def test_a_finding_is_one_bold_sentence_at_the_left():
+    figure = two_panels()
+    title = plots.finding(figure, "Steps end flatter.")
+    assert (title.get_text(), title.get_ha(), title.get_weight()) == (
+        "Steps end flatter.",
+        "left",
+        "bold",
+    )
+    drawn = display.figure_data(figure)[SVG]
+    assert boxes(drawn)[0][:2] == pytest.approx([0, 0], abs=8)
+
+
+# What a page makes of it.
+
+GROUND = "#121212"
+
+
+def on_ground(color):
+    return contrast_on_white(GROUND) / contrast_on_white(color)
+
+
+def night(color):
+    return "#" + figures.dark(to_hex(color)[1:])
+
+
+@pytest.mark.parametrize("name", plots.COLORS)
+def test_a_colour_with_a_meaning_is_seen_in_the_dark_and_has_its_hue(name):
+    color = plots.COLORS[name]
+    assert on_ground(night(color)) >= 3
+    if name not in ("minima", "small step"):
+        before, after = (mpl.colors.rgb_to_hsv(to_rgb(c))[0] for c in (color, night(color)))
+        assert after == pytest.approx(before, abs=0.02)
+
+
+def test_scales_keep_their_order_in_the_dark():
+    rates = [0.001 * 2**k for k in range(8)]
+    for colors in (plots.learning_rate_colors(rates), plots.truncation_colors(8)[2:]):
+        found = [on_ground(night(color)) for color in colors]
+        assert min(found) >= 3
+        assert all(a > b + 0.05 for a, b in pairwise(found))
+
+
+@pytest.mark.parametrize("grey", ["#cfcfcf", "#949494", "#6e6e6e", "#595959"])
+def test_a_grey_is_as_far_from_the_ground_in_the_dark_as_in_the_light(grey):
+    assert on_ground(night(grey)) == pytest.approx(contrast_on_white(grey), rel=0.05)
+
+
+def test_black_is_light_and_white_is_the_ground():
+    assert on_ground(night("black")) > 12
+    assert on_ground(night("white")) == pytest.approx(1, abs=0.02)
+
+
+def page(*drawings):
+    body = "".join(figures.inside(d, f"d-{k}", f"it's <{k}>") for k, d in enumerate(drawings))
+    context = {"body": body}
+    figures.share(None, "", None, context, None)
+    return context["body"]
+
+
+def test_a_page_has_every_definition_once_and_every_colour_twice():
+    drawn = display.figure_data(two_panels())[SVG]
+    body = page(drawn, drawn)
+    ids = re.findall(r'\bid="([^"]+)"', body)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:href="|url\()#([\w-]+)', body)) <= set(ids)
+    assert not re.search(r'(?:fill|stroke)="#', body)
+    for colour in set(re.findall(r"var\(--c(\w+)\)", body)):
+        assert f"--c{colour}:#{colour};" in body
+        assert f"--c{colour}:{night('#' + colour)};" in body
+    assert len(body) < 1.7 * len(page(drawn))
+    assert 'aria-label="it&#x27;s &lt;0&gt;"' in body
+
+
+def test_pieces_show_the_drawing_that_is_there_once():
+    body = page(display.figure_data(two_panels())[SVG])
+    assert len(re.findall(r'<use href="#d-0"/>', body)) == 2
+    assert body.count('id="d-0"') == 1
+
+
+def test_a_page_without_drawings_is_left_alone():
+    context = {"body": "<p>Text.</p>"}
+    figures.share(None, "", None, context, None)
+    assert context == {"body": "<p>Text.</p>"}
+
+
+def test_a_thumbnail_has_no_text():
+    drawn = display.figure_data(two_panels())[SVG]
+    context = {"body": figures.small(drawn)}
+    figures.share(None, "", None, context, None)
+    body = context["body"]
+    assert "scale(.0" not in body.partition("</defs>")[2]
+    assert len(body) < 0.5 * len(drawn)
+    ids = re.findall(r'\bid="([^"]+)"', body)
+    assert set(re.findall(r'(?:href="|url\()#([\w-]+)', body)) == set(ids)
