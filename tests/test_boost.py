@@ -95,7 +95,7 @@ def test_the_best_of_two_plain_rates_is_no_best():
     made = grid((0, 1, 2), (0.1, 0.2), (0.0, 0.01, 0.05), PLAIN | REGULARIZED)
     verdict = judge_boost(record(made))
     assert verdict.observation == "cannot tell"
-    assert "At least 3 plain rates are needed" in describe(verdict).sentence
+    assert "needs at least 3 plain learning rates" in describe(verdict).sentence
     assert (
         judge_boost(record(made), thresholds=BoostThresholds(rates=2)).observation
         == "reproduced in part"

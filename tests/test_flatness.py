@@ -214,5 +214,5 @@ def test_a_verdict_in_words():
     assert slope.sentence.startswith("Flatness as the slope ‖∇E‖ at E = 0.1: explains.")
     assert "E = 0.01 " in curvature.notes[0]
     alone = describe_flatness(judged(by_flatness=0.3, mus=(0.0,))[0])
-    assert "It cannot be told over μ." in alone.sentence
+    assert "The trend over μ cannot be told." in alone.sentence
     assert "Over μ:" not in alone.sentence

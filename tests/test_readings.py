@@ -56,7 +56,7 @@ def test_thresholds_are_those_of_the_profile_where_none_are_stored():
     for experiment, profile in (("resnet-sweep", "mine"), ("mlp-sweep", "cpu"), ("x", "cpu")):
         verdicts = judge(Record(made.directory, experiment, profile, made.units))
         assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
-        assert "0 sets of thresholds" in describe(verdicts[0]).sentence
+        assert "must have one set of thresholds for data set" in describe(verdicts[0]).sentence
 
 
 def test_thresholds_that_are_stored_are_those_judged_by():
@@ -77,7 +77,7 @@ def test_thresholds_that_are_stored_are_those_judged_by():
             each.meta["unit_config"]["thresholds"] = wrong
         verdicts = judge(made)
         assert {v.observation for v in verdicts} == {"cannot tell"}
-        assert "none that are known" in describe(verdicts[0]).sentence
+        assert "has thresholds that igrlib does not know" in describe(verdicts[0]).sentence
 
 
 def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_profiles():
@@ -121,7 +121,7 @@ def test_a_control_that_leaves_too_little_is_not_passed():
     verdict = judge(record(*made))[0]
     assert verdict.observation == "reproduced in part"
     assert verdict.reasons == (Reason("control silent", (FITTED,)),)
-    assert "Too few blocks are left to say among models that fitted" in describe(verdict).sentence
+    assert "Too few blocks are left among models that fitted" in describe(verdict).sentence
 
 
 def progressing(falls, fitted, accuracy=0.3):

@@ -281,7 +281,7 @@ def test_a_task_that_is_not_requeued_says_why(task, printed, how, said, tried):
 def test_a_task_ends_as_its_unit_does(task, status):
     found, said, requeued = task(STATUS=f"{status}")
     assert (found, requeued) == (status, "")
-    killed = f"igr: {NAMES[1]} was stopped by signal 9, perhaps for want of memory; what igr slurm"
+    killed = f"igr: {NAMES[1]} was stopped by signal 9, perhaps for want of memory; a new script"
     assert said.startswith(killed if status == 137 else "")
     assert bool(said) == (status == 137)
 
@@ -293,7 +293,7 @@ def test_a_lost_gpu_is_requeued_where_the_unit_got_on(task, status, gets_on):
     found, said, requeued = task(gets_on=gets_on, STATUS=status)
     assert found == int(status)
     assert requeued == ("requeue 7_2\n" if gets_on else "")
-    assert ("another node where a GPU was lost" in said) == (not gets_on)
+    assert ("another node if a GPU was lost" in said) == (not gets_on)
 
 
 def test_a_script_that_is_run_by_hand_says_what_it_is_for(task):

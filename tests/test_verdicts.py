@@ -152,7 +152,7 @@ def test_an_effect_at_one_width_only_holds_in_part():
     verdict = judge(record(against, large))[0]
     assert verdict.trend.p.falling > 0.01
     assert verdict.observation == "reproduced in part"
-    assert "Not so over all widths, but at 100." in describe(verdict).sentence
+    assert "Not seen over all widths together, but at 100." in describe(verdict).sentence
 
 
 def test_one_width_may_not_carry_the_others():
@@ -163,7 +163,7 @@ def test_one_width_may_not_carry_the_others():
     assert verdict.trend.p.rising < 0.01
     assert all(part.effect > 0 for part in verdict.widths.values())
     assert verdict.observation == "reproduced in part"
-    assert "It was not found without width 50." in describe(verdict).sentence
+    assert "The trend was not found without width 50." in describe(verdict).sentence
 
 
 def test_a_width_without_measurements_keeps_it_from_holding():
@@ -171,7 +171,7 @@ def test_a_width_without_measurements_keeps_it_from_holding():
     made.arrays["train_loss"][:] = 1.0
     verdict = judge(record(made, unit(100, tuple(range(8)), effects=LARGE)))[0]
     assert verdict.observation == "reproduced in part"
-    assert "not measured at width 50" in describe(verdict).sentence
+    assert "Nothing was measured at width 50" in describe(verdict).sentence
     assert verdict.unmeasured == 40
 
 
