@@ -450,12 +450,12 @@ def test_the_marks_slide_to_their_new_places_where_motion_is_wanted(chromium):
         seen = visit(chromium, path, reduced_motion=wanted)
         box = seen.page.locator("[data-igr-explorer=sweep]")
         box.scroll_into_view_if_needed()
-        heights = lambda: [middle(held_by("sweep", box, k))[1] for k in (0, 20, 40, 60)]  # noqa: E731
-        before = heights()
+        dots = [held_by("sweep", box, k) for k in (0, 20, 40, 60)]
+        before = [middle(dot)[1] for dot in dots]
         box.get_by_label("Compare at").select_option("loss")
-        soon = heights()
+        soon = [middle(dot)[1] for dot in dots]
         seen.page.wait_for_timeout(SLID)
-        after = heights()
+        after = [middle(dot)[1] for dot in dots]
         assert after != pytest.approx(before, abs=5)
         assert (soon == pytest.approx(after, abs=1)) == (wanted == "reduce")
         seen.page.context.close()
