@@ -134,7 +134,7 @@
       for (const v of ticks(Math.min(...self.x), Math.max(...self.x), self.log[0])) {
         add(axes, "path", { d: `M${self.X(v)} ${bottom}v4` });
         // A number near the right end is moved in, or the end of the picture would cut it.
-        const text = number(v), x = Math.min(self.X(v), self.width - 3.6 * text.length);
+        const text = number(v), x = Math.min(self.X(v), self.width - 4 * text.length);
         if (!bare) add(axes, "text", { x, y: bottom + 17, "text-anchor": "middle" }, text);
       }
       for (const v of ticks(...self.y, self.log[1])) {

@@ -425,9 +425,9 @@
       const ghosts = chance.slice(-GHOSTS - 1, -1);
       at = deals ? chance[deals - 1] : recorded;
 
-      const same = kept.quantity === quantity && (kept.at === state.at || deals > 1);
+      const same = kept.quantity === quantity && kept.at === state.at && !(kept.deals && !deals);
       const every = [recorded, at, ...ghosts].flat().filter(measured);
-      kept = { quantity, at: state.at, y: window(every.map((p) => p[1]), log, same && kept.y) };
+      kept = { quantity, at: state.at, deals, y: window(every.map((p) => p[1]), log, same && kept.y) };
       cloud.limits(around(recorded.map((p) => p[0]), true), kept.y, [true, log]);
       cloud.clear();
       for (const ghost of ghosts) cloud.pieces("ghost", ghost.filter(measured).map((p) => [p, p]));
