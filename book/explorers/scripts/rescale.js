@@ -53,7 +53,7 @@
     player.buttons([]);
     const xs = IGR.range(241, (i) => inputs[0] + ((IGR.last(inputs) - inputs[0]) * i) / 240);
     const NAMES = ["loss E", "slope ‖∇E‖", "λ_max"], all = KINDS.flatMap((kind) => data[kind]);
-    const base = Math.min(...all) / 4, [low, high] = [base / 12, Math.max(...all) * 12];
+    const base = Math.min(...all) / 4, [low, high] = [base / 12, Math.max(...all) * 40];
 
     function set(wanted) {
       player.stop();
