@@ -33,7 +33,7 @@ THEORY = (
     "igrlib.ntk",
     "igrlib.two_parameter",
 )
-PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "order", "phase", "tangent"))
+PLOTS = tuple(f"igrlib.plots.{name}" for name in ("style", "numbers", "order", "phase", "tangent"))
 FIGURES = tuple(
     f"igrlib.plots.{name}"
     for name in (

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from helpers import contrast_on_white
 from helpers.records import made, members, record
-from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.colors import same_color, to_rgb, to_rgba
 
 from igrlib import plots
 from igrlib.experiments.table import table_of
 from igrlib.plots import _tables, mnist
-from igrlib.plots._marks import seed_lines
+from igrlib.plots._marks import decade_axis, seed_lines
 
 mpl.use("Agg")
 
@@ -235,6 +235,21 @@ def test_the_numbers_below_figure_2_do_not_cover_each_other(widths):
         assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
 
 
+def test_ticks_of_less_than_two_decades_are_few_and_told_in_full():
+    for low, high, expected in (
+        (0.02, 0.09, ["0.02", "0.03", "0.04", "0.05", "0.06", "0.07", "0.08", "0.09"]),
+        (0.02, 0.9, ["0.02", "0.05", "0.1", "0.2", "0.5"]),
+        (2e-6, 6e-5, [rf"${n}\cdot10^{{{p}}}$" for p in (-6, -5) for n in (1, 2, 5)][1:]),
+    ):
+        ax = plt.figure().add_subplot()
+        ax.plot([0, 1], [low, high])
+        ax.set_ylim(low * 0.999, high * 1.001)
+        decade_axis(ax, "y")
+        ax.figure.canvas.draw()
+        seen = [t for t in ax.yaxis.get_major_ticks() if low * 0.99 <= t.get_loc() <= high * 1.01]
+        assert [tick.label1.get_text() for tick in seen] == expected
+
+
 def test_many_learning_rates_leave_room_for_their_numbers():
     many = (0.5, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001, 0.0005)
     for rates in (many, (0.1, 0.05, 0.025, 0.01, 0.005)):
@@ -284,9 +299,11 @@ def test_figure_3_shows_slopes_and_noise():
             for h in RATES:
                 seeds = [s for s in range(count) if (width, h, s) != (100, 0.05, 1)]
                 ys = [scale * member(record, width, h, s)[f"chosen_{field}"][0] for s in seeds]
-                assert all(has_line(lines, 100 * x, y) for y in ys)
-                assert has_line(lines, 100 * x, np.median(ys, axis=0)) == (count >= 8)
-            assert len(lines) == (9 * 3 if count == 8 else 8)
+                if count == 8:
+                    assert has_line(lines, 100 * x, np.median(ys, axis=0))
+                else:
+                    assert all(has_line(lines, 100 * x, y) for y in ys)
+            assert len(lines) == (3 if count == 8 else 8)
         squares = {
             (h, s): member(record, width, h, s)["chosen_train_squared_gradient"][0]
             for h in RATES
@@ -295,8 +312,11 @@ def test_figure_3_shows_slopes_and_noise():
         }
         points = [(h, q**0.5) for (h, _), q in squares.items()]
         np.testing.assert_allclose(dots(slope, "o" if width == 50 else "^"), rows(points))
-        broken = [squares.get((h, 1), np.nan) ** 0.5 for h in sorted(RATES)]
-        assert has_line(curves(slope), sorted(RATES), broken)
+        if count == 8:  # their median, where three are drawn one by one
+            line = [np.median([squares[h, s] ** 0.5 for s in range(8)]) for h in sorted(RATES)]
+        else:
+            line = [squares.get((h, 1), np.nan) ** 0.5 for h in sorted(RATES)]
+        assert has_line(curves(slope), sorted(RATES), line)
 
 
 def test_figure_a3_draws_losses_regularizers_and_the_bound_on_the_norm():
@@ -304,37 +324,67 @@ def test_figure_a3_draws_losses_regularizers_and_the_bound_on_the_norm():
     figure = mnist.figure_a3(record, width=100)
     loss, regularizer, ratio, weighted, norm, _ = figure.axes
     for h in RATES:
+        found = {name: [] for name in ("loss", "regularizer", "ratio", "weighted", "norm", "most")}
         for seed in range(3):
             if (h, seed) == (0.1, 0):
                 continue
             a = member(record, 100, h, seed)
             square, lam = a["train_squared_gradient"], h * M[100] / 4
             r = square / M[100]
-            assert has_line(curves(loss), STEPS, a["train_loss"])
-            assert has_line(curves(regularizer), STEPS, r)
-            assert has_line(curves(ratio), STEPS, r / a["train_loss"])
-            assert has_line(curves(weighted), STEPS, lam * r / a["train_loss"])
-            assert has_line(curves(norm, linestyle="-"), STEPS, a["norm"] - a["norm"][0])
-            allowed = [h * np.trapezoid(square[: k + 1] ** 0.5, STEPS[: k + 1]) for k in range(6)]
-            assert has_line(curves(norm, linestyle="--"), STEPS, allowed)
-            assert np.isnan(allowed[-1]) == (h == 0.05)
-    assert [len(curves(ax)) for ax in (loss, ratio)] == [8, 8]
+            found["loss"].append(a["train_loss"])
+            found["regularizer"].append(r)
+            found["ratio"].append(r / a["train_loss"])
+            found["weighted"].append(lam * r / a["train_loss"])
+            found["norm"].append(a["norm"] - a["norm"][0])
+            most = [h * np.trapezoid(square[: k + 1] ** 0.5, STEPS[: k + 1]) for k in range(6)]
+            found["most"].append(most)
+            assert np.isnan(most[-1]) == (h == 0.05)
+        for ax, style, rows_of in (
+            (loss, "-", found["loss"]),
+            (regularizer, "-", found["regularizer"]),
+            (ratio, "-", found["ratio"]),
+            (weighted, "-", found["weighted"]),
+            (norm, "-", found["norm"]),
+            (norm, "--", found["most"]),
+        ):
+            # Three seeds are told by their median, two one by one.
+            expected = rows_of if h == 0.1 else [np.median(rows_of, axis=0)]
+            for row in expected:
+                assert has_line(curves(ax, linestyle=style), STEPS, row)
+    assert [len(curves(ax)) for ax in (loss, ratio)] == [4, 4]
+    assert [len(ax.collections) for ax in (loss, norm)] == [2, 2]
     assert "$h = 0.1$ (1 diverged)" in labels(figure.axes[-1].get_legend())
     # Time 0 stands on the axis.
     assert loss.get_xscale() == "symlog"
     assert loss.get_xlim()[0] < 0
 
 
-def test_the_median_is_drawn_from_eight_seeds_on():
-    eight = mnist.figure_a3(made_up(ARM), width=50).axes[0]
-    record = made_up(ARM)
-    losses = [member(record, 50, 0.1, s)["train_loss"] for s in range(8)]
-    (median,) = [a for a in curves(eight) if np.allclose(a.get_ydata(), np.median(losses, axis=0))]
-    assert median.get_linewidth() > 2
-    assert len(curves(eight)) == 27
-    # A seed that diverged leaves seven, and seven are only shown.
-    seven = mnist.figure_a3(made_up(ARM, diverged=[(50, 0.1, 1)]), width=50).axes[0]
-    assert len(curves(seven)) == 7 + 9 + 9
+def band_of(ax, color):
+    """The lower and upper edge, at each x, of the band of this colour."""
+    (band,) = [c for c in ax.collections if same_color(c.get_facecolor()[0][:3], color)]
+    x, y = band.get_paths()[0].vertices.T
+    return np.array([[y[x == at].min(), y[x == at].max()] for at in np.unique(x)])
+
+
+def test_many_seeds_are_told_by_their_median_and_a_band():
+    rows = np.random.default_rng(0).normal(size=(8, 3))
+    ax = plt.figure().add_subplot()
+    seed_lines(ax, np.arange(3.0), rows, color="red")
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_ydata(), np.median(rows, axis=0))
+    ranked = np.sort(rows, axis=0)  # of eight the quarters lie between two of them
+    quarters = [ranked[k] + 0.75 * (ranked[k + 1] - ranked[k]) for k in (1,)]
+    quarters += [ranked[5] + 0.25 * (ranked[6] - ranked[5])]
+    np.testing.assert_allclose(band_of(ax, "red"), np.transpose(quarters))
+    # Of few all are in it, if they are to be told by a median at all.
+    few, apart = plt.figure().add_subplot(), plt.figure().add_subplot()
+    seed_lines(few, np.arange(3.0), rows[:3], median_from=3, color="red")
+    np.testing.assert_allclose(few.lines[0].get_ydata(), np.median(rows[:3], axis=0))
+    ends = np.transpose([rows[:3].min(axis=0), rows[:3].max(axis=0)])
+    np.testing.assert_allclose(band_of(few, "red"), ends)
+    seed_lines(apart, np.arange(3.0), rows[:7], color="red")
+    np.testing.assert_allclose([line.get_ydata() for line in apart.lines], rows[:7])
+    assert not apart.collections
 
 
 def test_a_seed_without_a_value_does_not_break_the_median():
@@ -344,7 +394,7 @@ def test_a_seed_without_a_value_does_not_break_the_median():
         ax = plt.figure().add_subplot()
         shown = rows.copy()
         shown[list(missing), 1] = np.nan
-        seed_lines(ax, np.arange(3.0), shown)
+        seed_lines(ax, np.arange(3.0), shown, color="red")
         median = ax.lines[-1].get_ydata()
         if expected is None:  # of five in eight missing, a gap
             assert np.isnan(median).tolist() == [False, True, False]
@@ -352,18 +402,23 @@ def test_a_seed_without_a_value_does_not_break_the_median():
             np.testing.assert_allclose(median, expected)
 
 
+def median_of(record, h, of):
+    """Of a quantity of the three seeds of width 100."""
+    return np.median([of(member(record, 100, h, s)) for s in range(3)], axis=0)
+
+
 def test_figure_a4_is_of_test_data():
     record = made_up(ARM, stop={0.05: 100})
     figure = mnist.figure_a4(record, width=100)
     loss, regularizer, ratio, accuracy = figure.axes
-    for h in RATES:
-        a = member(record, 100, h, 2)
-        assert has_line(curves(loss), SCORES, a["test_loss"])
-        assert has_line(curves(accuracy), SCORES, 100 * a["test_accuracy"])
-        r = a["test_squared_gradient"] / M[100]
-        assert has_line(curves(regularizer), STEPS, r)
-        by_step = dict(zip(SCORES, a["test_loss"], strict=True))
-        assert has_line(curves(ratio), STEPS, r / np.array([by_step[t] for t in STEPS]))
+    then = np.searchsorted(SCORES, STEPS)
+    for ax, x, of in (
+        (loss, SCORES, lambda a: a["test_loss"]),
+        (accuracy, SCORES, lambda a: 100 * a["test_accuracy"]),
+        (regularizer, STEPS, lambda a: a["test_squared_gradient"] / M[100]),
+        (ratio, STEPS, lambda a: a["test_squared_gradient"] / M[100] / a["test_loss"][then]),
+    ):
+        assert all(has_line(curves(ax), x, median_of(record, h, of)) for h in RATES)
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "log", "linear"]
     best = max(
         100 * np.nanmax(member(record, 100, h, s)["test_accuracy"]) for h in RATES for s in range(3)
@@ -375,11 +430,18 @@ def test_figure_a5_is_against_physical_time():
     record = made_up(ARM, stop={0.1: 100})
     figure = mnist.figure_a5(record, width=100)
     for h in RATES:
-        a = member(record, 100, h, 1)
-        r = a["train_squared_gradient"] / M[100]
-        panels = (a["train_loss"], r, r / a["train_loss"], h * M[100] / 4 * r / a["train_loss"])
-        for ax, y in zip(figure.axes, panels, strict=True):
-            assert has_line(curves(ax), h * STEPS, y)
+
+        def ratio(a, scale=1.0):
+            return scale * a["train_squared_gradient"] / M[100] / a["train_loss"]
+
+        panels = (
+            lambda a: a["train_loss"],
+            lambda a: a["train_squared_gradient"] / M[100],
+            ratio,
+            lambda a, h=h, ratio=ratio: ratio(a, h * M[100] / 4),
+        )
+        for ax, of in zip(figure.axes, panels, strict=True):
+            assert has_line(curves(ax), h * STEPS, median_of(record, h, of))
 
 
 BATCHES = [
@@ -468,8 +530,12 @@ def test_matched_loss_reads_a_power_law_at_the_level():
         assert 0 < len(beyond) < len(there)
         (cross,) = drawn(ax, "x")
         assert cross.get_xdata() == [0.1]
-        line = [y.get((100, h, 2), np.nan) for h in sorted(RATES)]
-        assert has_line(curves(ax), sorted(RATES), line)
+        assert not [a for a in drawn(ax, "o") if a.get_markersize() > 9]  # no rings
+        if k == 0:  # Where all came; of width 100 one diverged, and two of three are enough.
+            for width, seeds in ((50, range(8)), (100, (1, 2))):
+                line = [np.median([y[width, h, s] for s in seeds]) for h in sorted(RATES)]
+                assert has_line(curves(ax), sorted(RATES), line)
+            assert len(curves(ax)) == 2
     assert r"$h\lambda_{\max} > 2$" in labels(figure.legends[0])
 
 
@@ -509,12 +575,16 @@ def test_trend_over_loss_draws_the_effect_its_band_and_where_blocks_are_missing(
     levels = (0.3, 0.1, 0.03, 0.01)
     figure = mnist.trend_over_loss(record, ("sgd", "gd"), levels=levels)
     one, other = figure.axes[:2]
-    assert [ax.get_title() for ax in (one, other)] == ["sgd (11 blocks)", "gd (2 blocks)"]
+    assert [ax.get_title() for ax in (one, other)] == [
+        "batches of 32: sgd (11 blocks)",
+        "full batch: gd (2 blocks)",
+    ]
     whole, fewer = curves(one, linestyle="-"), curves(one, linestyle="--")
     assert has_line(whole, levels, [0.6, 0.6, np.nan, np.nan])
     assert has_line(fewer, levels, [np.nan, 0.6, 0.6, 0.6])
     low, high = one.get_xlim()
-    assert low > high  # Training goes to the right.
+    assert low > high  # Training goes to the right, and the axis says so.
+    assert "training $\\rightarrow$" in one.get_xlabel()
     # A band needs eight seeds.
     assert len(one.collections) == 2
     assert len(other.collections) == 1

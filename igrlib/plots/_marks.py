@@ -1,11 +1,14 @@
 """How models are drawn: every seed, what was censored, what fitted, what diverged."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
 from igrlib.experiments._xarray import xr
@@ -14,6 +17,7 @@ from igrlib.plots._tables import Palette
 
 __all__ = [
     "MANY",
+    "TRAINING",
     "decade_axis",
     "learning_rate_axis",
     "legend_above",
@@ -24,25 +28,39 @@ __all__ = [
 ]
 
 MANY = 8
-"""From so many seeds on their median is drawn over them; fewer are only shown."""
+"""From so many seeds on a figure shows their median and a band; fewer are shown one by one."""
+
+TRAINING = r"training loss $E$  (training $\rightarrow$)"
+"""The label of an axis of losses on which training goes to the right."""
 
 
-def seed_lines(ax: Axes, x: np.ndarray, rows: np.ndarray, **style: Any) -> None:
-    """A thin line for each seed; with `MANY` or more, faint, under the line of their median.
+def seed_lines(
+    ax: Axes,
+    x: np.ndarray,
+    rows: np.ndarray,
+    *,
+    median_from: int = MANY,
+    band: bool = True,
+    **style: Any,
+) -> None:
+    """A thin line for each seed; from `median_from` seeds on, the line of their median and a band.
 
     `x`: (k,); `rows`: (seeds, k), NaN where nothing was measured, which breaks a line. The median
     is over the seeds that have all values, if these are at least half; else over those with any,
-    where all of these have one.
+    where all of these have one. The band has the middle half of `MANY` or more, all of fewer.
     """
     rows = rows[np.isfinite(rows).any(axis=1)]
+    if len(rows) < median_from:
+        for row in rows:
+            ax.plot(x, row, lw=1.0, alpha=0.9, **style)
+        return
     whole = rows[np.isfinite(rows).all(axis=1)]
-    many = len(rows) >= MANY
-    for row in rows:
-        ax.plot(x, row, lw=0.8 if many else 1.0, alpha=0.45 if many else 0.9, **style)
-    if many:
-        ax.plot(
-            x, np.median(whole if 2 * len(whole) >= len(rows) else rows, axis=0), lw=2.2, **style
-        )
+    shown = whole if 2 * len(whole) >= len(rows) else rows
+    if band:
+        ends = (25, 75) if len(rows) >= MANY else (0, 100)
+        low, high = np.percentile(shown, ends, axis=0)
+        ax.fill_between(x, low, high, color=style["color"], alpha=0.18, lw=0)
+    ax.plot(x, np.median(shown, axis=0), lw=2.0, **style)
 
 
 def models(
@@ -54,11 +72,13 @@ def models(
     *,
     by: str,
     selection: str | None,
+    rings: bool = True,
 ) -> None:
     """A point for each model of `table` at `(x, y)`: colour `by` "learning rate" or "width".
 
-    Open: its best accuracy lies in the last tenth of the run; ringed: it fitted all training
-    examples; a cross at the upper edge: it diverged. Without `selection` nothing is censored.
+    Open: its best accuracy lies in the last tenth of the run; ringed, unless without `rings`: it
+    fitted all training examples; a cross at the upper edge: it diverged. Without `selection`
+    nothing is censored.
     """
     late = table.get(f"censored_{selection}", xr.zeros_like(table["finished"]))
     at = xr.Dataset({"x": x, "y": y, "late": late, **table[["finished", "diverged", "fitted"]]})
@@ -83,7 +103,8 @@ def models(
         if out.size:
             at_the_edge = {"transform": ax.get_xaxis_transform(), "clip_on": False}
             ax.plot(out, np.ones(out.size), "x", ms=6, color=color, ls="none", **at_the_edge)
-    dots(shown & model["fitted"], "o", ms=9.5, mfc="none", mec="black", mew=0.7)
+    if rings:
+        dots(shown & model["fitted"], "o", ms=9.5, mfc="none", mec="black", mew=0.7)
 
 
 def learning_rate_axis(ax: Axes, learning_rates: np.ndarray) -> None:
@@ -101,7 +122,7 @@ def learning_rate_axis(ax: Axes, learning_rates: np.ndarray) -> None:
 
 
 def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
-    """A logarithmic axis; over less than two decades its ticks are plain numbers, and few.
+    """A logarithmic axis; over less than two decades its ticks are few numbers, each in full.
 
     Matplotlib labels all nine parts of a decade as powers of ten there, one over the other. To be
     called when everything is drawn.
@@ -111,11 +132,19 @@ def decade_axis(ax: Axes, which: Literal["x", "y"]) -> None:
     low, high = axis.get_view_interval()
     if high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 5 * low else range(1, 10)))
-        axis.set_major_formatter("{x:g}")
+        axis.set_major_formatter(lambda x, _: _number(x))
         axis.set_minor_locator(NullLocator())
 
 
-def legend_above(figure: Figure, handles: list[Line2D]) -> None:
+def _number(x: float) -> str:
+    """A tick: as a plain number where that is short."""
+    if 1e-3 <= x < 1e5:
+        return f"{x:g}"
+    exponent = int(np.floor(np.log10(x) + 1e-9))
+    return rf"${x / 10.0**exponent:g}\cdot10^{{{exponent}}}$"
+
+
+def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
     """The legend of a whole figure."""
     figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize="small")
 
@@ -136,14 +165,17 @@ def legend_handles(
     selection: str | None = None,
     lines: bool = False,
     points: bool = True,
-) -> list[Line2D]:
+    rings: bool = True,
+    median_from: int = MANY,
+    band: bool = True,
+) -> list[Artist]:
     """What the figure's colours, markers and lines mean, of those that occur in `table`.
 
-    `widths`: None, "marker" or "color"; `lines`: seeds are drawn as lines;
-    `points`: models are drawn by `models`.
+    `widths`: None, "marker" or "color"; `lines`, `median_from` and `band`: seeds are drawn by
+    `seed_lines`; `points` and `rings`: models are drawn by `models`.
     """
     diverged = table["diverged"]
-    found: list[Line2D] = []
+    found: list[Artist] = []
     if learning_rates:
         every, counts = table["learning_rate"].values.tolist(), diverged.sum("block").values
         for h, gone in zip(every, counts, strict=True):
@@ -156,12 +188,16 @@ def legend_handles(
         marker, ls = colors.markers[int(width)], "-" if lines else "none"
         found.append(Line2D([], [], color=color, marker=marker, ls=ls, label=f"width {width}"))
     if lines:
-        found.append(_black(lw=0.8, label="each seed"))
-        if max(counts) >= MANY:
-            found.append(_black(lw=2.2, label=f"median (from {MANY} seeds on)"))
+        if min(counts) < median_from:
+            found.append(_black(lw=0.8, label="each seed"))
+        if max(counts) >= median_from:
+            found.append(_black(lw=2.0, label="median of the seeds"))
+        if band and max(counts) >= median_from:
+            share = "the middle half" if max(counts) >= MANY else "all of them"
+            found.append(Patch(color="black", alpha=0.18, lw=0, label=f"band: {share}"))
     if table.get(f"censored_{selection}", xr.DataArray(False)).any():
         found.append(_black(marker="o", mfc="none", ls="none", label="open: best in last tenth"))
-    if points and table["fitted"].any():
+    if points and rings and table["fitted"].any():
         ring = {"marker": "o", "ms": 9.5, "mfc": "none", "mew": 0.7, "ls": "none"}
         found.append(_black(**ring, label="ringed: fitted all images"))
     if points and diverged.any():

@@ -1,6 +1,8 @@
 """What training does along the way: Figures A.3, A.4, A.5 and A.7.
 
-Each seed is a line that ends where its run does. A diverged model is only counted.
+A line is the median of the seeds, and ends where the first of their runs does; the band has all of
+them, or from eight on their middle half. With two seeds each is a line. A diverged model is only
+counted.
 
 Source: Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -21,6 +23,9 @@ from igrlib.plots._marks import legend_above, legend_handles, say_record, seed_l
 from igrlib.plots._tables import Palette, one_width, palette
 
 __all__ = ["figure_a3", "figure_a4", "figure_a5", "figure_a7"]
+
+# Three seeds at each of eight learning rates are too many lines to be told apart.
+_MEDIAN_FROM = 3
 
 _R_IG, _RATIO, _WEIGHTED = "$R_{IG}$", "$R_{IG}\\,/\\,E$", "$\\lambda R_{IG}\\,/\\,E$"
 
@@ -54,6 +59,7 @@ def figure_a3(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
         norm, slope = table["norm"], table["train_squared_gradient"] ** 0.5
         growth = norm - norm.isel(gradient_step=0)
         allowed = slope.cumulative_integrate("gradient_step") * table["learning_rate"]
+        allowed = allowed.where(slope.notnull())  # also the 0 at the start of a diverged model
         label = r"$\Vert\theta_t\Vert - \Vert\theta_0\Vert$"
         return [*_training(table), _Panel("(d)", label, growth, "symlog", allowed)]
 
@@ -101,8 +107,8 @@ def figure_a5(record: Record, arm: str = "sgd", *, width: int | None = None) -> 
 def figure_a7(record: Record, arm: str = "sgd", *, width: int | None = None) -> Figure:
     """Accuracies, R_IG, slope, ‖θ‖ and training loss against steps, by learning rate.
 
-    Everything of the training split in training mode, test accuracy in evaluation mode. A line for
-    each seed; `width` may be left out where the arm has only one.
+    Everything of the training split in training mode, test accuracy in evaluation mode. `width` may
+    be left out where the arm has only one.
 
     Raises `ValueError` for an arm or width that was not recorded.
 
@@ -158,7 +164,9 @@ def _figure(
         ax.set(title=panel.title, ylabel=panel.label)
         ax.set_xlabel("physical time $T = t\\,h$" if physical else "step $t$")
         ax.set_yscale(panel.scale, **({"linthresh": 1.0} if panel.scale == "symlog" else {}))
-    handles = legend_handles(table, colors, learning_rates=True, lines=True, points=False)
+    handles = legend_handles(
+        table, colors, learning_rates=True, lines=True, points=False, median_from=_MEDIAN_FROM
+    )
     if dashed is not None:
         handles.append(Line2D([], [], color="black", lw=1, ls="--", label=dashed))
     if len(drawn) < grid.size:
@@ -183,7 +191,8 @@ def _curves(
     h = values["learning_rate"].values
     times = np.outer(h if physical else np.ones(len(h)), steps)
     for j, one in enumerate(h.tolist()):
-        seed_lines(ax, times[j], values.values[:, j], color=colors.learning_rates[one], ls=ls)
+        style = {"color": colors.learning_rates[one], "ls": ls, "band": ls == "-"}
+        seed_lines(ax, times[j], values.values[:, j], median_from=_MEDIAN_FROM, **style)
     if logarithmic:
         low, high = np.log10([times[times > 0].min(), times.max()])
         decades = np.arange(np.ceil(low), np.floor(high) + 1)

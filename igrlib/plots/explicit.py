@@ -41,8 +41,9 @@ def figure_3c(
 
     On the left of all learning rates h, on the right of the smallest. To first order h + 4μ is the
     step whose implicit regularizer is as strong as both together. `plain` is a record and arm with
-    the plain models; None takes those of the same arm. A line for each seed; the number of those
-    that diverged is in the legends.
+    the plain models; None takes those of the same arm. From eight seeds on the median and the band
+    of their middle half, else a line for each seed; the number of those that diverged is in the
+    legends.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -79,8 +80,8 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
     accuracy against noise at the point chosen by validation: of plain models against h, and of
-    those of the smallest learning rate against h + 4μ. A line for each seed; what was not measured
-    is said.
+    those of the smallest learning rate against h + 4μ. From eight seeds on the median and the band
+    of their middle half, else a line for each seed; what was not measured is said.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 

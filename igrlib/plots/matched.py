@@ -26,6 +26,8 @@ from igrlib.experiments.verdicts.equal_loss import (
     trend_over_levels,
 )
 from igrlib.plots._marks import (
+    TRAINING,
+    decade_axis,
     learning_rate_axis,
     legend_above,
     legend_handles,
@@ -54,11 +56,12 @@ _QUANTITIES = {
 def matched_loss(
     record: Record, arm: str = "sgd", *, levels: Sequence[float] | None = None
 ) -> Figure:
-    """‖∇E‖² against h as training loss first falls below each level, a line for each seed.
+    """‖∇E‖² against h as training loss first falls below each level, a point for each model.
 
     The value at the level is interpolated between the two measurements around it, log ‖∇E‖² linear
-    in log E, as `squared_gradient_at` does. `levels` are training losses > 0; None
-    takes those recorded to which a model came. A plus marks hλ_max > 2 (λ_max is that of the first
+    in log E, as `squared_gradient_at` does. The lines are the medians of each width, from three
+    seeds on, else those of the seeds. `levels` are training losses > 0; None takes those recorded
+    to which a model came. A plus marks hλ_max > 2 (λ_max is that of the first
     measurement below the level, an estimate from below); a panel's title counts the models that
     came to its level.
 
@@ -83,8 +86,9 @@ def matched_loss(
     for ax, level in zip(grid.flat, wanted, strict=False):
         values = xr.ufuncs.exp(_squared_gradient(table, level))
         for width, rows in values.groupby("width"):
-            seed_lines(ax, every, rows.values, color=colors.widths[int(width)])
-        models(ax, h, values, table, colors, by="width", selection=None)
+            style = {"color": colors.widths[int(width)], "median_from": 3, "band": False}
+            seed_lines(ax, every, rows.values, **style)
+        models(ax, h, values, table, colors, by="width", selection=None, rings=False)
         beyond = (values.notnull() & (lambda_max_at(table, level) * h > 2)).values
         if beyond.any():
             ax.plot(h.values[beyond], values.values[beyond], **_BEYOND)
@@ -92,14 +96,16 @@ def matched_loss(
         came, all_of_them = int(values.notnull().sum()), int(table["finished"].sum())
         ax.set_title(f"$E = {_power(level)}$ ({came} of {all_of_them} models)")
         learning_rate_axis(ax, every)
-        ax.set(yscale="log", ylabel=r"$\Vert\nabla E\Vert^2$")
+        ax.set_ylabel(r"$\Vert\nabla E\Vert^2$")
+        decade_axis(ax, "y")
         if not came:
             ax.text(0.5, 0.5, "no model came so far", ha="center", transform=ax.transAxes)
             ax.yaxis.set_ticks([])
             ax.yaxis.set_minor_locator(NullLocator())
     for ax in grid.flat[len(wanted) :]:
         ax.set_axis_off()
-    handles = legend_handles(table, colors, widths="color", lines=True)
+    drawn: dict[str, Any] = {"lines": True, "rings": False, "median_from": 3, "band": False}
+    handles = legend_handles(table, colors, widths="color", **drawn)
     if unstable:
         handles.append(Line2D([], [], **_BEYOND, label=r"$h\lambda_{\max} > 2$"))
     legend_above(figure, handles)
@@ -139,8 +145,8 @@ def trend_over_loss(
         table = plain(record, arm)
         curve = trend_over_levels(table, of, wanted.tolist(), relative=relative, limits=limits)
         _effect(ax, curve, table.sizes["block"], relative)
-        ax.set(title=f"{arm} ({table.sizes['block']} blocks)", ylabel=label)
-        ax.set(xscale="log", xlabel="training loss $E$", xlim=(wanted.max(), wanted.min()))
+        ax.set(title=f"{_batches(table)}: {arm} ({table.sizes['block']} blocks)", ylabel=label)
+        ax.set(xscale="log", xlabel=TRAINING, xlim=(wanted.max(), wanted.min()))
     for ax in grid.flat[len(arms) :]:
         ax.set_axis_off()
     last = grid.flat[len(arms)]
@@ -178,9 +184,9 @@ def curvature_by_batch(record: Record, arms: Sequence[str], *, level: float) -> 
         ax.plot(h, values.T, color="0.6", lw=0.7, alpha=0.7)
         middle = values.median("block").values
         ax.plot(h, middle, "o-", color=_INK, lw=2.2)
-        size = int(table["batch_size"][0])
-        name = "full batch" if table["full_batch"].all() else f"batches of {size}"
-        ax.annotate(name, (h[-1], middle[-1]), (8, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            _batches(table), (h[-1], middle[-1]), (8, 0), textcoords="offset points", va="center"
+        )
         every |= set(h.tolist())
     ax.axhline(2.0, color="black", ls="--", lw=1.2)
     learning_rate_axis(ax, np.array(sorted(every)))
@@ -217,6 +223,11 @@ def _effect(ax: Axes, curve: LevelCurve, blocks: int, relative: bool) -> None:
         ax.set(yscale="log", ylim=(0.25, 4))
         ax.set_yticks([0.25, 0.5, 1, 2, 4], ["−75 %", "−50 %", "0", "+100 %", "+300 %"])
         ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _batches(table: xr.Dataset) -> str:
+    size = int(table["batch_size"][0])
+    return "full batch" if table["full_batch"].all() else f"batches of {size}"
 
 
 def _squared_gradient(table: xr.Dataset, level: float) -> xr.DataArray:

@@ -73,8 +73,9 @@ def three_gradients(
 
     ‖∇E‖² in training mode, which is descended on; in evaluation mode, of another function of the
     same parameters; and Σ_l ‖θ_l‖²‖∂E/∂θ_l‖², which the scale of normalized weights leaves alone.
-    A line for each seed, relative to its value at the smallest learning rate; the darker, the lower
-    the level. The number of models that diverged is in the legend.
+    Relative to the value of the seed at the smallest learning rate; the darker, the lower the
+    level. From eight seeds on the median and the band of their middle half, else a line for each
+    seed. The number of models that diverged is in the legend.
 
     Raises `ValueError` for an arm or width that was not recorded, or without levels.
 
