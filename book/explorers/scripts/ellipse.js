@@ -128,8 +128,8 @@
       values.forEach((value, k) => {
         const turned = axis + 90 * k;
         plane.line("guide", [way(turned + 180, 4), way(turned, 4)]);
-        const at = way(turned, 2.15), up = scaled(at[1] >= 0 ? 1 : -1, at), right = up[0] > 0;
-        plane.note(up, `κ = ${say(value)}`, right ? { anchor: "start", dx: 8, dy: 4 } : { anchor: "end", dx: -4, dy: 16 });
+        const at = way(turned, 1.75), right = scaled(at[0] >= 0 ? 1 : -1, at);
+        plane.note(right, `κ = ${say(value)}`, { anchor: "start", dx: 8, dy: right[1] > 0 ? 4 : -6 });
       });
       plane.line("circle", IGR.range(181, (i) => way(2 * i, Math.sqrt(LOSS))));
       for (const level of [1, 4, 9]) plane.line("modified igr-faint", ellipse({ ...found, form: level }));
