@@ -109,7 +109,7 @@
     const { descent, flow, modified, explicit } = ends;
     const from = `From (${start.map(say).join(", ")}) gradient descent with h = ${say(h)}`;
     const gaps = `${say(modified.distance)} against ${say(flow.distance)}`;
-    if (outcome === "diverged") return `${from} diverges: each step leaps farther than the last, and after ${steps} steps |a| + |b| is beyond a million. Neither flow knows of it.`;
+    if (outcome === "diverged") return `${from} diverges after ${steps} steps: |a| + |b| is beyond a million. The flows show nothing of it.`;
     if (outcome === "stopped")
       return `${from} has not arrived after ${steps} steps, at the time ${say(h * steps)}. ` +
         `The flows are shown at the same time: the modified flow and gradient flow are ${gaps} away.`;
