@@ -549,11 +549,12 @@ def test_the_marks_slide_to_their_new_places_where_motion_is_wanted(chromium):
         dots = [held_by("sweep", box, k) for k in (0, 20, 40, 60)]
         before = [middle(dot)[1] for dot in dots]
         box.get_by_label("Compare at").select_option("loss")
-        soon = [middle(dot)[1] for dot in dots]
+        # Of a place on the way nothing is asked: a slow machine may see none.
+        lasts = dots[0].evaluate("(node) => getComputedStyle(node).transitionDuration")
         seen.page.wait_for_timeout(SLID)
         after = [middle(dot)[1] for dot in dots]
         assert after != pytest.approx(before, abs=5)
-        assert (soon == pytest.approx(after, abs=1)) == (wanted == "reduce")
+        assert lasts == ("0s" if wanted == "reduce" else "0.6s")
         seen.page.context.close()
 
 
