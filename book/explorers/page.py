@@ -10,8 +10,8 @@ from typing import Any
 __all__ = ["Explorer", "script"]
 
 SCRIPTS = {
-    "step": ("numbers", "stage", "alive", "step"),
-    "phase": ("numbers", "model", "stage", "alive", "phase"),
+    "step": ("numbers", "stage", "play", "alive", "step"),
+    "phase": ("numbers", "model", "stage", "play", "alive", "phase"),
     "optimizer": ("numbers", "stage", "optimizer"),
     "sweep": ("numbers", "stage", "sweep"),
     "parabola": ("numbers", "stage", "parabola"),
@@ -21,7 +21,7 @@ SCRIPTS = {
     "dial": ("numbers", "stage", "play", "dial"),
     "ellipse": ("numbers", "stage", "play", "ellipse"),
     "rescale": ("numbers", "stage", "play", "rescale"),
-    "decay": ("numbers", "stage", "alive", "parabola", "decay"),
+    "decay": ("numbers", "stage", "play", "alive", "parabola", "decay"),
 }
 """The files that each explorer runs, in order."""
 

@@ -123,30 +123,10 @@
   function guide(root, plot, { state, take, reset, frame, rest, seconds = 3 }) {
     const { add } = IGR.stage;
     const self = { touched: false };
-    let id;
-    self.stop = () => {
-      cancelAnimationFrame(id);
-      delete root.dataset.igrPlaying;
-    };
-    self.play = () => {
-      self.stop();
-      root.dataset.igrPlaying = "";
-      let begun;
-      const tick = (now) => {
-        const s = (now - (begun ??= now)) / (1000 * seconds);
-        if (s >= 1) return self.stop(), rest();
-        frame(s);
-        id = requestAnimationFrame(tick);
-      };
-      id = requestAnimationFrame(tick);
-    };
-    const bar = add(root, "div", { class: "igr-bar" });
-    add(bar, "button", { type: "button", class: "igr-play" }, "Play").addEventListener("click", self.play);
-    const again = () => (self.stop(), reset());
-    add(bar, "button", { type: "button", class: "igr-play", title: "Esc does the same" }, "Reset").addEventListener("click", again);
-    root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented) again();
-    });
+    const again = () => (player.stop(), reset());
+    const player = IGR.player(root, plot.svg, seconds, (s) => (s < 1 ? frame(s) : rest()), again);
+    Object.assign(self, { stop: player.stop, play: player.play });
+    player.buttons([], add(root, "div", { class: "igr-bar" }));
     root.classList.add("igr-inviting");
     const touch = (event) => {
       if (!event.target.closest(".igr-handle") || event.key === "Tab") return;
@@ -170,13 +150,7 @@
       IGR.linked = true;
       document.addEventListener("click", follow);
     }
-    addEventListener("beforeprint", () => (self.stop(), rest()));
-    if (!isStill())
-      new IntersectionObserver((entries, watch) => {
-        if (!entries.some((entry) => entry.isIntersecting)) return;
-        watch.disconnect();
-        if (!self.touched) self.play();
-      }, { threshold: 0.6 }).observe(plot.svg);
+    player.once(() => !self.touched);
     return self;
   }
 

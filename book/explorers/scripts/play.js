@@ -23,22 +23,21 @@
       frame = requestAnimationFrame(tick);
     }
     // Buttons: pairs of a name and what it does.
-    function buttons(pairs) {
-      const box = IGR.stage.controls(root);
+    function buttons(pairs, box = IGR.stage.controls(root)) {
       for (const [name, pressed] of [...pairs, ["Play", play], ["Reset", reset]])
         IGR.stage.add(box, "button", { type: "button", class: "igr-play" }, name).addEventListener("click", pressed);
     }
-    root.addEventListener("keydown", (event) => event.key === "Escape" && reset());
+    root.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && reset());
     addEventListener("beforeprint", () => root.dataset.igrPlaying === undefined || (stop(), draw(1)));
-    function once() {
+    function once(isWanted = () => true) {
       if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
       new IntersectionObserver((entries, watch) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         watch.disconnect();
-        play();
+        if (isWanted()) play();
       }, { threshold: 0.6 }).observe(seen);
     }
-    return { stop, buttons, once };
+    return { stop, play, buttons, once };
   }
 
   IGR.player = player;
