@@ -197,7 +197,9 @@ def test_what_goes_over_all_panels_is_a_piece_of_its_own():
     drawn = display.figure_data(figure)[SVG]
     found = boxes(drawn)
     *legend, left, right, below = found
-    assert len(legend) == 2  # of three columns two fit into the width of a panel
+    assert len(legend) == 3  # no two of its columns fit into the width of a panel
+    wide = 0.75 * figure.legends[0].get_window_extent().width  # of pixels, in pt
+    assert sum(w for _, _, w, _ in legend) > 0.8 * wide
     assert all(y + h < left[1] + 4 for _, y, _, h in legend)
     assert below[1] > left[1] + left[3] - 5
     assert max(w for _, _, w, _ in found) < 0.6 * 6.9 * 72

@@ -69,10 +69,11 @@ def inside(drawing, name, said):
     width, height = (float(x) for x in given["viewBox"].split()[2:])
     rest = rest.replace("<defs>", '<defs class="igr-defs">', 1)
     rest = COLOUR.sub(r'\1="var(--c\2)"', rest)
-    needed = min(width, width * READABLE / (float(given["data-smallest"]) * 4 / 3))
+    scale = READABLE / (float(given["data-smallest"]) * 4 / 3)
     pieces = [p.split() for p in given.get("data-pieces", "").split(",") if p]
     cut = "".join(
-        f'<svg viewBox="{" ".join(p)}" width="{pixels(p[2])}" height="{pixels(p[3])}" {PAINT}>'
+        f'<svg viewBox="{" ".join(p)}" width="{pixels(p[2])}" height="{pixels(p[3])}" {PAINT} '
+        f'style="min-width:{pixels(float(p[2]) * scale)}px">'
         f'<use href="#{name}"/></svg>'
         for p in pieces
     )
@@ -83,7 +84,7 @@ def inside(drawing, name, said):
     kind = " igr-parted" if cut else ""
     return (
         f'<div class="igr-drawing{kind}" role="img" aria-label="{html.escape(said)}" '
-        f'style="--igr-readable:{pixels(needed)}px">{whole}'
+        f'style="--igr-readable:{pixels(width * scale)}px">{whole}'
         + (f'<span class="igr-pieces">{cut}</span>' if cut else "")
         + "</div>"
     )

@@ -97,6 +97,7 @@ def drawing(figure: Figure) -> str:
     `data-smallest` is the size of its smallest text, in its own units.
     """
     box = figure.get_tightbbox().padded(_PAD)
+    found = pieces(figure, box)  # before it is drawn at another resolution, which moves legends
     stream = io.StringIO()
     without: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context(
@@ -105,7 +106,7 @@ def drawing(figure: Figure) -> str:
         figure.savefig(stream, format="svg", bbox_inches=box, facecolor="none", metadata=without)
     sizes = [float(text.get_fontsize()) for text in _texts(figure)]
     about = {"data-smallest": f"{min(sizes, default=SMALLEST):.3g}"}
-    if len(found := pieces(figure, box)) > 1:
+    if len(found) > 1:
         about["data-pieces"] = ",".join(" ".join(f"{x:.1f}" for x in one) for one in found)
     # On a dark page of a notebook; the book takes it away.
     return shrink(stream.getvalue(), **about, style="background:#fff")
