@@ -21,7 +21,7 @@ def decay_picture() -> str:
 
     Source: chapter 1, *Primer: flows, orders, log-log slopes*.
     """
-    left, right, top, bottom = 50, WIDTH - 10, 10, HEIGHT - 40
+    left, right, top, bottom = 50.0, WIDTH - 10.0, 10.0, HEIGHT - 40.0
 
     def x(hs: float) -> float:
         return left + (right - left) * hs / MOST
