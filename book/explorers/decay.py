@@ -21,7 +21,7 @@ def decay_picture() -> str:
 
     Source: chapter 1, *Primer: flows, orders, log-log slopes*.
     """
-    left, right, top, bottom = 50, WIDTH - 10, 10, HEIGHT - 40
+    left, right, top, bottom = 50.0, WIDTH - 10.0, 10.0, HEIGHT - 40.0
 
     def x(hs: float) -> float:
         return left + (right - left) * hs / MOST
@@ -44,19 +44,19 @@ def decay_picture() -> str:
         "descent": 1 - hs,
     }
     drawn = [
-        f'<rect class="igr-area" x="{x(2)}" y="{top}" width="{right - x(2)}"'
+        f'<rect class="igr-area" x="{x(2.0)}" y="{top}" width="{right - x(2.0)}"'
         f' height="{bottom - top}"/>',
-        *(line("guide", [(0, level), (MOST, level)]) for level in (-1, 0, 1)),
-        *(line("guide", [(edge, -HIGH), (edge, HIGH)]) for edge in (1, 2)),
+        *(line("guide", [(0.0, level), (MOST, level)]) for level in (-1.0, 0.0, 1.0)),
+        *(line("guide", [(edge, -HIGH), (edge, HIGH)]) for edge in (1.0, 2.0)),
         *(
             line(name, list(zip(hs.tolist(), values.tolist(), strict=True)))
             for name, values in factors.items()
         ),
         *(note(x(middle), y(1.2), text) for middle, text in REGIMES),
-        *(note(x(value), bottom + 16, f"{value:g}") for value in (0, 0.5, 1, 1.5, 2, 2.5)),
+        *(note(x(value), bottom + 16, f"{value:g}") for value in (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)),
         *(
-            note(left - 8, y(value) + 4, f"{value}".replace("-", "−"), "end")
-            for value in (-1, 0, 1)
+            note(left - 8, y(value) + 4, f"{value:g}".replace("-", "−"), "end")
+            for value in (-1.0, 0.0, 1.0)
         ),
         note((left + right) / 2, bottom + 33, "hs"),
     ]
