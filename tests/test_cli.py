@@ -928,7 +928,7 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     progress(V, 0, 10, "training")
     progress.close()
     assert "u, 20 models" in stream.getvalue()
-    assert "v, 3 models" in stream.getvalue()
+    assert "v, 1 model:" in stream.getvalue()
     assert "1.00k/1.00k" in stream.getvalue()
     assert "a close look" in stream.getvalue()
 

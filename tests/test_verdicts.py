@@ -178,7 +178,7 @@ def test_a_width_without_measurements_keeps_it_from_holding():
 def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
     verdict = judge(sweep(widths=(50,), seeds=range(3), effects=LARGE))[0]
     assert verdict.observation == "cannot tell"
-    assert "At least 4 blocks" in describe(verdict).sentence
+    assert "It takes 4 blocks" in describe(verdict).sentence
     verdicts = judge(sweep(seeds=range(4), effects=LARGE, spread=QUIET))
     assert [v.observation for v in verdicts] == 4 * ["reproduced"]
     for verdict in verdicts:
