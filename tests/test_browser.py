@@ -346,6 +346,7 @@ def explorer(chromium, request):
 
 
 # What moves a control by one; of a list the last entry has none below it.
+LABEL = "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
 KEYS = """(node) => {
   if (node.matches("select"))
     return [node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"];
@@ -652,7 +653,9 @@ def test_explorer_by_keyboard(explorer):
     for k in range(controls.count()):
         control = controls.nth(k)
         assert control.evaluate("node => node === document.activeElement"), f"control {k}"
-        label = control.evaluate("node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent")
+        label = control.evaluate(
+            "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
+        )
         assert label
         before, drawn = said(box), control.evaluate(DRAWN)
         for key in control.evaluate(KEYS):
