@@ -115,7 +115,7 @@ bench: $(STAMP) ## speed as ratios, beside PyTorch (pip install -e '.[bench]') a
 # units that differ in their seeds alone are one program. A pass of five ResNets over one batch of 512
 # takes two cores a minute, so theirs are batches of 32; all others have their own.
 CUT := max_steps=3 min_steps=2 physical_time=0.001 score_every=2 gradient_every=2 num_gradients=2 \
-       first_gradient=1 num_train=512 num_validation=0 num_test=64 points=test noise_draws=1 slope_draws=1 \
+       first_gradient=1 num_train=1024 num_validation=0 num_test=64 points=test noise_draws=1 slope_draws=1 \
        num_matvecs=2 levels=1.0 sharpness_batches=2 num_seeds=3
 CUT_RESNET := batch_sizes=32 num_train=64
 FOR_A_GPU := mlp-sweep/paper edge-sweep/paper
