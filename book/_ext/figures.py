@@ -90,15 +90,10 @@ def inside(drawing, name, said):
     )
 
 
-# A long line of a thumbnail needs no parts of a point.
-LONG, WHOLE = re.compile(r'(?<= d=")[^"]{200,}'), re.compile(r"-?\d*\.\d+")
-
-
 def small(drawing):
     """The markup of a stored drawing without its text, for a place where none is read."""
     lines = TEXT.sub("", drawing[drawing.index(">") + 1 : -len("</svg>")])
     kept = lambda found: found[0] if f"#{found[2]}" in lines else ""  # noqa: E731
-    lines = LONG.sub(lambda found: WHOLE.sub(lambda n: f"{float(n[0]):.0f}", found[0]), lines)
     lines = DEFINITION.sub(kept, lines)
     box = re.search(r'viewBox="[^"]*"', drawing)[0]
     lines = COLOUR.sub(r'\1="var(--c\2)"', lines.replace("<defs>", '<defs class="igr-defs">', 1))
