@@ -654,9 +654,7 @@ def test_explorer_by_keyboard(explorer):
     for k in range(controls.count()):
         control = controls.nth(k)
         assert control.evaluate("node => node === document.activeElement"), f"control {k}"
-        label = control.evaluate(
-            "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
-        )
+        label = control.evaluate(LABEL)
         assert label
         before, drawn = said(box), control.evaluate(DRAWN)
         for key in control.evaluate(KEYS):
