@@ -102,7 +102,9 @@ def test_figures_have_caption_name_and_alternative_text(chapter):
     for cell in code_cells(chapter):
         if shown(cell):
             settings = cell.metadata.get("mystnb", {})
-            assert settings.get("figure", {}).get("caption"), cell.source
+            caption = settings.get("figure", {}).get("caption", "")
+            # What the figure shows, as a sentence; the lists of the book have it.
+            assert re.match(r"\*\*[^*]{10,80}\.\*\* \S", caption), cell.source
             assert settings.get("figure", {}).get("name"), cell.source
             assert len(settings.get("image", {}).get("alt", "")) >= 20, cell.source
             names.append(settings["figure"]["name"])

@@ -221,16 +221,15 @@ def test_a_colour_bar_goes_with_its_panel_and_a_legend_beside_one_panel_apart():
     assert legend[2] < panel[2]
 
 
-def test_a_finding_is_one_bold_sentence_at_the_left():
-    figure = two_panels()
-    title = plots.finding(figure, "Steps end flatter.")
-    assert (title.get_text(), title.get_ha(), title.get_weight()) == (
-        "Steps end flatter.",
-        "left",
-        "bold",
-    )
-    drawn = display.figure_data(figure)[SVG]
-    assert boxes(drawn)[0][:2] == pytest.approx([0, 0], abs=8)
+def test_panels_that_share_a_scale_show_it_each():
+    """On a phone the second panel stands below the first, and far from its tick labels."""
+    figure, axes = plt.subplots(1, 2, sharey=True, layout="constrained")
+    axes[0].plot(X, 100 * X)
+    assert not any(label.get_visible() for label in axes[1].get_yticklabels())
+    display.figure_data(figure)
+    shown = [[label.get_text() for label in ax.get_yticklabels()] for ax in axes]
+    assert shown[0] == shown[1] != []
+    assert all(label.get_visible() for label in axes[1].get_yticklabels())
 
 
 # What a page makes of it.

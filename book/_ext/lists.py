@@ -21,10 +21,11 @@ class BookListDirective(SphinxDirective):
 
 
 def titled(node, what):
-    """What an item is called, as nodes: the title of a theorem, the first sentence of a caption."""
+    """What an item is called, as nodes: the title of a theorem, the bold sentence of a caption."""
     if what == "figures":
         caption = next(iter(node.findall(nodes.caption)), None)
-        return first_sentence(caption.children if caption is not None else [])
+        bold = next(iter(caption.findall(nodes.strong)), None) if caption is not None else None
+        return plain(bold.children) if bold is not None else []
     title = next(iter(node.findall(nodes.title)), None)
     if title is None:
         return []
@@ -45,17 +46,6 @@ def plain(children):
             found.append(child.deepcopy() if isinstance(child, nodes.math) else nodes.Text(child))
         else:
             found += plain(child.children)
-    return found
-
-
-def first_sentence(children):
-    found = []
-    for part in plain(children):
-        if isinstance(part, nodes.Text) and ". " in part.astext():
-            return [*found, nodes.Text(part.astext().partition(". ")[0])]
-        found.append(part)
-    if found and isinstance(found[-1], nodes.Text):
-        found[-1] = nodes.Text(found[-1].astext().rstrip(". "))
     return found
 
 

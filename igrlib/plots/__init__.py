@@ -11,7 +11,6 @@ from igrlib.plots.phase import phase_plane
 from igrlib.plots.style import (
     COLORS,
     OTHER_COLORS,
-    finding,
     learning_rate_colors,
     truncation_colors,
     use_style,
@@ -21,7 +20,6 @@ from igrlib.plots.tangent import tangent_plane
 __all__ = [
     "COLORS",
     "OTHER_COLORS",
-    "finding",
     "learning_rate_colors",
     "number_table",
     "order_plot",

@@ -68,12 +68,19 @@ def figure_data(figure: Figure, include: Any = None, exclude: Any = None) -> dic
 
 
 def fit(figure: Figure) -> None:
-    """Bring a figure to the width of the column, and its text to a size that is read there."""
+    """Bring a figure to the width of the column, and its text to a size that is read there.
+
+    Panels that share their y axis all get tick labels.
+    """
     width, height = figure.get_size_inches()
     if width > WIDTH:
         figure.set_size_inches(WIDTH, height)
     figure.draw_without_rendering()
-    smallest = SMALLEST if len(_columns(_panels(figure))) > 1 else ALONE
+    several = len(_columns(_panels(figure))) > 1
+    smallest = SMALLEST if several else ALONE
+    for ax in _panels(figure) if several else ():
+        if len(ax.get_shared_y_axes().get_siblings(ax)) > 1:  # a phone parts it from its scale
+            ax.yaxis.set_tick_params(which="both", labelleft=True)
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             sizes = [float(label.get_fontsize()) for label in axis.get_ticklabels(which="both")]

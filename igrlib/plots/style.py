@@ -10,15 +10,12 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from igrlib.plots._display import WIDTH, show_figures
 
 __all__ = [
     "COLORS",
     "OTHER_COLORS",
-    "finding",
     "learning_rate_colors",
     "truncation_colors",
     "use_style",
@@ -63,11 +60,6 @@ def use_style() -> None:
         }
     )
     show_figures()
-
-
-def finding(figure: Figure, sentence: str) -> Text:
-    """What a figure shows, as one sentence above it: bold, and beginning at its left edge."""
-    return figure.suptitle(sentence, x=0.01, ha="left", weight="bold", size="medium")
 
 
 def learning_rate_colors(learning_rates: Sequence[float]) -> list[tuple[float, ...]]:
