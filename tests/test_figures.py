@@ -106,6 +106,39 @@ def test_curves_and_steps_from_point_to_point_keep_their_places():
     assert len(short) < 0.8 * len(path)
 
 
+@pytest.mark.parametrize(
+    ("how", "width"),
+    [
+        ({"ms": 6, "marker": "o"}, 7),  # diameter and half of the edge at both sides
+        ({"ms": 6, "marker": "o", "mec": "none"}, 6),
+        ({"ms": 6, "marker": "."}, 4),  # which Matplotlib draws at half the size
+    ],
+)
+def test_discs_in_a_row_are_the_round_ends_of_lines_without_length(how, width):
+    figure, ax = plt.subplots()
+    ax.plot(X[::20], np.sin(X[::20]), color="#123456", ls="none", **how)
+    ax.set_axis_off()
+    before, after = (ElementTree.fromstring(t) for t in (raw(figure), shrink(raw(figure))))
+    uses = [node for node in before.iter() if node.tag.endswith("}use")]
+    (dots,) = (node for node in after.iter() if node.get("stroke-linecap") == "round")
+    places = np.array([[float(node.get(name)) for name in "xy"] for node in uses])
+    lines = re.findall(r"[Mm]([^h]+)h0", dots.get("d"))
+    pairs = [re.findall(r"-?\d*\.?\d+", line) for line in lines]
+    np.testing.assert_allclose(np.cumsum(np.array(pairs, dtype=float), axis=0), places, atol=0.006)
+    assert (dots.get("fill"), dots.get("stroke")) == ("none", "#123456")
+    assert float(dots.get("stroke-width")) == width
+    assert not [node for node in after.iter() if node.tag.endswith("}use")]
+
+
+@pytest.mark.parametrize("how", [{"mfc": "none"}, {"alpha": 0.5}, {"mec": "red"}, {"marker": "s"}])
+def test_rings_and_what_is_seen_through_stay_as_they_are(how):
+    figure, ax = plt.subplots()
+    ax.plot(X[::20], np.sin(X[::20]), ls="none", **({"marker": "o"} | how))
+    ax.set_axis_off()
+    kept = [n for n in ElementTree.fromstring(shrink(raw(figure))).iter() if n.tag.endswith("}use")]
+    assert len(kept) == len(X[::20])
+
+
 def test_a_drawing_reaches_nothing_outside_of_it_and_is_the_same_every_time():
     drawn = display.figure_data(two_panels())[SVG]
     root = ElementTree.fromstring(drawn)
@@ -135,7 +168,7 @@ def test_the_same_letter_has_one_name_in_every_figure():
 def test_lines_are_drawings_and_clouds_are_pictures_of_twice_the_pixels():
     assert set(display.figure_data(two_panels())) == {SVG}
     figure, ax = plt.subplots(figsize=(5, 3))
-    ax.plot(*np.random.default_rng(0).normal(size=(2, 9000)), ".")
+    ax.plot(*np.random.default_rng(0).normal(size=(2, 30_000)), ".")
     (kind,) = data = display.figure_data(figure)
     assert kind == "image/png"
     with Image.open(io.BytesIO(b64decode(data[kind]))) as image:

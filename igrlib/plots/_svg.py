@@ -10,7 +10,7 @@ from base64 import b32encode
 from collections.abc import Iterable
 from hashlib import sha1
 from itertools import groupby
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -29,11 +29,18 @@ _FLAT = 0.05
 _Part: TypeAlias = tuple[str, dict[str, str], str]
 
 
+class _Known(NamedTuple):
+    """What names of Matplotlib's drawing stand for here, and the radius of each that is a disc."""
+
+    names: dict[str, str]
+    radii: dict[str, float]
+
+
 def shrink(text: str, **attributes: str) -> str:
     """The drawing of `text`, as Matplotlib writes it, with `attributes` at its root."""
     root = ElementTree.fromstring(text)
-    names, defined = _names(root)
-    inside = "".join(_parts(root, names))
+    known, defined = _known(root)
+    inside = "".join(_parts(root, known))
     used = {name for name in defined if f"#{name}" in inside}
     definitions = "".join(defined[name] for name in sorted(used))
     about = {
@@ -47,51 +54,94 @@ def shrink(text: str, **attributes: str) -> str:
     return _element("svg", about | attributes, f"<defs>{definitions}</defs>{inside}")
 
 
-def _names(root: ElementTree.Element) -> tuple[dict[str, str], dict[str, str]]:
+def _known(root: ElementTree.Element) -> tuple[_Known, dict[str, str]]:
     """What names stand for in `shrink`'s drawing, and the definition of each of these."""
-    names: dict[str, str] = {}
+    known = _Known({}, {})
     defined: dict[str, str] = {}
     for definitions in (node for node in root.iter() if _tag(node) == "defs"):
         for node in definitions:
             if "id" not in node.attrib:
                 continue
-            tag, attributes = _tag(node), _attributes(node, {})
-            inside = "".join(_parts(node, {}))
+            tag, attributes = _tag(node), _attributes(node, _Known({}, {}))
+            inside = "".join(_parts(node, _Known({}, {})))
             digest = sha1(_element(tag, attributes, inside).encode()).digest()
             name = "i" + b32encode(digest)[:6].decode().lower()
-            names[node.attrib["id"]] = name
+            known.names[node.attrib["id"]] = name
             defined[name] = _element(tag, {"id": name} | attributes, inside)
-    return names, defined
+            if radius := _radius(node.attrib.get("d", "")):
+                known.radii[f"#{name}"] = radius
+    return known, defined
 
 
-def _parts(parent: ElementTree.Element, names: dict[str, str]) -> Iterable[str]:
+def _radius(path: str) -> float | None:
+    """The radius of a path that Matplotlib draws for a disc about the origin, else None."""
+    segments = _COMMAND.findall(path)
+    if "".join(command for command, _ in segments) != "M" + 8 * "C" + "z":
+        return None
+    ends = np.array([numbers.split()[-2:] for _, numbers in segments[:-1]], dtype=float)
+    lengths = np.hypot(*ends.T)
+    return float(lengths[0]) if np.ptp(lengths) < 1e-4 else None
+
+
+def _parts(parent: ElementTree.Element, known: _Known) -> Iterable[str]:
     """The children of a node, those in a row that are painted alike in one group."""
-    found = [part for node in parent for part in _converted(node, names)]
+    found = [part for node in parent for part in _converted(node, known)]
     for paint, alike in groupby(found, key=lambda part: _paint(part[1])):
-        group = _joined(list(alike))
+        group = _joined(_discs(list(alike), known.radii))
         if len(group) < 3 or not paint:
             yield from (_element(*part) for part in group)
         else:
+            shared = dict(paint)
             own = [
-                (tag, dict(set(have.items()) - set(paint)), inside) for tag, have, inside in group
+                (tag, {k: v for k, v in have.items() if shared.get(k) != v}, inside)
+                for tag, have, inside in group
             ]
             yield _element("g", dict(paint), "".join(_element(*part) for part in own))
 
 
-def _converted(node: ElementTree.Element, names: dict[str, str]) -> Iterable[_Part]:
+def _converted(node: ElementTree.Element, known: _Known) -> Iterable[_Part]:
     """A node as tag, attributes and content; a group that says nothing is its content."""
     tag = _tag(node)
     if tag in _LEFT_OUT:
         return
-    attributes = _attributes(node, names)
+    attributes = _attributes(node, known)
     if tag == "g":
-        inside = [part for child in node for part in _converted(child, names)]
+        inside = [part for child in node for part in _converted(child, known)]
         if not attributes:
             yield from inside
         elif inside:
-            yield tag, attributes, "".join(_parts(node, names))
+            yield tag, attributes, "".join(_parts(node, known))
     elif attributes.get("fill") != "none" or "stroke" in attributes:
-        yield tag, attributes, "".join(_parts(node, names))
+        yield tag, attributes, "".join(_parts(node, known))
+
+
+def _discs(parts: list[_Part], radii: dict[str, float]) -> list[_Part]:
+    """Many opaque discs painted alike, as the round ends of lines without length."""
+    first = parts[0][1]
+    radius = radii.get(first.get("href", ""))
+    fill, stroke = first.get("fill", "#000000"), first.get("stroke", "none")
+    bare = stroke == "none" or first.get("stroke-opacity") == "0"
+    if (
+        len(parts) < 8
+        or radius is None
+        or fill == "none"
+        or not (bare or (stroke == fill and "stroke-opacity" not in first))
+        or any(name in first for name in ("fill-opacity", "opacity", "transform"))
+        or any(have.keys() != first.keys() for _, have, _ in parts)
+        or any(have["href"] != first["href"] for _, have, _ in parts)
+    ):
+        return parts
+    edge = 0.0 if bare else float(first.get("stroke-width", 1))
+    points = np.array([[have.get("x", 0), have.get("y", 0)] for _, have, _ in parts], dtype=float)
+    steps = np.diff(points, axis=0, prepend=0)
+    line = {
+        "d": "".join(f"{'m' if n else 'M'}{_list(step)}h0" for n, step in enumerate(steps)),
+        "fill": "none",
+        "stroke": fill,
+        "stroke-width": _number(2 * radius + edge),
+        "stroke-linecap": "round",
+    }
+    return [("path", line, "")]
 
 
 def _joined(parts: list[_Part]) -> list[_Part]:
@@ -122,7 +172,7 @@ def _tag(node: ElementTree.Element) -> str:
     return node.tag.rpartition("}")[2]
 
 
-def _attributes(node: ElementTree.Element, names: dict[str, str]) -> dict[str, str]:
+def _attributes(node: ElementTree.Element, known: _Known) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, value in node.attrib.items():
         match key:
@@ -134,9 +184,9 @@ def _attributes(node: ElementTree.Element, names: dict[str, str]) -> dict[str, s
                 pairs = (pair.partition(":") for pair in value.split(";") if pair.strip())
                 found |= {name.strip(): _rounded(given.strip()) for name, _, given in pairs}
             case "clip-path":
-                found[key] = f"url(#{names.get(value[5:-1], value[5:-1])})"
+                found[key] = f"url(#{known.names.get(value[5:-1], value[5:-1])})"
             case _ if key == _HREF:
-                found["href"] = f"#{names[value[1:]]}" if value[1:] in names else value
+                found["href"] = f"#{known.names.get(value[1:], value[1:])}"
             case _:
                 found[key] = _rounded(value)
     moved = re.fullmatch(r"translate\((\S+) (\S+)\)", found.get("transform", ""))
