@@ -15,7 +15,7 @@ def test_on_a_page_numbers_stand_on_the_right_and_text_on_the_left():
         "| :--- | ---: | ---: |",
         "| full | 0.50 | −1234.6 |",
         "| 8 | – | +7.0 |",
-        "| 32 | – | +0.0 |",
+        "| 32 | – | 0.0 |",
     ]
 
 
@@ -26,6 +26,21 @@ def test_elsewhere_it_is_aligned_text():
         "8        –        7",
         "32       –     0.04",
     ]
+
+
+def test_numbers_given_as_text_stand_on_the_right_too_with_a_minus():
+    rows = [["8", "-60", "1.5e-05", "4 to 5"], ["16", "+3 %", "–", "6 to 7"]]
+    assert number_table(["batch", "a", "b", "span"], rows)._repr_markdown_().splitlines() == [
+        "| batch | a | b | span |",
+        "| :--- | ---: | ---: | :--- |",
+        "| 8 | −60 | 1.5e−05 | 4 to 5 |",
+        "| 16 | +3 % | – | 6 to 7 |",
+    ]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.04, "0.0"), (0.04, "0.0"), (-0.06, "−0.1")])
+def test_what_rounds_to_zero_has_no_sign(value, shown):
+    assert number_table(["a"], [[value]], "+.1f").rows == ((shown,),)
 
 
 @pytest.mark.parametrize(

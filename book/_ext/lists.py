@@ -67,8 +67,9 @@ def fill(app, doctree, page):
 
 
 def chapter_list(app, page, chapter, numbers, what):
-    resolved = app.env.get_and_resolve_doctree(chapter, app.builder)
-    by_id = {i: node for node in resolved.findall(nodes.Element) for i in node.get("ids", [])}
+    # As it was read: in a page that is resolved, formulas are markup, and joined to what is beside.
+    read = app.env.get_doctree(chapter)
+    by_id = {i: node for node in read.findall(nodes.Element) for i in node.get("ids", [])}
     items = nodes.bullet_list()
     for anchor, number in numbers.items():
         label = f"{kind_of(by_id[anchor], what)} {'.'.join(map(str, number))}"

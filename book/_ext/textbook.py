@@ -16,6 +16,9 @@ HANDED_ON = re.compile(r"^(?:glue\(|for |if |else:|[ )\]}#]|$)")
 ENDS = "(What we found|Open questions|Exercises|Where to go next|References)"
 NUMBER = re.compile(rf'(<h2>)<span class="section-number">[\d.]+ ?</span>{ENDS}')
 ENTRY = re.compile(rf">[\d.]+ {ENDS}<")
+PERCENT = re.compile(r"(?<=\d) %")
+NAME = re.compile(r'<span class="pre">([\w.]*\w_\w[\w.]*)')
+NOT_PROSE = nodes.literal | nodes.literal_block | nodes.raw | nodes.math | nodes.math_block
 OF_FIGURE, OF_CELL = "Code of this figure", "Code"
 
 
@@ -111,6 +114,25 @@ def leave_out(self, node):
     raise nodes.SkipNode
 
 
+def keep_together(app, doctree, page):
+    """A number and its per cent stand on one line, wherever the number comes from."""
+    before = ""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, NOT_PROSE):
+            kept = PERCENT.sub("\u00a0%", text)
+            if kept.startswith(" %") and before[-1:].isdigit():
+                kept = "\u00a0" + kept[1:]
+            if kept != text:
+                text.parent.replace(text, nodes.Text(kept))
+        before = text.astext()
+
+
+def breakable(app, page, template, context, doctree):
+    """A long name in code may break after an underscore, and nowhere else."""
+    if "body" in context:
+        context["body"] = NAME.sub(lambda m: m[0].replace("_", "_<wbr>"), context["body"])
+
+
 def unname(app, page, template, context, doctree):
     """sphinx-proof and sphinx-exercise give the content of every box of a page the same id."""
     if "body" in context:
@@ -135,6 +157,8 @@ def setup(app):
     app.add_node(solution_title, override=True, html=(leave_out, None))
     app.add_post_transform(Fold)
     app.add_post_transform(Place)
+    app.connect("doctree-resolved", keep_together)
+    app.connect("html-page-context", breakable)
     app.connect("html-page-context", unname)
     app.connect("html-page-context", unnumber)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,10 +1,14 @@
 """A table of numbers as the output of a cell: Markdown on a page, aligned text elsewhere."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["NumberTable", "number_table"]
+
+
+_NUMBER = re.compile(r"[+\-−]?\d[\d.,]*(e[+\-−]?\d+)?( %)?|–")
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,7 +42,8 @@ def number_table(
     """Rows of text and numbers as a table, with the numbers of a column one below the other.
 
     `formats` are the format specifications of the columns, or one for all of them; text stays as it
-    is, None and NaN become a dash, and a minus is a minus. A column without a number is text.
+    is, None and NaN become a dash, a minus is a minus, and what rounds to 0 has no sign. A column after the first that holds
+    nothing but numbers, though as text, is one of numbers too.
 
     Raises `ValueError` for a row, or formats, that the headings do not fit.
 
@@ -54,13 +59,20 @@ def number_table(
     told = tuple(
         tuple(_cell(value, spec) for value, spec in zip(row, specs, strict=True)) for row in rows
     )
-    of_numbers = [any(not isinstance(row[k], str) for row in rows) for k in range(len(head))]
+    of_numbers = [
+        any(not isinstance(row[k], str) for row in rows)
+        or (k > 0 and all(_NUMBER.fullmatch(row[k]) for row in told))
+        for k in range(len(head))
+    ]
     return NumberTable(tuple(head), told, tuple(of_numbers))
 
 
 def _cell(value: Any, spec: str) -> str:
     if isinstance(value, str):
-        return value
+        return value.replace("-", "−") if _NUMBER.fullmatch(value) else value
     if value is None or value != value:
         return "–"
-    return format(value, spec).replace("-", "−")
+    told = format(value, spec)
+    if not any(digit in told for digit in "123456789"):
+        told = told.lstrip("+-")
+    return told.replace("-", "−")

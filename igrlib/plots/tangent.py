@@ -60,10 +60,10 @@ def tangent_plane(
     space.set_box_aspect((2 * reach, 2 * reach, top), **frame)
     space.view_init(elev=17, azim=-85)
     space.set_axis_off()
-    x = np.linspace(-reach, 0.8 * reach, 200)
+    x = np.linspace(-1.3 * reach, 0.8 * reach, 200)  # with room for the words at the left
     cut.plot(x, height(*(np.asarray(theta)[:, None] + x * down[:2, None])), color="#9a8a5a")
     _cut(cut, foot[2], alpha)
-    cut.set(xlim=(-reach, 0.8 * reach), ylim=(foot[2] - 1.3, foot[2] + 1.6), aspect="equal")
+    cut.set(xlim=(x[0], x[-1]), ylim=(foot[2] - 1.3, foot[2] + 1.6), aspect="equal")
 
 
 def _label(ax: Any, where: Any, text: str, **style: Any) -> None:
