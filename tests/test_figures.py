@@ -254,11 +254,44 @@ def test_a_colour_bar_goes_with_its_panel_and_a_legend_beside_one_panel_apart():
     assert legend[2] < panel[2]
 
 
+@pytest.mark.parametrize("sharex", [False, True])
+def test_panels_go_by_rows_unless_those_of_a_column_share_what_is_below(sharex):
+    figure, axes = plt.subplots(2, 2, sharex=sharex, layout="constrained")
+    for n, ax in enumerate(axes.flat):
+        ax.plot(X, X)
+        ax.set_title(f"panel {n}")
+    found = boxes(display.figure_data(figure)[SVG])
+    corners = [(round(x / 100), round(y / 100)) for x, y, _, _ in found]
+    left, right, upper, lower = 0, max(corners)[0], 0, max(c[1] for c in corners)
+    if sharex:
+        assert corners == [(left, upper), (right, upper)]
+    else:
+        assert corners == [(left, upper), (right, upper), (left, lower), (right, lower)]
+        assert lower > upper
+    assert right > left
+
+
+def test_a_piece_holds_all_that_its_panel_says():
+    """What is drawn stands where it was when the pieces were found."""
+    figure, axes = plt.subplots(1, 3, layout="constrained")
+    for ax in axes:
+        ax.plot([0, 1], [1, 2])
+        ax.set_xticks([0, 1], ["$h_L$", "$h_L/64$"])
+    data = display.figure_data(figure)[SVG]
+    places = [float(x) for x in re.findall(r"translate\(([\d.]+) ", data)]
+    start = 72 * figure.get_tightbbox().x0 - 72 * 0.03
+    for ax, (x, _, width, _) in zip(axes, boxes(data), strict=True):
+        label = ax.get_xticklabels()[1].get_window_extent()
+        where = label.x0 * 72 / figure.dpi - start
+        assert min(abs(where - place) for place in places) < 0.7
+        assert x < where < label.x1 * 72 / figure.dpi - start < x + width
+
+
 def test_panels_that_share_a_scale_show_it_each():
     """On a phone the second panel stands below the first, and far from its tick labels."""
     figure, axes = plt.subplots(1, 2, sharey=True, layout="constrained")
     axes[0].plot(X, 100 * X)
-    assert not any(label.get_visible() for label in axes[1].get_yticklabels())
+    assert axes[1].get_yticklabels() == []
     display.figure_data(figure)
     shown = [[label.get_text() for label in ax.get_yticklabels()] for ax in axes]
     assert shown[0] == shown[1] != []

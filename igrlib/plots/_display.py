@@ -107,10 +107,15 @@ def drawing(figure: Figure) -> str:
     found = pieces(figure, box)  # before it is drawn at another resolution, which moves legends
     stream = io.StringIO()
     without: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    if engine := figure.get_layout_engine():
+        # Laid out again, at another resolution, panels would leave their pieces.
+        figure.set_layout_engine("none")
     with mpl.rc_context(
         {"svg.fonttype": "path", "svg.hashsalt": "igrlib", "path.simplify_threshold": 0.2}
     ):
         figure.savefig(stream, format="svg", bbox_inches=box, facecolor="none", metadata=without)
+    if engine:
+        figure.set_layout_engine(engine)
     sizes = [float(text.get_fontsize()) for text in _texts(figure)]
     about = {"data-smallest": f"{min(sizes, default=SMALLEST):.3g}"}
     if len(found) > 1:
@@ -122,15 +127,16 @@ def drawing(figure: Figure) -> str:
 def pieces(figure: Figure, box: Bbox) -> list[tuple[float, float, float, float]]:
     """Boxes (x, y, width, height) in pt from the upper left corner of `box`, in reading order.
 
-    What stands above all panels, the panels column by column, what stands beside or below them.
-    Empty if the panels cannot be parted: something lies across.
+    What stands above all panels, the panels, what stands beside or below them. Panels go row by
+    row, or column by column where those of a column share what is written below it. Empty if the
+    panels cannot be parted: something lies across.
     """
     panels = _panels(figure)
-    columns = _columns(panels)
+    columns = _rows(panels) or _columns(panels)
     top = max((c.y1 for c in columns), default=0.0)
     beside: list[Bbox] = []
     for one in [*figure.legends, *_outside(panels)]:
-        beside += _parted(one, max((c.width for c in columns), default=WIDTH))
+        beside += _parted(one, max((c.width for c in _columns(panels)), default=WIDTH))
     beside += [_extent(text) for text in figure.texts if text.get_text() and text.get_visible()]
     beside = list({one.bounds: one for one in beside if one.width > 0}.values())
     beside.sort(key=lambda one: (round(-one.y1, 1), one.x0))
@@ -207,6 +213,22 @@ def _columns(panels: list[Axes]) -> list[Bbox]:
         else:
             joined.append(one)
     return joined
+
+
+def _rows(panels: list[Axes]) -> list[Bbox]:
+    """The boxes of panels row by row; none if a panel needs another to be read."""
+    boxes = [_box(ax) for ax in panels]
+    shared = not all(ax.xaxis.get_tick_params()["labelbottom"] for ax in panels)
+    across = any(_across(a, b) for a in boxes for b in boxes if a is not b)
+    if shared or across or any(box.width < _NARROW for box in boxes):
+        return []
+    found: list[list[Bbox]] = []
+    for box in sorted(boxes, key=lambda box: -box.y1):
+        if found and box.y1 > max(one.y0 for one in found[-1]):
+            found[-1].append(box)
+        else:
+            found.append([box])
+    return [box for row in found for box in sorted(row, key=lambda box: box.x0)]
 
 
 def _parted(legend: Legend, width: float) -> list[Bbox]:

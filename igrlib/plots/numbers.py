@@ -42,8 +42,8 @@ def number_table(
     """Rows of text and numbers as a table, with the numbers of a column one below the other.
 
     `formats` are the format specifications of the columns, or one for all of them; text stays as it
-    is, None and NaN become a dash, a minus is a minus, and what rounds to 0 has no sign. A column after the first that holds
-    nothing but numbers, though as text, is one of numbers too.
+    is, None and NaN become a dash, a minus is a minus, and what rounds to 0 has no sign. A column
+    after the first that holds nothing but numbers, though as text, is one of numbers too.
 
     Raises `ValueError` for a row, or formats, that the headings do not fit.
 
