@@ -20,7 +20,17 @@ from matplotlib.transforms import Bbox
 
 from igrlib.plots._svg import shrink
 
-__all__ = ["ALONE", "BOTH", "HEAVIEST", "SMALLEST", "WIDTH", "figure_data", "show_figures"]
+__all__ = [
+    "ALONE",
+    "BOTH",
+    "HEAVIEST",
+    "LOWEST",
+    "SMALLEST",
+    "WIDTH",
+    "WIDTH_ALONE",
+    "figure_data",
+    "show_figures",
+]
 
 WIDTH = 6.9
 """Width of the column of text, in inches of 96 pixels: no figure is wider."""
@@ -29,6 +39,8 @@ SMALLEST, ALONE = 8.5, 11.0
 
 A phone shows columns one below the other, and has a single one in three quarters of its size.
 """
+WIDTH_ALONE, LOWEST = 4.9, 3.2
+"""Width of a single panel, in inches, that a phone can show with its text; its least height."""
 HEAVIEST = 150_000
 """Bytes up to which a figure is a drawing."""
 BOTH = "IGR_BOTH_FIGURES"
@@ -89,6 +101,11 @@ def fit(figure: Figure) -> None:
     for text in _texts(figure):
         text.set_fontsize(max(float(text.get_fontsize()), smallest))
     figure.draw_without_rendering()
+    (*others, widest) = sorted(box.width for box in _columns(_panels(figure))) or [0.0]
+    if not others and widest > WIDTH_ALONE:
+        shape = figure.get_size_inches() * WIDTH_ALONE / widest
+        figure.set_size_inches(shape[0], max(shape[1], min(height, LOWEST)))
+        figure.draw_without_rendering()
 
 
 def picture(figure: Figure) -> bytes:

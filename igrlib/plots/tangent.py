@@ -38,7 +38,7 @@ def tangent_plane(
     a, b = np.meshgrid(*2 * [np.linspace(-reach, reach, 61)])
     surface = np.asarray(height(a, b))
     space.plot_surface(a, b, 0 * a, color="#e6e6e6", zorder=1, shade=False, rcount=1, ccount=1)
-    mesh = {"color": "#efe6cf", "edgecolor": "#b3a88c", "lw": 0.4, "zorder": 3}
+    mesh = {"color": "#d8c48f", "edgecolor": "#9c8f6c", "lw": 0.4, "zorder": 3}
     space.plot_surface(a, b, surface, rstride=5, cstride=5, **mesh)
     fall, side = np.cos(alpha) * down - np.sin(alpha) * up, np.cross(up, down)
     s, t = np.meshgrid([-1.0, 1.0], [-1.0, 1.0])
@@ -92,7 +92,9 @@ def _cut(ax: Axes, y: float, alpha: float) -> None:
     ax.plot(-0.45 * np.cos(turn), y + 0.45 * np.sin(turn), "k", lw=1.3)
     _label(ax, (-0.55, y - 0.14), "1")
     _label(ax, (-0.62 * np.cos(middle), y + 0.62 * np.sin(middle)), r"$\alpha$")
-    _label(ax, (-1.07, y + rise / 2), r"$\tan\,\alpha = \Vert\nabla E\Vert$", ha="right", size=11)
+    ground = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1}
+    told: dict[str, Any] = {"ha": "right", "size": 11, "bbox": ground}
+    _label(ax, (-1.07, y + rise / 2), r"$\tan\,\alpha = \Vert\nabla E\Vert$", **told)
     arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.007}
     _normal(ax, np.array([0.0, y]), np.array([1.0, 0.0]), np.array([0.0, 1.0]), alpha, **arrow)
     ax.set(xlabel=r"distance from $\theta$ down the gradient", ylabel="height $E$")
