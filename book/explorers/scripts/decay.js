@@ -13,13 +13,11 @@
     return { descent: IGR.parabola.iterates(hs, n), flow: along(flow), modified: along(modified) };
   }
 
-  const sentence = (hs, say) => IGR.parabola.sentence(hs, say).replaceAll("hλ", "hs");
-
-  IGR.decay = { compute, sentence, regimes: REGIMES, first: FIRST };
+  IGR.decay = { compute, regimes: REGIMES, first: FIRST };
 
   IGR.explorers ??= {};
   IGR.explorers.decay = function (root) {
-    const { stage, alive } = IGR;
+    const { stage, alive } = IGR, { sentence } = IGR.parabola;
     root.querySelector(".igr-still")?.remove();
     const state = { hs: FIRST };
     const set = ({ hs }) => {
@@ -44,7 +42,7 @@
     chart.limits([0, MOST], [-HEIGHT, HEIGHT]);
     course.limits([0, STEPS], [-HEIGHT, HEIGHT]);
     const handle = stage.handle(chart, "hs, in the chart", ([hs]) => set({ hs: Math.round(100 * hs) / 100 }), { step: 0.01, text: ([u]) => `hs = ${stage.number(u)}` });
-    const guide = alive.guide(root, chart, { state, take: set, reset: () => set({ hs: FIRST }), frame: (s) => paint(STEPS * s), rest: () => paint(), seconds: 4 });
+    const guide = alive.guide(root, chart, { reset: () => set({ hs: FIRST }), frame: (s) => paint(STEPS * s), rest: () => paint(), seconds: 4 });
     const NAMES = { modified: "modified flow, of Ẽ, exp(−hs − (hs)²/2)", flow: "gradient flow of E, exp(−hs)", descent: "step of gradient descent, 1 − hs" };
     stage.legend(root, Object.entries(NAMES).reverse());
     const grid = IGR.range(126, (i) => i / 50);
@@ -79,5 +77,6 @@
     }
     for (const drawn of [chart, course]) drawn.onresize.push(() => paint());
     set(state);
+    IGR.address(root, { state: () => state, allowed: { hs: [0, MOST] }, take: set, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

@@ -161,7 +161,7 @@
     const plane = stage.plot(row, "Phase plane of a and b with four paths to the minima", "a", "b", 0.9);
     const table = stage.add(stage.add(row, "div", { class: "igr-plot igr-scroll" }), "table");
     const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
-    const guide = alive.guide(root, plane, { state, take: set, reset: () => choose(presets[0]), frame: (s) => play(s), rest: () => paint(), seconds: 4 });
+    const guide = alive.guide(root, plane, { reset: () => choose(presets[0]), frame: (s) => play(s), rest: () => paint(), seconds: 4 });
     stage.legend(root, [...Object.entries(NAMES), ["guide", "the minima, ab = y/x"], ["cross", "the two flattest minima"]]);
     root.querySelectorAll(".igr-legend li span:last-child").forEach((node) => alive.rich(node, node.textContent));
 
@@ -278,5 +278,7 @@
 
     plane.onresize.push(() => paint());
     choose(presets[0]);
+    const allowed = { start: [-100, 100], h: [1e-9, 10], mu: [strength.low, strength.high] };
+    IGR.address(root, { state: () => state, allowed, take: set, play: guide.play });
   };
 })((globalThis.IGR ??= {}));
