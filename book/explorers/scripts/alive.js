@@ -11,30 +11,9 @@
     return [...path.slice(0, k), path[k - 1].map((value, i) => value + s * (path[k][i] - value))];
   }
 
-  // Text with what follows a _ set lower, as in R_IG.
-  function rich(node, text) {
-    node.replaceChildren();
-    text.split(/_(\w+)/).forEach((part, i) => part && (i % 2 ? IGR.stage.add(node, "sub", {}, part) : node.append(part)));
-    return node;
-  }
-
-  // As the stage's, in a place that is high enough for the longest sentence, so that nothing jumps.
-  function words(root, longest) {
-    const { add } = IGR.stage;
-    const seen = add(add(root, "p", { class: "igr-words igr-held", "data-longest": longest }), "span");
-    const heard = add(root, "p", { class: "igr-heard", role: "status" });
-    let timer;
-    const say = (text) => {
-      rich(seen, text);
-      clearTimeout(timer);
-      timer = setTimeout(() => (heard.textContent = text), 600);
-    };
-    return { say };
-  }
-
   // A slider over equal steps on the whole width, with a box for any number and landmarks to press.
   function scale(parent, label, moved) {
-    const { add, labelled, number } = IGR.stage;
+    const { add, labelled, number, rich } = IGR.stage;
     const [input, box] = labelled(parent, label, "input", { type: "range" });
     box.classList.add("igr-full");
     const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, step: "any" });
@@ -140,5 +119,5 @@
     return self;
   }
 
-  IGR.alive = { until, rich, words, scale, badge, glide, guide };
+  IGR.alive = { until, scale, badge, glide, guide };
 })((globalThis.IGR ??= {}));

@@ -95,7 +95,7 @@
     dials.classList.add("igr-stick");
     const dial = alive.scale(dials, "Learning rate h", (h) => set({ h }));
     dial.limits(low, high, 0.002);
-    const words = alive.words(root, LONGEST);
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const plane = stage.plot(row, "Plane of a and b with the region where λ_max is beyond 2/h, and a run", "a", "b", 0.9);
     const close = stage.plot(row, "The run, enlarged", "a, enlarged", "b", 0.9);
@@ -106,7 +106,6 @@
     const guide = alive.guide(root, plane, { reset: () => set(presets[first]), frame: (s) => paint(played() * s ** 1.5), rest: () => paint(), seconds: 4 });
     stage.legend(root, [["descent", "steps of gradient descent"], ["flow", "flow of E"], ["modified", "flow of Ẽ"], ["shaded", "λ_max > 2/h"],
       ["landmark", "h = 2/λ and 4/K at the start, λ = λ_max, K = x²(a² + b²)"]]);
-    root.querySelectorAll(".igr-legend li span:last-child").forEach((node) => alive.rich(node, node.textContent));
     plane.limits(window, window);
     const levels = IGR.contours((p) => loss(p, x, y), window, window, IGR.geometric(0.02, 60, 8));
     const minima = IGR.geometric(y / x / 8, 8, 100).map((a) => [a, y / x / a]);

@@ -35,7 +35,7 @@
     dial.limits(0, MOST, 0.01);
     dial.mark([...REGIMES.map(([value, name]) => ({ value, name, meaning: `hs in the middle of where gradient descent ${name}`, row: 1 })),
       { value: 1, name: "1", meaning: "lands on the minimum, hs" }, { value: 2, name: "2", meaning: "to and fro for ever, hs" }]);
-    const words = alive.words(root, sentence(1.234, () => "−0.1234"));
+    const words = stage.words(root, sentence(1.234, () => "−0.1234"));
     const row = stage.row(root);
     const chart = stage.plot(row, "By what a step and both flows multiply θ, against hs", "hs", "factor", 0.72);
     const course = stage.plot(row, "θ after each of ten steps, and along both flows", "step", "θ", 0.72);

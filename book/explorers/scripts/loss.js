@@ -144,7 +144,7 @@
     const dials = stage.controls(root);
     dials.classList.add("igr-stick");
     const dial = alive.scale(dials, "h", (h) => { state.h = h; draw(); });
-    const words = alive.words(root, LONGEST);
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const plane = stage.plot(row, "Plane of a and b with level lines of the loss, steps and both flows", "a", "b", 0.9);
     const close = stage.plot(row, "One step and both flows, enlarged, with the two gaps", "one step, enlarged", "", 0.9, true);
@@ -264,7 +264,7 @@
         ["gaps to the flows of E, Ẽ", one.gap.map(number).join(", ")], ["fitted orders", fitted.join(", ")],
       ]) {
         const line = add(table, "tr");
-        add(line, "th", { scope: "row" }, name);
+        stage.rich(add(line, "th", { scope: "row" }), name);
         add(line, "td", {}, value);
       }
       words.say(sentence(state, found, number));

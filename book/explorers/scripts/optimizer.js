@@ -130,7 +130,7 @@
     const rate = stage.slider(dials, "Effective rate h/(1 − β), for Adam h", (effective) => set({ effective: +effective.toPrecision(3) }));
     rate.input.parentNode.classList.add("igr-long");
     rate.limits(...RATES);
-    const words = alive.words(root, LONGEST);
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const window = [0, 3.2];
     const plane = stage.plot(row, "Plane of a and b with the steps of an optimizer and two flows", "a", "b", 0.9);

@@ -41,7 +41,7 @@
     const dial = alive.scale(controls, "hs", (hs) => set({ hs }));
     dial.limits(0, MOST, 0.01);
     dial.mark([[0, "nothing moves"], [1, "lands on the minimum"], [2, "to and fro for ever"]].map(([at, meaning]) => ({ value: at, name: `${at}`, meaning: `${meaning}, hs` })));
-    const words = alive.words(root, sentence(1.234, () => "−0.1234"));
+    const words = stage.words(root, sentence(1.234, () => "−0.1234"));
     const row = stage.row(root);
     const bowl = stage.plot(row, "The parabola, with the steps from θ = 1 and where both flows are after one", "θ", "E/s", 0.72);
     const chart = stage.plot(row, "By what a step and both flows multiply θ, against hs", "hs", "factor", 0.72);

@@ -68,6 +68,10 @@
 
   IGR.river = { compute, curvature, gradient, product, sentence, start: START, named: NAMED, first: H.first, times: TIMES };
 
+  // As long as a sentence gets.
+  const LONGEST = "Steps of h = 0.55 end at a minimum flatter than the one that gradient flow reaches: " +
+    "the curvature across the river is 1.55 there and not 1.55. The flow of E + (h/4)‖∇E‖² says 1.55.";
+
   IGR.explorers ??= {};
   IGR.explorers.river = function (root) {
     const { stage } = IGR;
@@ -87,7 +91,7 @@
     slider.addEventListener("input", () => set({ h: +slider.value }));
     const player = IGR.player(root, plane.svg, SECONDS, (s) => draw(s < 1 ? SEEN * s ** 1.5 : Infinity), reset);
     player.buttons([], controls);
-    const words = stage.words(root);
+    const words = stage.words(root, LONGEST);
 
     function set(change) {
       player.stop();

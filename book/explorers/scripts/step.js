@@ -112,7 +112,7 @@
     const dials = stage.controls(root);
     dials.classList.add("igr-stick");
     const size = alive.scale(dials, "Learning rate h", (h) => set({ h }));
-    const words = alive.words(root, LONGEST);
+    const words = stage.words(root, LONGEST);
     const plots = stage.row(root);
     const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
     const close = stage.plot(plots, "The tip of the step, enlarged, with the gaps to both flows", "the tip of the step, enlarged", "", 1, true);
