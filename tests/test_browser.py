@@ -653,6 +653,7 @@ def test_explorer_by_keyboard(explorer):
         " .igr-deals button, .igr-press[tabindex='0']"
     )
     controls = box.locator(one)
+    box.get_by_role("button", name="Reset").click()
     controls.first.focus()
     for k in range(controls.count()):
         control = controls.nth(k)
@@ -667,8 +668,7 @@ def test_explorer_by_keyboard(explorer):
         if label not in ("Curve", "Join"):
             assert said(box) != before, f"{label} of {name}"
         box.page.keyboard.press("Escape")
-        if name != "sweep":  # of its models Escape takes back the choice alone
-            assert said(box) == before, f"{label} of {name}"
+        assert said(box) == before, f"{label} of {name}"
         box.page.keyboard.press("Tab")
 
 
@@ -836,7 +836,7 @@ LINKS = {
     "loss": ("h=*0.5", "start=0.5,-0.5", "formula=(a^2 + 4*b^2)/2"),
     "phase": ("h=0.11", "start=2,2.5", "mu=1.2"),
     "sweep": ("deals=3", "at=loss;value=0.02", "quantity=accuracy;model=4"),
-    "optimizer": ("kind=adam;beta=0.8", "effective=*2", "displaced=no"),
+    "optimizer": ("kind=adam;beta=0.8", "effective=*2", "kind=nesterov;displaced=no"),
     "parabola": ("hs=1", "hs=*1.7", "hs=2.3"),
     "catapult": ("h=0.21", "start=2.8,3.5;h=0.18", "h=0.4"),
     "river": ("h=0.25", "start=2,-2", "h=*2"),
@@ -914,7 +914,7 @@ def test_escape_brings_an_explorer_back_and_motion_can_be_unwanted(chromium, nam
             control.press(key)
             shown.append(said(box))
             assert box.bounding_box()["height"] == pytest.approx(height, abs=1)
-        assert len(set(shown)) == 3, control
+        assert len(set(shown)) >= 2, control  # μ = 1.995 and 2 are the same in three digits
         control.press("Escape")
         assert (drawn(box), said(box)) == (still, words)
     box.evaluate("(box, set) => box.igrTake(set)", LINKS[name][0])
@@ -1000,7 +1000,7 @@ def test_nothing_below_an_explorer_jumps(still):
 
 def test_an_explorer_invites_until_it_is_touched(still):
     name, box = still
-    note = box.get_by_text(INVITES[name])
+    note = box.locator("text, span, p:not(.igr-heard)", has_text=INVITES[name])
     assert note.count() == 1
     assert note.is_visible()
     held = box.locator(".igr-handle, .igr-stop, input").first

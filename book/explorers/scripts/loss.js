@@ -261,7 +261,7 @@
       for (const [name, value] of [
         ["E, Ẽ", `${number(found.E)}, ${number(found.modifiedLoss)}`], ["∇E", pair(found.gradient)], ["f₁ = −½ ∇²E ∇E", pair(found.f1)],
         ["R_IG = ½ |∇E|²", number(found.R)], ["λ_max", number(found.sharpness)],
-        ["gaps to the flows of E, Ẽ", one.gap.map(number).join(", ")], ["fitted orders", fitted.join(", ")],
+        ["gap to the flow of E", number(one.gap[0])], ["gap to that of Ẽ", number(one.gap[1])], ["fitted orders", fitted.join(", ")],
       ]) {
         const line = add(table, "tr");
         stage.rich(add(line, "th", { scope: "row" }), name);

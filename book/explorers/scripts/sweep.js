@@ -487,7 +487,7 @@
       chart.clear();
       drawn.forEach((i, k) => {
         const kind = i === state.model ? "model" : model ? "faint" : "many";
-        if (lines[k].length) tint(chart.line(kind, lines[k].slice(0, Math.ceil(share * lines[k].length))), models[i].rate);
+        if (lines[k].length) tint(chart.line(kind, lines[k].slice(0, Math.max(1, Math.ceil(share * lines[k].length)))), models[i].rate);
       });
       if (share < 1) return;
       for (const i of drawn) {
@@ -561,7 +561,8 @@
     for (const plot of [cloud, strip, chart]) plot.onresize.push(() => draw({}, true));
     function reset() {
       for (const at of Object.keys(value)) value[at] = limits(data, at)[2];
-      slide({ ...first });
+      kept = {};
+      draw({ ...first }, true);
     }
     draw({});
     player.once();
