@@ -345,15 +345,16 @@ def explorer(chromium, request):
     seen.page.context.close()
 
 
-# What moves a control by one; of a list the last entry has none below it.
+# What moves a control by one, a mark of landmarks to the next; of a list the last entry has none below it.
 LABEL = "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
 KEYS = """(node) => {
   if (node.matches("select"))
     return [node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"];
   if (node.type === "radio") return ["ArrowRight"];
+  if (node.matches(".igr-press")) return ["ArrowRight", "Enter"];
   if (node.matches("button")) return ["Enter"];
   if (node.type === "text") return ["End", "+", "a"];
-  return node.type === "number" ? ["ArrowUp", "Enter"] : ["ArrowLeft"];
+  return node.type === "number" ? ["ArrowDown", "Enter"] : ["ArrowLeft"];
 }"""
 
 
@@ -667,8 +668,10 @@ def test_explorer_by_keyboard(explorer):
         # A curve and the lines between models are of the picture alone.
         if label not in ("Curve", "Join"):
             assert said(box) != before, f"{label} of {name}"
-        box.page.keyboard.press("Escape")
-        assert said(box) == before, f"{label} of {name}"
+        # What the first two buttons of the sweep deal, the third takes back.
+        if not control.evaluate("node => node.matches('.igr-deals button')"):
+            box.page.keyboard.press("Escape")
+            assert said(box) == before, f"{label} of {name}"
         box.page.keyboard.press("Tab")
 
 

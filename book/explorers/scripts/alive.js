@@ -29,6 +29,13 @@
       if (Number.isFinite(value) && value >= +exact.min && value <= +exact.max) moved(value);
       else self.show(now);
     });
+    // By a step of the slider, as its arrows do.
+    exact.addEventListener("keydown", (event) => {
+      const by = { ArrowUp: 1, ArrowDown: -1 }[event.key] * (+input.step || 0);
+      if (!by) return;
+      event.preventDefault();
+      moved(+Math.min(+exact.max, Math.max(+exact.min, now + by)).toPrecision(6));
+    });
     self.limits = (low, high, step, { least = low, most = high } = {}) => {
       Object.assign(self, { low, high });
       for (const [name, value] of Object.entries({ min: low, max: high, step })) input.setAttribute(name, value);
