@@ -345,13 +345,13 @@ def explorer(chromium, request):
     seen.page.context.close()
 
 
-# What moves a control by one, a mark of landmarks to the next; of a list the last entry has none below it.
+# What moves a control by one, and of landmarks to the last; of a list the last entry has none below.
 LABEL = "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
 KEYS = """(node) => {
   if (node.matches("select"))
     return [node.selectedIndex + 1 < node.options.length ? "ArrowDown" : "ArrowUp"];
   if (node.type === "radio") return ["ArrowRight"];
-  if (node.matches(".igr-press")) return ["ArrowRight", "Enter"];
+  if (node.matches(".igr-press")) return ["End", "Enter"];
   if (node.matches("button")) return ["Enter"];
   if (node.type === "text") return ["End", "+", "a"];
   return node.type === "number" ? ["ArrowDown", "Enter"] : ["ArrowLeft"];
