@@ -345,7 +345,7 @@ def explorer(chromium, request):
     seen.page.context.close()
 
 
-# What moves a control by one, and of landmarks to the last; of a list the last entry has none below.
+# What moves a control by one, and of landmarks to the last. A last entry of a list has none below.
 LABEL = "node => node.ariaLabel || node.labels?.[0]?.textContent || node.textContent"
 KEYS = """(node) => {
   if (node.matches("select"))
