@@ -217,15 +217,15 @@ def test_your_own_loss_says_what_there_is_to_see(words):
     assert not re.search("NaN|undefined|Infinity|–", said)
 
 
-def test_a_link_shows_the_same():
+def test_an_address_holds_a_formula():
     state = {"formula": "exp(a)*b^2 + 1/(1 + a^2)", "start": [-0.25, 1e-3], "h": 0.05}
-    written = run("loss", "IGR.loss.written(state)", state=state)
-    assert re.fullmatch(r"#your-loss=[\w%.()*!'-]+&a=-0.25&b=0.001&h=0.05", written)
-    assert run("loss", "IGR.loss.read(hash)", hash=written) == state
-    for other in ("", "#the-theorem", "#your-loss=a&a=1&b=x&h=1", "#your-loss=a&a=1&b=1&h=0"):
-        assert run("loss", "IGR.loss.read(hash)", hash=other) is None
-    by_hand = run("loss", "IGR.loss.read(hash).formula", hash="#your-loss=a+b&a=1&b=1&h=1")
-    assert by_hand == "a+b"
+    may = "{formula: (text) => Boolean(IGR.formula.jet(text)), start: [-9, 9], h: [1e-9, 9]}"
+    written = run("loss", f"IGR.address.write('loss', state, {may})", state=state)
+    assert re.fullmatch(r"#loss:formula=[\w%.()*!'-]+;start=-0.25,0.001;h=0.05", written)
+    program = f"IGR.address.read('loss', hash, state, {may})"
+    assert run("loss", program, hash=written, state=state) == state
+    by_hand = run("loss", program, hash="#loss:formula=a+b", state=state)
+    assert by_hand == {"formula": "a+b"}
 
 
 def test_the_slider_reaches_beyond_its_landmark():

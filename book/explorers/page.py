@@ -9,19 +9,20 @@ from typing import Any
 
 __all__ = ["Explorer", "script"]
 
+SHARED = ("stage", "play", "address")
 SCRIPTS = {
-    "step": ("numbers", "stage", "play", "alive", "step"),
-    "phase": ("numbers", "model", "stage", "play", "alive", "phase"),
-    "optimizer": ("numbers", "stage", "optimizer"),
-    "sweep": ("numbers", "stage", "sweep"),
-    "parabola": ("numbers", "stage", "parabola"),
-    "catapult": ("numbers", "model", "stage", "catapult"),
-    "loss": ("numbers", "formula", "stage", "loss"),
-    "river": ("numbers", "stage", "river"),
-    "dial": ("numbers", "stage", "play", "dial"),
-    "ellipse": ("numbers", "stage", "play", "ellipse"),
-    "rescale": ("numbers", "stage", "play", "rescale"),
-    "decay": ("numbers", "stage", "play", "alive", "parabola", "decay"),
+    "step": ("numbers", *SHARED, "alive", "step"),
+    "phase": ("numbers", "model", *SHARED, "alive", "phase"),
+    "optimizer": ("numbers", *SHARED, "alive", "optimizer"),
+    "sweep": ("numbers", *SHARED, "sweep"),
+    "parabola": ("numbers", *SHARED, "alive", "parabola"),
+    "catapult": ("numbers", "model", *SHARED, "alive", "catapult"),
+    "loss": ("numbers", "formula", *SHARED, "alive", "loss"),
+    "river": ("numbers", *SHARED, "river"),
+    "dial": ("numbers", *SHARED, "dial"),
+    "ellipse": ("numbers", *SHARED, "ellipse"),
+    "rescale": ("numbers", *SHARED, "rescale"),
+    "decay": ("numbers", *SHARED, "alive", "parabola", "decay"),
 }
 """The files that each explorer runs, in order."""
 

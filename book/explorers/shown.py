@@ -100,13 +100,13 @@ def optimizer_explorer(figure: str) -> Explorer:
 
 
 def parabola_explorer(figure: str) -> Explorer:
-    """One step and the flows of E and Ẽ on a parabola of curvature λ, for hλ from 0 to 2.5.
+    """One step and the flows of E and Ẽ on a parabola of curvature s, for hs from 0 to 2.5.
 
     `figure` is the label of the still figure that a reader without scripts is sent to.
 
     Source: chapter 10, *The edge of stability*.
     """
-    title = "A step on a parabola: move hλ, the step size times the curvature, from 0 to 2.5"
+    title = "A step on a parabola: move hs, the step size times the curvature, from 0 to 2.5"
     return Explorer("parabola", title, figure)
 
 

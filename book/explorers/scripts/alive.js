@@ -1,14 +1,7 @@
-// What explorers have in common that move by themselves: they play once when they are seen, follow
-// links of the text, and go back where they began.
+// What explorers have in common that invite: they play once when they are seen, say "drag me" until
+// they are touched, have landmarks to press, and go back where they began.
 (function (IGR) {
   "use strict";
-
-  // What a link of the text sets, as "h=*0.5;start=3,3": numbers, or a factor for what is there.
-  function parse(text, state) {
-    const read = (value) => (value.includes(",") ? value.split(",").map(Number) : value === "" || Number.isNaN(+value) ? value : +value);
-    const pairs = text.split(";").map((part) => part.split("=").map((s) => s.trim()));
-    return Object.fromEntries(pairs.map(([name, value]) => [name, value.startsWith("*") ? state[name] * value.slice(1) : read(value)]));
-  }
 
   // The part of a path until a time, with the point between two that it has reached then.
   function until(path, times, t) {
@@ -18,32 +11,9 @@
     return [...path.slice(0, k), path[k - 1].map((value, i) => value + s * (path[k][i] - value))];
   }
 
-  const isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
-
-  // Text with what follows a _ set lower, as in R_IG.
-  function rich(node, text) {
-    node.replaceChildren();
-    text.split(/_(\w+)/).forEach((part, i) => part && (i % 2 ? IGR.stage.add(node, "sub", {}, part) : node.append(part)));
-    return node;
-  }
-
-  // As the stage's, in a place that is high enough for the longest sentence, so that nothing jumps.
-  function words(root, longest) {
-    const { add } = IGR.stage;
-    const seen = add(add(root, "p", { class: "igr-words igr-held", "data-longest": longest }), "span");
-    const heard = add(root, "p", { class: "igr-heard", role: "status" });
-    let timer;
-    const say = (text) => {
-      rich(seen, text);
-      clearTimeout(timer);
-      timer = setTimeout(() => (heard.textContent = text), 600);
-    };
-    return { say };
-  }
-
   // A slider over equal steps on the whole width, with a box for any number and landmarks to press.
   function scale(parent, label, moved) {
-    const { add, labelled, number } = IGR.stage;
+    const { add, labelled, number, rich } = IGR.stage;
     const [input, box] = labelled(parent, label, "input", { type: "range" });
     box.classList.add("igr-full");
     const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, step: "any" });
@@ -58,6 +28,13 @@
       const value = exact.valueAsNumber;
       if (Number.isFinite(value) && value >= +exact.min && value <= +exact.max) moved(value);
       else self.show(now);
+    });
+    // By a step of the slider, as its arrows do.
+    exact.addEventListener("keydown", (event) => {
+      const by = { ArrowUp: 1, ArrowDown: -1 }[event.key] * (+input.step || 0);
+      if (!by) return;
+      event.preventDefault();
+      moved(+Math.min(+exact.max, Math.max(+exact.min, now + by)).toPrecision(6));
     });
     self.limits = (low, high, step, { least = low, most = high } = {}) => {
       Object.assign(self, { low, high });
@@ -108,22 +85,26 @@
   function glide(from, to, apply, done = () => {}) {
     let frame, begun;
     const tick = (now) => {
-      const s = isStill() ? 1 : Math.min(1, (now - (begun ??= now)) / 400), eased = s * s * (3 - 2 * s);
+      const s = IGR.isStill() ? 1 : Math.min(1, (now - (begun ??= now)) / 400), eased = s * s * (3 - 2 * s);
       apply(s < 1 ? from.map((value, i) => value + eased * (to[i] - value)) : to);
       if (s < 1) frame = requestAnimationFrame(tick);
       else done();
     };
-    if (isStill()) tick(0);
+    if (IGR.isStill()) tick(0);
     else frame = requestAnimationFrame(tick);
     return () => cancelAnimationFrame(frame);
   }
 
-  // `take` sets what a link says, `reset` what was at first; `frame` draws a part from 0 to 1 of what
-  // is played, `rest` all of it. It is played once when the plot is seen.
-  function guide(root, plot, { state, take, reset, frame, rest, seconds = 3 }) {
+  // `reset` sets what was at first; `frame` draws a part from 0 to 1 of what is played, `rest` all of
+  // it. It is played once when the plot is seen.
+  function guide(root, plot, { reset, frame, rest, seconds = 3 }) {
     const { add } = IGR.stage;
     const self = { touched: false };
-    const again = () => (player.stop(), reset());
+    const again = () => {
+      player.stop();
+      self.touched = false;
+      reset();
+    };
     const player = IGR.player(root, plot.svg, seconds, (s) => (s < 1 ? frame(s) : rest()), again);
     Object.assign(self, { stop: player.stop, play: player.play });
     player.buttons([], add(root, "div", { class: "igr-bar" }));
@@ -141,28 +122,9 @@
       const right = plot.X(point[0]) > plot.width - 90;
       plot.note(point, "drag me", { kind: "invite", anchor: right ? "end" : "start", dx: right ? -16 : 16, dy: -8 });
     };
-    root.igrTake = (text) => {
-      self.stop();
-      take(parse(text, state));
-      if (!isStill()) self.play();
-    };
-    if (!IGR.linked) {
-      IGR.linked = true;
-      document.addEventListener("click", follow);
-    }
     player.once(() => !self.touched);
     return self;
   }
 
-  // A link <a href="#explorer-step" data-igr-set="h=*0.5">. Without scripts it leads to the explorer.
-  function follow(event) {
-    const link = event.target.closest?.("a[data-igr-set]"), root = link && document.querySelector(link.hash);
-    if (!root?.igrTake) return;
-    event.preventDefault();
-    root.igrTake(link.dataset.igrSet);
-    const plot = root.querySelector(".igr-plot"), { top, bottom } = plot.getBoundingClientRect();
-    if (top < 60 || bottom > innerHeight) plot.scrollIntoView({ behavior: isStill() ? "auto" : "smooth", block: "center" });
-  }
-
-  IGR.alive = { parse, until, rich, words, scale, badge, glide, guide, isStill };
+  IGR.alive = { until, scale, badge, glide, guide };
 })((globalThis.IGR ??= {}));

@@ -34,10 +34,11 @@
     const peak = losses.indexOf(Math.max(...losses));
     let settled = sharp.length;
     while (settled > 0 && sharp[settled - 1] < 2) settled--;
-    const paths = { flow: flow(0, start, x, y, ARRIVED), modified: flow(h / 2, start, x, y, ARRIVED) };
+    const times = { flow: [], modified: [] };
+    const paths = { flow: flow(0, start, x, y, ARRIVED, times.flow), modified: flow(h / 2, start, x, y, ARRIVED, times.modified) };
     const ends = { descent: sharpness(IGR.last(run.points), x, y) };
     for (const [name, path] of Object.entries(paths)) ends[name] = sharpness(IGR.last(path), x, y);
-    return { ...run, steps: losses.length - 1, peak, settled, paths, ends };
+    return { ...run, steps: losses.length - 1, peak, settled, paths, times, ends };
   }
 
   // Where hλ_max = 2: in every direction from the origin λ_max is 2/h once, as long as 2/h > |xy|.
@@ -74,66 +75,100 @@
 
   IGR.catapult = { compute, edge, landmarks, sentence };
 
+  // As long as a sentence gets.
+  const LONGEST = "From (−0.123, −0.123) with h = 0.123, hλ_max is 0.123 at first, within the edge at 2. The loss rises to 0.123, 123 times what it was, at step 123. " +
+    "From step 123 on hλ_max is below 2. Gradient descent ends at a minimum with λ_max = 0.123, hλ_max = 0.123. The flow of E ends at a minimum with λ_max = 0.123, that of Ẽ at 0.123.";
+
   IGR.explorers ??= {};
   IGR.explorers.catapult = function (root, data) {
-    const { stage } = IGR;
+    const { stage, alive } = IGR;
     const { x, y, presets, first, h: [low, high], window } = data;
     const state = { x, y };
+    let found, seen;
     const controls = stage.controls(root);
     const label = ({ start, h }) => `from (${start.map(stage.number).join(", ")}) with h = ${stage.number(h)}`;
-    stage.choice(controls, "Run", presets.map((p, i) => [i, label(p)]), first, (i) => draw(presets[i]));
-    const dial = stage.dial(controls, "Learning rate h", { min: low, max: high, step: 0.002 }, (h) => draw({ h }));
+    const options = [...presets.map((p, i) => [i, label(p)]), ["custom", "custom"]];
+    const choice = stage.choice(controls, "Run", options, first, (i) => set(presets[i]));
+    // To be seen, not to be chosen.
+    choice.lastChild.disabled = true;
+    const dials = stage.controls(root);
+    dials.classList.add("igr-stick");
+    const dial = alive.scale(dials, "Learning rate h", (h) => set({ h }));
+    dial.limits(low, high, 0.002);
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const plane = stage.plot(row, "Plane of a and b with the region where λ_max is beyond 2/h, and a run", "a", "b", 0.9);
     const close = stage.plot(row, "The run, enlarged", "a, enlarged", "b", 0.9);
     const below = stage.row(root);
     const sharps = stage.plot(below, "hλ_max after each step", "step", "hλ", 0.5);
     const curve = stage.plot(below, "The loss after each step", "step", "E", 0.5);
+    const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
+    const guide = alive.guide(root, plane, { reset: () => set(presets[first]), frame: (s) => paint(played() * s ** 1.5), rest: () => paint(), seconds: 4 });
     stage.legend(root, [["descent", "steps of gradient descent"], ["flow", "flow of E"], ["modified", "flow of Ẽ"], ["shaded", "λ_max > 2/h"],
       ["landmark", "h = 2/λ and 4/K at the start, λ = λ_max, K = x²(a² + b²)"]]);
-    const words = stage.words(root);
-    const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
     plane.limits(window, window);
     const levels = IGR.contours((p) => loss(p, x, y), window, window, IGR.geometric(0.02, 60, 8));
     const minima = IGR.geometric(y / x / 8, 8, 100).map((a) => [a, y / x / a]);
     const branches = [minima, minima.map(([a, b]) => [-a, -b])];
 
-    function draw(change) {
-      const { start, h } = Object.assign(state, { start: change.start ?? state.start, h: change.h ?? state.h });
-      const found = compute(state), { points, losses, sharp, paths } = found;
-      const seen = points.filter((p) => Math.max(...p.map(Math.abs)) < window[1]);
-      const [middle, size] = IGR.around([...seen, ...paths.flow, ...paths.modified]), half = Math.max(size, 0.02);
+    function set({ start = state.start, h = state.h }) {
+      guide.stop();
+      Object.assign(state, { start, h });
+      found = compute(state);
+      seen = found.points.map((p) => Math.max(...p.map(Math.abs)) < window[1]);
+      const preset = presets.findIndex((p) => p.h === h && p.start.every((v, i) => v === start[i]));
+      choice.value = preset < 0 ? "custom" : preset;
+      dial.show(h);
+      const [two, four] = landmarks(start, x, y);
+      dial.mark([{ value: two, name: "2/λ", meaning: "the edge of stability at the start, 2/λ" }, { value: four, name: "4/K", meaning: "beyond, gradient descent diverges, 4/K", row: 1 }]);
+      paint();
+      words.say(sentence(state, found, stage.number));
+    }
+
+    // The steps that are played: until nothing more is seen to happen.
+    function played() {
+      const { points, outcome, steps } = found, end = IGR.last(points);
+      if (outcome === "diverged") return steps;
+      const near = points.findLastIndex((p) => IGR.distance(p, end) > 0.02);
+      return Math.max(1, Math.min(steps, near + 10));
+    }
+
+    // All of it, or while it is played what there is after n steps.
+    function paint(n = Infinity) {
+      const { start, h } = state, { points, losses, sharp, paths, times } = found, shown = Math.floor(n) + 1;
+      const [middle, size] = IGR.around([...points.filter((_, i) => seen[i]), ...paths.flow, ...paths.modified]), half = Math.max(size, 0.02);
       close.limits(...middle.map((m) => [m - half, m + half]));
       const ring = edge(h, x, y), far = 1e3, all = [[-far, -far], [far, -far], [far, far], [-far, far]];
+      const flows = Object.entries(paths).map(([name, path]) => [name, alive.until(path, times[name], n * h)]);
+      const run = points.slice(0, shown), dots = run.filter((_, i) => seen[i]).slice(0, 400);
       for (const view of [plane, close]) {
         view.clear();
         view.area([all, ring]);
         if (view === plane) view.pieces("level", levels);
         branches.forEach((branch) => view.line("guide", branch));
-        view.line("descent igr-faint", points);
-        seen.slice(0, 400).forEach((point) => view.dot("descent", point, 2.5));
-        for (const name of ["flow", "modified"]) {
-          view.line(name, paths[name]);
-          view.dot(name, IGR.last(paths[name]), 4);
+        view.line("descent igr-faint", run);
+        dots.forEach((point) => view.dot("descent", point, 2.5));
+        for (const [name, path] of flows) {
+          view.line(name, path);
+          view.dot(name, IGR.last(path), 4);
         }
-        if (found.outcome !== "diverged") view.dot("descent", IGR.last(points), 5);
+        if (found.outcome !== "diverged" || n < Infinity) view.dot("descent", IGR.last(run), 5);
       }
       const steps = [0, Math.max(40, found.steps)];
       sharps.limits(steps, [0, Math.max(3.6, Math.min(8, 1.1 * Math.max(...sharp)))]);
       sharps.clear();
       sharps.area([[[0, 2], [0, 9], [steps[1], 9], [steps[1], 2]]]);
-      sharps.line("descent", sharp.map((value, n) => [n, value]));
+      sharps.line("descent", sharp.slice(0, shown).map((value, k) => [k, value]));
       const highest = Math.min(1e3, Math.max(1, ...losses));
       curve.limits(steps, [1e-12, 100 * highest], [false, true]);
       curve.clear();
-      curve.line("descent", losses.map((value, n) => [n, Math.max(value, 1e-14)]));
+      curve.line("descent", losses.slice(0, shown).map((value, k) => [k, Math.max(value, 1e-14)]));
+      if (found.outcome === "diverged" && n === Infinity) alive.badge(plane, "gradient descent diverges");
       handle.place(start);
-      dial.show(h);
-      const [two, four] = landmarks(start, x, y);
-      dial.mark([[two, "2/λ"], [four, "4/K"]]);
-      words.say(sentence(state, found, stage.number));
+      guide.invite(start);
     }
-    for (const drawn of [plane, close, sharps, curve]) drawn.onresize.push(() => draw({}));
-    draw(presets[first]);
+    for (const drawn of [plane, close, sharps, curve]) drawn.onresize.push(() => paint());
+    set(presets[first]);
+    IGR.address(root, { state: () => state, allowed: { start: window, h: [low, high] }, take: set, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

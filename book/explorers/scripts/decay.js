@@ -13,13 +13,11 @@
     return { descent: IGR.parabola.iterates(hs, n), flow: along(flow), modified: along(modified) };
   }
 
-  const sentence = (hs, say) => IGR.parabola.sentence(hs, say).replaceAll("hλ", "hs");
-
-  IGR.decay = { compute, sentence, regimes: REGIMES, first: FIRST };
+  IGR.decay = { compute, regimes: REGIMES, first: FIRST };
 
   IGR.explorers ??= {};
   IGR.explorers.decay = function (root) {
-    const { stage, alive } = IGR;
+    const { stage, alive } = IGR, { sentence } = IGR.parabola;
     root.querySelector(".igr-still")?.remove();
     const state = { hs: FIRST };
     const set = ({ hs }) => {
@@ -37,14 +35,14 @@
     dial.limits(0, MOST, 0.01);
     dial.mark([...REGIMES.map(([value, name]) => ({ value, name, meaning: `hs in the middle of where gradient descent ${name}`, row: 1 })),
       { value: 1, name: "1", meaning: "lands on the minimum, hs" }, { value: 2, name: "2", meaning: "to and fro for ever, hs" }]);
-    const words = alive.words(root, sentence(1.234, () => "−0.1234"));
+    const words = stage.words(root, sentence(1.234, () => "−0.1234"));
     const row = stage.row(root);
     const chart = stage.plot(row, "By what a step and both flows multiply θ, against hs", "hs", "factor", 0.72);
     const course = stage.plot(row, "θ after each of ten steps, and along both flows", "step", "θ", 0.72);
     chart.limits([0, MOST], [-HEIGHT, HEIGHT]);
     course.limits([0, STEPS], [-HEIGHT, HEIGHT]);
     const handle = stage.handle(chart, "hs, in the chart", ([hs]) => set({ hs: Math.round(100 * hs) / 100 }), { step: 0.01, text: ([u]) => `hs = ${stage.number(u)}` });
-    const guide = alive.guide(root, chart, { state, take: set, reset: () => set({ hs: FIRST }), frame: (s) => paint(STEPS * s), rest: () => paint(), seconds: 4 });
+    const guide = alive.guide(root, chart, { reset: () => set({ hs: FIRST }), frame: (s) => paint(STEPS * s), rest: () => paint(), seconds: 4 });
     const NAMES = { modified: "modified flow, of Ẽ, exp(−hs − (hs)²/2)", flow: "gradient flow of E, exp(−hs)", descent: "step of gradient descent, 1 − hs" };
     stage.legend(root, Object.entries(NAMES).reverse());
     const grid = IGR.range(126, (i) => i / 50);
@@ -79,5 +77,6 @@
     }
     for (const drawn of [chart, course]) drawn.onresize.push(() => paint());
     set(state);
+    IGR.address(root, { state: () => state, allowed: { hs: [0, MOST] }, take: set, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

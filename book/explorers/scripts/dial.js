@@ -97,7 +97,8 @@
     const column = stage.add(row, "div", { class: "igr-column" });
     const charts = ["The squared gradient against the loss", "The squared gradient times the squared length, against the loss"]
       .map((label) => stage.plot(column, label, "loss E", "", 0.5));
-    const handle = stage.handle(plane, "Start", (start) => set({ start: allowed(start) }), {
+    const near = (start) => allowed(start).map((v) => +v.toPrecision(6));
+    const handle = stage.handle(plane, "Start", (start) => set({ start: near(start) }), {
       text: (w) => `angle ${degrees(w)}°, length ${stage.number(Math.hypot(...w))}`,
       keys: turn,
     });
@@ -181,5 +182,7 @@
     for (const drawn of [plane, ...charts]) drawn.onresize.push(() => draw(1));
     reset();
     player.once();
+    const take = ({ start = state.start, h = state.h }) => set({ start: near(start), h });
+    IGR.address(root, { state: () => state, allowed: { start: [-LENGTHS[1], LENGTHS[1]], h: [H.min, H.max] }, take, play: player.play });
   };
 })((globalThis.IGR ??= {}));

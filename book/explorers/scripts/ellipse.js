@@ -163,5 +163,9 @@
     for (const drawn of [plane, space]) drawn.onresize.push(() => draw(1));
     reset();
     player.once();
+    const take = ({ features, ...rest }) => set(features ? { ...rest, features: [features.slice(0, 2), features.slice(2)] } : rest);
+    IGR.address(root, {
+      state: () => ({ ...state, features: state.features.flat() }), allowed: { angle: [-360, 360], features: [-LONGEST, LONGEST] }, take, play: player.play,
+    });
   };
 })((globalThis.IGR ??= {}));

@@ -6,6 +6,7 @@
   const HALVINGS = 8; // as in the chapter's fit
   const ROUNDING = 1e-11; // a gap below is not fitted
   const DIVERGED = 1e6;
+  const [LEAST, MOST] = [1e-9, 1e6]; // of an h that is typed
   const TRIES = 3000; // of a flow's method, so that a frame stays short
 
   // Of a jet [E, E_a, E_b, E_aa, E_ab, E_bb]: the gradient g, f_1 = −Hg/2, and λ_max of H.
@@ -22,8 +23,8 @@
       const at = jet(p), f1 = correction(at);
       return [weight * f1[0] - at[1], weight * f1[1] - at[2]];
     };
-    const points = IGR.flow(field, start, end, tolerance, lost);
-    return { points, arrived: !stopped };
+    const times = [], points = IGR.flow(field, start, end, tolerance, lost, times);
+    return { points, times, arrived: !stopped };
   }
 
   const moved = (jet, p, h) => gradient(jet(p)).map((g, i) => p[i] - h * g);
@@ -93,30 +94,27 @@
       `Fitted over ${HALVINGS} halvings of h, the orders are ${fitted[0]} and ${fitted[1]}; the theorem says 2 and 3 or more, for small h.${none ? " f₁ = 0 here: for one step the flow of E has the order of the flow of Ẽ." : ""}${large}${off}${stops}`;
   }
 
-  // The state in the address of the page, so that a link shows the same.
-  const KEY = "your-loss";
-  const written = ({ formula, start, h }) =>
-    `#${KEY}=${encodeURIComponent(formula)}&a=${start[0]}&b=${start[1]}&h=${h}`;
-  function read(hash) {
-    const found = new URLSearchParams(hash.replace(/^#/, "").replaceAll("+", "%2B"));
-    const formula = found.get(KEY), [a, b, h] = ["a", "b", "h"].map((key) => parseFloat(found.get(key)));
-    return formula !== null && finite([a, b, h]) && h > 0 ? { formula, start: [a, b], h } : null;
-  }
-
   // The greatest h of the slider: beyond 2/λ, in two digits.
   function most(lambda) {
     const wanted = lambda > 0 ? Math.min(1e3, Math.max(1e-6, 2.5 / lambda)) : 1;
     return +(wanted * 1.0499).toPrecision(2);
   }
 
-  IGR.loss = { correction, sharpness, flow, step, order, compute, sentence, written, read, most };
+  IGR.loss = { correction, sharpness, flow, step, order, compute, sentence, most };
+
+  // As long as a sentence of steps that arrive gets.
+  const LONGEST = "From (−0.123, −0.123) a step of h = 0.00123 ends 1.2·10⁻¹⁰ from the flow of E and 1.2·10⁻¹⁰ from the flow of Ẽ. " +
+    "Fitted over 8 halvings of h, the orders are 2.00 and 3.00; the theorem says 2 and 3 or more, for small h. " +
+    "The largest of these steps may be too long for that: make h smaller and fit again. " +
+    "Gradient descent diverges: after 10 steps it is beyond a million, or E is not finite there.";
 
   IGR.explorers ??= {};
   IGR.explorers.loss = function (root, { presets }) {
-    const { stage } = IGR;
+    const { stage, alive } = IGR;
     const { add, number } = stage;
     const state = { formula: "", start: [0, 0], h: 0.1 };
-    let jet, dial, timer;
+    const names = ["flow", "modified"];
+    let jet, found;
 
     const chips = add(root, "fieldset", { class: "igr-chips" });
     add(chips, "legend", {}, "Examples");
@@ -143,17 +141,20 @@
       });
       return input;
     });
-    const sliders = add(controls, "div", { class: "igr-control igr-slider" });
+    const dials = stage.controls(root);
+    dials.classList.add("igr-stick");
+    const dial = alive.scale(dials, "h", (h) => { state.h = h; draw(); });
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const plane = stage.plot(row, "Plane of a and b with level lines of the loss, steps and both flows", "a", "b", 0.9);
     const close = stage.plot(row, "One step and both flows, enlarged, with the two gaps", "one step, enlarged", "", 0.9, true);
     const below = stage.row(root);
     const chart = stage.plot(below, "The two gaps for h and its halvings, both axes logarithmic", "h", "gap", 0.62);
     const table = add(add(below, "table", { class: "igr-numbers" }), "tbody");
-    const handle = stage.handle(plane, "Starting point", (start) => { state.start = start.map((v) => +v.toPrecision(12)); draw(); });
+    const handle = stage.handle(plane, "Starting point", (start) => { state.start = start.map((v) => +v.toPrecision(4)); draw(); });
+    const guide = alive.guide(root, plane, { reset: () => take(presets[0]), frame: (s) => found.problem || trace(STEPS * s), rest: () => found.problem || trace(), seconds: 4 });
     stage.legend(root, [["descent", "steps of gradient descent"], ["flow", "flow of E"], ["modified", "flow of Ẽ"],
       ["landmark", "h = 1/λ and 2/λ at the start, λ = λ_max"]]);
-    const words = stage.words(root);
 
     // What a new formula, or a start far off, needs: a window, its level lines, and limits of h.
     function fit({ points = [], paths = [] }) {
@@ -169,9 +170,8 @@
       const levels = IGR.range(10, (k) => low + (high - low) * ((k + 0.5) / 10) ** 3);
       plane.background = low < high ? IGR.contours((p) => jet(p)[0], plane.x, plane.y, levels, 40) : [];
       const wanted = most(sharpness(jet(state.start))), max = state.h > wanted ? +(1.2 * state.h).toPrecision(2) : wanted;
-      sliders.replaceChildren();
-      const step = 10 ** (Math.floor(Math.log10(max)) - 2);
-      dial = stage.dial(sliders, "h", { min: 0, max, step }, (h) => { state.h = Math.max(h, step / 10); draw(); });
+      const step = +(10 ** (Math.floor(Math.log10(max)) - 2)).toPrecision(1);
+      dial.limits(step, max, step, { least: LEAST, most: MOST });
     }
 
     // Take over a formula, and a start and h if given; say what is wrong with it.
@@ -195,7 +195,7 @@
     }
 
     function refit() {
-      const found = compute(jet, state);
+      found = compute(jet, state);
       fit(found);
       draw(found);
     }
@@ -207,26 +207,25 @@
       words.say(message);
     }
 
-    function draw(found = compute(jet, state)) {
+    function draw(now = compute(jet, state)) {
       const { start, h } = state;
+      guide.stop();
+      found = now;
       handle.place(start);
       dial.show(h);
       boxes.forEach((input, i) => (input.value = +start[i].toPrecision(6)));
-      keep();
       if (field.value !== state.formula) return; // what is wrong with it stays
       mark.replaceChildren();
       for (const view of [plane, close, chart]) view.clear();
-      plane.pieces("level", plane.background);
       table.replaceChildren();
-      if (found.problem) return refuse(found.problem);
+      if (found.problem) {
+        plane.pieces("level", plane.background);
+        return refuse(found.problem);
+      }
       field.removeAttribute("aria-invalid");
       root.classList.remove("igr-refused");
-      const { points, paths, one, orders, least } = found;
-      const names = ["flow", "modified"], fitted = orders.map((p) => (p === null ? "–" : p.toFixed(2)));
-
-      paths.forEach((path, i) => plane.line(names[i], path.points));
-      plane.line("descent igr-faint", points);
-      points.forEach((p) => plane.dot("descent", p, 3));
+      const { one, orders, least } = found, fitted = orders.map((p) => (p === null ? "–" : p.toFixed(2)));
+      trace();
 
       const ends = names.map((name) => IGR.last(one[name]));
       const shown = [start, one.end, ...ends].filter(finite), [middle, size] = IGR.around(shown);
@@ -256,36 +255,51 @@
         if (orders[i] !== null) chart.note([size, gap * (i ? 1 / 9 : 9)], `order ${fitted[i]}`).setAttribute("text-anchor", i ? "start" : "end");
       });
 
-      dial.mark(found.sharpness > 0 ? [[1 / found.sharpness, "1/λ"], [2 / found.sharpness, "2/λ"]] : []);
+      const meant = { 1: "there a step lands on the minimum of the steepest parabola", 2: "the edge of stability at the start" };
+      dial.mark(found.sharpness > 0 ? [1, 2].map((k) => ({ value: k / found.sharpness, name: `${k}/λ`, meaning: `${meant[k]}, ${k}/λ` })) : []);
       const pair = (values) => `(${values.map(number).join(", ")})`;
       for (const [name, value] of [
         ["E, Ẽ", `${number(found.E)}, ${number(found.modifiedLoss)}`], ["∇E", pair(found.gradient)], ["f₁ = −½ ∇²E ∇E", pair(found.f1)],
         ["R_IG = ½ |∇E|²", number(found.R)], ["λ_max", number(found.sharpness)],
-        ["gaps to the flows of E, Ẽ", one.gap.map(number).join(", ")], ["fitted orders", fitted.join(", ")],
+        ["gap to the flow of E", number(one.gap[0])], ["gap to that of Ẽ", number(one.gap[1])], ["fitted orders", fitted.join(", ")],
       ]) {
         const line = add(table, "tr");
-        add(line, "th", { scope: "row" }, name);
+        stage.rich(add(line, "th", { scope: "row" }), name);
         add(line, "td", {}, value);
       }
       words.say(sentence(state, found, number));
     }
 
-    let untouched = true;
-    function keep() {
-      clearTimeout(timer);
-      if (!untouched) timer = setTimeout(() => history.replaceState(history.state, "", written(state)), 300);
+    // The steps and both flows in the plane, or while they are played what there is after n steps.
+    function trace(n = Infinity) {
+      const { points, paths } = found;
+      plane.clear();
+      plane.pieces("level", plane.background);
+      paths.forEach((path, i) => {
+        const shown = alive.until(path.points, path.times, n * state.h);
+        plane.line(names[i], shown);
+        if (n < Infinity) plane.dot(names[i], IGR.last(shown), 4);
+      });
+      const run = points.slice(0, Math.floor(n) + 1);
+      plane.line("descent igr-faint", run);
+      run.forEach((p) => plane.dot("descent", p, 3));
+      guide.invite(state.start);
     }
-    for (const event of ["input", "change", "pointerdown", "keydown"]) root.addEventListener(event, () => (untouched = false), true);
+
+    const isFormula = (text) => {
+      try {
+        return Boolean(IGR.formula.jet(text));
+      } catch (problem) {
+        if (problem instanceof IGR.formula.Wrong) return false;
+        throw problem;
+      }
+    };
     field.addEventListener("input", () => take({ formula: field.value }));
     for (const drawn of [plane, close, chart]) drawn.onresize.push(() => draw());
-    const linked = read(location.hash);
     take(presets[0]);
-    const visit = (wanted) => {
-      if (!wanted) return;
-      take(wanted);
-      root.scrollIntoView();
-    };
-    visit(linked);
-    addEventListener("hashchange", () => visit(read(location.hash)));
+    IGR.address(root, {
+      state: () => state, allowed: { formula: isFormula, start: [-1e6, 1e6], h: [LEAST, MOST] }, play: guide.play,
+      take: ({ formula = state.formula, ...rest }) => take({ formula: String(formula), ...rest }),
+    });
   };
 })((globalThis.IGR ??= {}));

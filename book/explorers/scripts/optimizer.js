@@ -77,10 +77,11 @@
       const { F0, F1 } = corrections(kind, beta, q);
       return F0.map((v, i) => v + order * h * F1[i]);
     };
+    const times = { flow: [], modified: [] };
     const paths = {
       descent: points,
-      flow: IGR.flow(field(0), start, time, 1e-10, arrived),
-      modified: IGR.flow(field(1), begin, time, 1e-10, arrived),
+      flow: IGR.flow(field(0), start, time, 1e-10, arrived, times.flow),
+      modified: IGR.flow(field(1), begin, time, 1e-10, arrived, times.modified),
     };
     const ends = {};
     for (const [name, path] of Object.entries(paths)) {
@@ -89,7 +90,7 @@
         end, curvature: gone ? NaN : curvature(end), distance: lost ? NaN : IGR.distance(end, p),
       };
     }
-    return { h, steps: state.n, lost, paths, ends };
+    return { h, steps: state.n, lost, paths, times, ends };
   }
 
   function sentence({ kind, beta, effective, start, displaced }, { steps, lost, ends }, say) {
@@ -106,34 +107,66 @@
 
   IGR.optimizer = { value, corrections, compute, sentence };
 
+  // As long as a sentence gets.
+  const LONGEST = "From (0.123, 0.123) Nesterov’s momentum with h/(1 − β) = 0.00123 and β = 0.95 makes 123 steps and ends nearer to the corrected flow from θ₀ + hδ " +
+    "(0.00123 from the corrected flow, 0.00123 from the flow of F₀), with a² + b² = 0.123 where the flow of F₀ has 0.123.";
+
   IGR.explorers ??= {};
   IGR.explorers.optimizer = function (root) {
-    const { stage } = IGR;
-    const state = { kind: "heavy", beta: 0.9, effective: 0.004, until: 0.3, start: [2.2, 1.4], displaced: true };
+    const { stage, alive } = IGR;
+    const FIRST = { kind: "heavy", beta: 0.9, effective: 0.004, until: 0.3, start: [2.2, 1.4], displaced: true };
+    const BETAS = [0.5, 0.8, 0.9, 0.95], TIMES = [0.1, 0.3, 1, 5], RATES = [5e-4, 0.1];
+    const state = {};
+    let found;
     const controls = stage.controls(root);
-    stage.choice(controls, "Optimizer", Object.entries(NAMES), state.kind, (kind) => draw({ kind }));
-    const betas = [0.5, 0.8, 0.9, 0.95].map((b) => [b, String(b)]);
-    const memory = stage.choice(controls, "Momentum β, of Adam b₁", betas, state.beta, (beta) => draw({ beta: +beta }));
-    const rate = stage.slider(controls, "Effective rate h/(1 − β), for Adam h", (effective) => draw({ effective }));
-    const times = [0.1, 0.3, 1, 5].map((t) => [t, stage.number(t)]);
-    stage.choice(controls, "Time, steps times that", times, state.until, (until) => draw({ until: +until }));
-    stage.choice(controls, "Corrected flow starts at", [["yes", "θ₀ + hδ"], ["no", "θ₀"]], "yes", (on) => draw({ displaced: on === "yes" }));
-    rate.limits(5e-4, 0.1);
+    const menus = {
+      kind: stage.choice(controls, "Optimizer", Object.entries(NAMES), FIRST.kind, (kind) => take({ kind })),
+      beta: stage.choice(controls, "Momentum β, of Adam b₁", BETAS.map((b) => [b, String(b)]), FIRST.beta, (beta) => take({ beta })),
+      until: stage.choice(controls, "Time, steps times the rate", TIMES.map((t) => [t, stage.number(t)]), FIRST.until, (until) => take({ until })),
+      displaced: stage.choice(controls, "Corrected flow starts at", [["yes", "θ₀ + hδ"], ["no", "θ₀"]], "yes", (displaced) => take({ displaced })),
+    };
+    const dials = stage.controls(root);
+    dials.classList.add("igr-stick");
+    const rate = stage.slider(dials, "Effective rate h/(1 − β), for Adam h", (effective) => set({ effective: +effective.toPrecision(3) }));
+    rate.input.parentNode.classList.add("igr-long");
+    rate.limits(...RATES);
+    const words = stage.words(root, LONGEST);
     const row = stage.row(root);
     const window = [0, 3.2];
     const plane = stage.plot(row, "Plane of a and b with the steps of an optimizer and two flows", "a", "b", 0.9);
     const close = stage.plot(row, "The steps and the two flows, enlarged", "enlarged", "", 0.9, true);
     const LEGEND = { descent: "steps", flow: "flow of F₀", modified: "flow of F₀ + hF₁" };
+    const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
+    const guide = alive.guide(root, plane, { reset: () => set(FIRST), frame: (s) => paint(s), rest: () => paint(), seconds: 4 });
     stage.legend(root, Object.entries(LEGEND));
-    const words = stage.words(root);
-    const handle = stage.handle(plane, "Starting point", (start) => draw({ start }));
     plane.limits(window, window);
     const levels = IGR.contours(value, window, window, IGR.geometric(0.01, 40, 9));
     const minima = IGR.geometric(1 / 3.2, 3.2, 80).map((a) => [a, 1 / a]);
 
-    function draw(change) {
+    // As menus, links and addresses say it.
+    const told = () => ({ ...state, beta: String(state.beta), until: String(state.until), displaced: state.displaced ? "yes" : "no" });
+    function take({ displaced = told().displaced, ...change }) {
+      const { beta, until } = { ...state, ...change };
+      set({ ...change, beta: +beta, until: +until, displaced: displaced === "yes" });
+    }
+
+    function set(change) {
+      guide.stop();
       Object.assign(state, change);
-      const found = compute(state), { paths } = found;
+      found = compute(state);
+      const says = told();
+      for (const [name, menu] of Object.entries(menus)) menu.value = says[name];
+      menus.beta.disabled = state.kind === "plain";
+      rate.show(state.effective);
+      paint();
+      words.say(sentence(state, found, stage.number));
+    }
+
+    // All of it, or while it is played a share of the time.
+    function paint(s = 1) {
+      const { paths, times, h, steps } = found;
+      const shown = Object.fromEntries(["flow", "modified"].map((name) => [name, alive.until(paths[name], times[name], s < 1 ? s * h * steps : Infinity)]));
+      const run = paths.descent.slice(0, Math.floor(s * steps) + 1);
       plane.clear();
       plane.pieces("level", levels);
       plane.line("guide", minima);
@@ -142,18 +175,19 @@
       close.clear();
       close.line("guide", minima);
       for (const view of [plane, close]) {
-        paths.descent.slice(0, 300).forEach((point) => view.dot("descent", point, 2));
-        for (const name of ["flow", "modified"]) view.line(name, paths[name]);
+        run.slice(0, 300).forEach((point) => view.dot("descent", point, 2));
+        for (const name of ["flow", "modified"]) view.line(name, shown[name]);
         view.dot("modified", paths.modified[0], 3.5);
-        for (const name of Object.keys(LEGEND)) view.dot(name, IGR.last(paths[name]), 4.5);
+        for (const [name, path] of Object.entries({ descent: run, ...shown })) view.dot(name, IGR.last(path), 4.5);
       }
+      if (found.lost && s === 1) alive.badge(plane, "the optimizer diverges");
       handle.place(state.start);
-      rate.show(state.effective);
-      memory.disabled = state.kind === "plain";
-      words.say(sentence(state, found, stage.number));
+      guide.invite(state.start);
     }
 
-    for (const drawn of [plane, close]) drawn.onresize.push(() => draw({}));
-    draw({});
+    for (const drawn of [plane, close]) drawn.onresize.push(() => paint());
+    set(FIRST);
+    const allowed = { kind: Object.keys(NAMES), beta: BETAS.map(String), effective: RATES, until: TIMES.map(String), displaced: ["yes", "no"], start: window };
+    IGR.address(root, { state: told, allowed, take, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

@@ -156,14 +156,13 @@
     const rate = alive.scale(dials, "Learning rate h", (h) => set({ h }));
     const strength = alive.scale(dials, "Explicit rate μ", (mu) => set({ mu }));
     strength.limits(...strengths);
-    const words = alive.words(root, longest());
+    const words = stage.words(root, longest());
     const row = stage.row(root);
     const plane = stage.plot(row, "Phase plane of a and b with four paths to the minima", "a", "b", 0.9);
     const table = stage.add(stage.add(row, "div", { class: "igr-plot igr-scroll" }), "table");
     const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
-    const guide = alive.guide(root, plane, { state, take: set, reset: () => choose(presets[0]), frame: (s) => play(s), rest: () => paint(), seconds: 4 });
+    const guide = alive.guide(root, plane, { reset: () => choose(presets[0]), frame: (s) => play(s), rest: () => paint(), seconds: 4 });
     stage.legend(root, [...Object.entries(NAMES), ["guide", "the minima, ab = y/x"], ["cross", "the two flattest minima"]]);
-    root.querySelectorAll(".igr-legend li span:last-child").forEach((node) => alive.rich(node, node.textContent));
 
     // Under a hand that holds the start the plane does not move; when it lets go, it follows.
     plane.above.addEventListener("pointerdown", () => (held = true));
@@ -263,13 +262,13 @@
       table.replaceChildren();
       const head = stage.add(stage.add(table, "thead"), "tr");
       for (const text of ["where it ends", "(a, b)", "curvature there, R_IG/E", "distance to descent"])
-        alive.rich(stage.add(head, "th", { scope: "col" }), text);
+        stage.rich(stage.add(head, "th", { scope: "col" }), text);
       const body = stage.add(table, "tbody");
       for (const [name, { end, ratio, distance }] of Object.entries(ends)) {
         const line = stage.add(body, "tr");
         const title = stage.add(line, "th", { scope: "row" });
         stage.add(title, "span", { class: `igr-key igr-${name}`, "aria-hidden": "true" });
-        alive.rich(stage.add(title, "span"), NAMES[name]);
+        stage.rich(stage.add(title, "span"), NAMES[name]);
         const apart = name === "descent" ? "" : stage.number(distance);
         const cells = [Number.isNaN(ratio) ? "diverges" : `(${end.map(stage.number).join(", ")})`, stage.number(ratio), apart];
         for (const text of cells) stage.add(line, "td", {}, text);
@@ -278,5 +277,7 @@
 
     plane.onresize.push(() => paint());
     choose(presets[0]);
+    const allowed = { start: [-100, 100], h: [1e-9, 10], mu: [strength.low, strength.high] };
+    IGR.address(root, { state: () => state, allowed, take: set, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

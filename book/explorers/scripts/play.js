@@ -2,6 +2,9 @@
 (function (IGR) {
   "use strict";
 
+  // Whether motion is not wanted.
+  IGR.isStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
   // `draw` is called with s from 0 to 1 during `seconds`, and with 1 for the picture at rest. Escape
   // calls `reset`. The buttons come after the controls, as the last of the explorer.
   function player(root, seen, seconds, draw, reset) {
@@ -30,7 +33,7 @@
     root.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && reset());
     addEventListener("beforeprint", () => root.dataset.igrPlaying === undefined || (stop(), draw(1)));
     function once(isWanted = () => true) {
-      if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+      if (IGR.isStill()) return;
       new IntersectionObserver((entries, watch) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         watch.disconnect();

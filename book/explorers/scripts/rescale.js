@@ -95,5 +95,10 @@
     for (const drawn of [graph, bars]) drawn.onresize.push(() => draw(1));
     reset();
     player.once();
+    // The nearest of the scales that are recorded.
+    const near = (c) => scales.reduce((best, other, k) => (Math.abs(Math.log(other / c)) < Math.abs(Math.log(scales[best] / c)) ? k : best), 0);
+    IGR.address(root, {
+      state: () => ({ c: scales[place] }), allowed: { c: [scales[0], IGR.last(scales)] }, take: ({ c }) => set(near(c)), play: player.play,
+    });
   };
 })((globalThis.IGR ??= {}));

@@ -68,27 +68,33 @@
 
   IGR.river = { compute, curvature, gradient, product, sentence, start: START, named: NAMED, first: H.first, times: TIMES };
 
+  // As long as a sentence gets.
+  const LONGEST = "Steps of h = 0.55 end at a minimum flatter than the one that gradient flow reaches: " +
+    "the curvature across the river is 1.55 there and not 1.55. The flow of E + (h/4)‖∇E‖² says 1.55.";
+
   IGR.explorers ??= {};
   IGR.explorers.river = function (root) {
     const { stage } = IGR;
     root.querySelector(".igr-still")?.remove();
     const state = { start: START, h: H.first };
-    let found, frame, touched = false;
+    let found, touched = false;
     // As high as the still picture; wide pages show more of the river.
     const height = (width) => Math.min(340, Math.max(260, 0.5 * width));
     const plane = stage.plot(stage.row(root), "The river, with the steps and both flows", "", "", height, true, 0);
-    const handle = stage.handle(plane, "Start", (start) => set({ start }), { text: ([u, v]) => `x = ${stage.number(u)}, y = ${stage.number(v)}` });
+    const handle = stage.handle(plane, "Start", (start) => {
+      touched = true;
+      set({ start: start.map((v) => +v.toPrecision(4)) });
+    }, { text: ([u, v]) => `x = ${stage.number(u)}, y = ${stage.number(v)}` });
     const controls = stage.controls(root);
     const [slider, box] = stage.labelled(controls, "Step size h", "input", { type: "range", min: H.min, max: H.max, step: H.step });
     const output = stage.add(box, "span", { class: "igr-value", "aria-hidden": "true" });
     slider.addEventListener("input", () => set({ h: +slider.value }));
-    const again = stage.add(controls, "button", { type: "button", class: "igr-play" }, "Play");
-    again.addEventListener("click", play);
-    const words = stage.words(root);
+    const player = IGR.player(root, plane.svg, SECONDS, (s) => draw(s < 1 ? SEEN * s ** 1.5 : Infinity), reset);
+    player.buttons([], controls);
+    const words = stage.words(root, LONGEST);
 
     function set(change) {
-      stop();
-      touched ||= "start" in change;
+      player.stop();
       Object.assign(state, change);
       found = compute(state);
       slider.value = state.h;
@@ -96,6 +102,10 @@
       slider.setAttribute("aria-valuetext", stage.number(state.h));
       draw(Infinity);
       words.say(sentence(state, found, stage.number));
+    }
+    function reset() {
+      touched = false;
+      set({ start: START, h: H.first });
     }
 
     function draw(t) {
@@ -128,31 +138,9 @@
       handle.place(start);
     }
 
-    function stop() {
-      cancelAnimationFrame(frame);
-      delete root.dataset.igrPlaying;
-    }
-    function play() {
-      stop();
-      root.dataset.igrPlaying = "";
-      let begun;
-      const tick = (now) => {
-        const s = (now - (begun ??= now)) / (1000 * SECONDS);
-        if (s >= 1) return stop(), draw(Infinity);
-        draw(SEEN * s ** 1.5);
-        frame = requestAnimationFrame(tick);
-      };
-      frame = requestAnimationFrame(tick);
-    }
-
     plane.onresize.push(() => draw(Infinity));
-    addEventListener("beforeprint", () => (stop(), draw(Infinity)));
-    set({});
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    new IntersectionObserver((entries, watch) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      watch.disconnect();
-      play();
-    }, { threshold: 0.6 }).observe(plane.svg);
+    set(state);
+    player.once();
+    IGR.address(root, { state: () => state, allowed: { start: [-100, 100], h: [H.min, H.max] }, take: set, play: player.play });
   };
 })((globalThis.IGR ??= {}));

@@ -217,13 +217,11 @@
     return self;
   }
 
-  // A slider over equal steps, with landmarks under it and a box for the number.
+  // A slider over equal steps, with a box for the number.
   function dial(parent, label, limits, moved) {
     const { min, max } = limits;
     const [input, box] = labelled(parent, label, "input", { type: "range", ...limits });
-    const track = add(box, "span", { class: "igr-track" });
-    track.append(input);
-    const marks = add(track, "span", { "aria-hidden": "true" });
+    add(box, "span", { class: "igr-track" }).append(input);
     const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, ...limits });
     input.addEventListener("input", () => moved(+input.value));
     exact.addEventListener("change", () => moved(Math.min(max, Math.max(min, +exact.value))));
@@ -231,13 +229,7 @@
       input.value = value;
       exact.value = +value.toPrecision(6);
     };
-    // Of pairs of a value and its name; what lies beyond the slider is left out.
-    const mark = (pairs) => {
-      marks.replaceChildren();
-      for (const [value, name] of pairs)
-        if (value <= max) add(marks, "span", { class: "igr-mark", style: `--at: ${(value - min) / (max - min)}` }, name);
-    };
-    return { show, mark };
+    return { show };
   }
 
   function choice(parent, label, options, value, chosen) {
@@ -258,17 +250,27 @@
       const key = add(item, "span", { class: "igr-key", "aria-hidden": "true" });
       if (kind.startsWith("#")) tint(key, kind);
       else key.classList.add(`igr-${kind}`);
-      add(item, "span", {}, text);
+      rich(add(item, "span"), text);
     }
   }
 
-  // The sentence that says what is shown; read out when the reader has stopped moving things.
-  function words(root) {
-    const seen = add(root, "p", { class: "igr-words" });
+  // Text with what follows a _ set lower, as in R_IG.
+  function rich(node, text) {
+    node.replaceChildren();
+    text.split(/_(\w+)/).forEach((part, i) => part && (i % 2 ? add(node, "sub", {}, part) : node.append(part)));
+    return node;
+  }
+
+  // The sentence that says what is shown; read out when the reader has stopped moving things. Its
+  // place is high enough for the longest, where that is given, so that nothing jumps.
+  function words(root, longest) {
+    const place = add(root, "p", { class: "igr-words" });
+    if (longest) place.classList.add("igr-held"), (place.dataset.longest = longest);
+    const seen = longest ? add(place, "span") : place;
     const heard = add(root, "p", { class: "igr-heard", role: "status" });
     let timer;
     const say = (text) => {
-      seen.textContent = text;
+      rich(seen, text);
       clearTimeout(timer);
       timer = setTimeout(() => (heard.textContent = text), 600);
     };
@@ -286,5 +288,5 @@
     }
   }
 
-  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, dial, choice, controls, row, legend, words, mount };
+  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, dial, choice, controls, row, legend, rich, words, mount };
 })((globalThis.IGR ??= {}));

@@ -5,26 +5,29 @@
   const sigmoid = (z) => 1 / (1 + Math.exp(-z));
   const DATA = [[1, 2], [1, -1]]; // two examples that a line separates
   const TARGET = 0.6; // of chapter 3
+  const SPAN = 300; // the greatest h of the chart by the least
+  const H = [1e-4, 10]; // that can be typed
+  const ROUNDING = 1e-13;
 
   // Each loss with its gradient and the product of its Hessian with a vector (u, v).
   const losses = {
     bent: {
       label: "this chapter's, (1 − a)²/2 + 2(b − a²)²",
-      x: [-1.2, 1.3], y: [-0.5, 2], start: [-0.6, 0.9], h: [1e-3, 0.3], first: 0.1,
+      x: [-1.2, 1.3], y: [-0.5, 2], start: [-0.6, 0.9], first: 0.1,
       value: ([a, b]) => (1 - a) ** 2 / 2 + 2 * (b - a * a) ** 2,
       gradient: ([a, b]) => [a - 1 - 8 * a * (b - a * a), 4 * (b - a * a)],
       product: ([a, b], [u, v]) => [(1 - 8 * b + 24 * a * a) * u - 8 * a * v, -8 * a * u + 4 * v],
     },
     bowl: {
       label: "a bowl, (a² + 4b²)/2",
-      x: [-2, 2], y: [-2, 2], start: [1.5, 1.1], h: [1e-3, 0.5], first: 0.2,
+      x: [-2, 2], y: [-2, 2], start: [1.5, 1.1], first: 0.2,
       value: ([a, b]) => (a * a + 4 * b * b) / 2,
       gradient: ([a, b]) => [a, 4 * b],
       product: (_, [u, v]) => [u, 4 * v],
     },
     valley: {
       label: `two parameters, (${TARGET} − ab)²/2`,
-      x: [0, 3], y: [0, 3], start: [1.1, 2.4], h: [1e-3, 0.3], first: 0.1,
+      x: [0, 3], y: [0, 3], start: [1.1, 2.4], first: 0.1,
       value: ([a, b]) => (TARGET - a * b) ** 2 / 2,
       gradient: ([a, b]) => [-b * (TARGET - a * b), -a * (TARGET - a * b)],
       product: ([a, b], [u, v]) => {
@@ -34,7 +37,7 @@
     },
     logistic: {
       label: "two examples told apart: no minimum",
-      x: [-2, 4], y: [-3, 3], start: [-1, 1.5], h: [1e-2, 3], first: 1,
+      x: [-2, 4], y: [-3, 3], start: [-1, 1.5], first: 1,
       value: (p) => DATA.reduce((s, z) => s + Math.log1p(Math.exp(-(p[0] * z[0] + p[1] * z[1]))), 0),
       gradient: (p) => sum((z) => -sigmoid(-(p[0] * z[0] + p[1] * z[1]))),
       product: (p, w) => sum((z) => {
@@ -60,17 +63,39 @@
     return { end, flow, modified, times, gap };
   }
 
+  // λ_max of the Hessian.
+  function sharpness(loss, p) {
+    const [[a, b], [, d]] = [[1, 0], [0, 1]].map((v) => losses[loss].product(p, v));
+    return (a + d) / 2 + Math.hypot((a - d) / 2, b);
+  }
+
+  // The greatest h of the slider, in two digits: somewhat beyond 2/λ_max, where that is not far off.
+  function most(loss, p) {
+    const lambda = sharpness(loss, p), high = loss === "logistic" ? 10 : 1;
+    return +(1.0499 * (lambda > 0 ? Math.min(high, Math.max(0.05, 2.5 / lambda)) : high)).toPrecision(2);
+  }
+
   // The gaps of `n` step sizes, and by what each shrinks where the step is halved.
-  function gaps(loss, start, n = 25) {
-    const sizes = IGR.geometric(...losses[loss].h, n);
-    return sizes.map((h) => [h, ...step(loss, start, h).gap]);
+  function gaps(loss, start, high = most(loss, start), n = 25) {
+    return IGR.geometric(high / SPAN, high, n).map((h) => [h, ...step(loss, start, h).gap]);
   }
   function halving(loss, start, h) {
     const now = step(loss, start, h).gap, half = step(loss, start, h / 2).gap;
     return now.map((gap, i) => gap / half[i]);
   }
 
-  IGR.step = { losses, step, gaps, halving };
+  // What is shown, in words; `say` writes a number.
+  function sentence({ loss, start, h }, { gap }, say) {
+    const from = `From (${start.map(say).join(", ")})`;
+    if (Math.hypot(...losses[loss].gradient(start)) === 0) return `${from} nothing moves: the gradient is 0.`;
+    if (!(gap[0] > ROUNDING)) return `${from} a step of h = ${say(h)} ends where both flows do, up to rounding.`;
+    const first = `${from} a step of h = ${say(h)} ends ${say(gap[0])} from the flow of E and ${say(gap[1])} from the flow of Ẽ. `;
+    const [two, three] = halving(loss, start, h);
+    const second = gap[1] > ROUNDING ? `, the second ${say(three)} times (order 3: near 8)` : "";
+    return `${first}With half the step the first gap is ${say(two)} times smaller (order 2: near 4 for small h)${second}.`;
+  }
+
+  IGR.step = { losses, step, gaps, halving, sharpness, most, sentence };
 
   // As long as a sentence gets.
   const LONGEST = "From (−0.123, −0.123) a step of h = 0.00123 ends 1.2·10⁻¹⁰ from the flow of E and 1.2·10⁻¹⁰ from the flow of Ẽ. " +
@@ -80,60 +105,60 @@
   IGR.explorers.step = function (root) {
     const { stage, alive } = IGR;
     const state = { loss: "bent", start: [], h: 0 };
-    let found;
+    let found, high;
     const controls = stage.controls(root);
     const names = Object.entries(losses).map(([name, { label }]) => [name, label]);
     const choice = stage.choice(controls, "Loss", names, state.loss, choose);
     const dials = stage.controls(root);
     dials.classList.add("igr-stick");
-    const size = stage.slider(dials, "Learning rate h", (h) => set({ h: +h.toPrecision(3) }));
-    size.input.parentNode.classList.add("igr-long");
-    const words = alive.words(root, LONGEST);
+    const size = alive.scale(dials, "Learning rate h", (h) => set({ h }));
+    const words = stage.words(root, LONGEST);
     const plots = stage.row(root);
     const plane = stage.plot(plots, "The plane of a and b with level lines of the loss", "a", "b", 1);
     const close = stage.plot(plots, "The tip of the step, enlarged, with the gaps to both flows", "the tip of the step, enlarged", "", 1, true);
     const chart = stage.plot(plots, "The two gaps against h, both axes logarithmic", "h", "gap", 0.45);
     chart.svg.parentNode.classList.add("igr-wide-plot");
-    const handle = stage.handle(plane, "Starting point", (start) => set({ start }));
-    const guide = alive.guide(root, plane, { state, take, reset: () => choose((choice.value = "bent")), frame: (s) => paint(s), rest: () => paint(), seconds: 2.5 });
+    const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
+    const guide = alive.guide(root, plane, { reset: () => choose("bent"), frame: (s) => paint(s), rest: () => paint(), seconds: 2.5 });
     stage.legend(root, [["descent", "step of gradient descent"], ["flow", "flow of E, for a time h, and its gap"],
       ["modified", "flow of Ẽ, for a time h, and its gap"], ["guide", "slopes 2 and 3 exactly"]]);
 
     function choose(loss) {
-      const { x, y, start, h, first, value } = losses[loss];
+      const { x, y, start, first, value } = losses[loss];
+      choice.value = loss;
       plane.limits(x, y);
       const corner = Math.max(value([x[0], y[0]]), value([x[0], y[1]]), value([x[1], y[1]]), value([x[1], y[0]]));
       plane.background = IGR.contours(value, x, y, IGR.geometric(corner / 800, corner, 9));
-      size.limits(...h);
+      high = undefined;
       set({ loss, start, h: first });
     }
 
     // What a link asks for; a loss comes with its start and h.
-    function take({ loss, h, ...rest }) {
-      if (loss) choose((choice.value = loss));
-      const [low, high] = losses[state.loss].h;
-      set({ ...rest, h: Math.min(high, Math.max(low, h ?? state.h)) });
+    function take({ loss, ...rest }) {
+      if (loss) choose(loss);
+      set(rest);
     }
 
     function set(change) {
       guide.stop();
       Object.assign(state, change);
-      const { loss, start, h } = state;
-      found = { ...step(loss, start, h), table: gaps(loss, start) };
+      const { loss, start, h } = state, lambda = sharpness(loss, start);
+      // As far as the slider tells anything at this start.
+      const wanted = Math.max(most(loss, start), +(1.05 * h).toPrecision(2));
+      if (!high || h > high || wanted > 1.5 * high || wanted < high / 2) high = wanted;
+      found = { ...step(loss, start, h), table: gaps(loss, start, high) };
+      const by = 10 ** (Math.floor(Math.log10(high)) - 2);
+      size.limits(+by.toPrecision(1), high, +by.toPrecision(1), { least: H[0], most: H[1] });
       size.show(h);
+      const meant = { 1: "there a step lands on the minimum of the steepest parabola", 2: "the edge of stability at the start" };
+      size.mark(lambda > 0 ? [1, 2].map((k) => ({ value: k / lambda, name: `${k}/λ`, meaning: `${meant[k]}, ${k}/λ` })) : []);
       paint();
-      const { gap } = found, [two, three] = halving(loss, start, h);
-      const from = `From (${start.map(stage.number).join(", ")})`;
-      if (!(gap[0] > 1e-13)) return words.say(`${from} nothing moves: the gradient is 0.`);
-      words.say(
-        `${from} a step of h = ${stage.number(h)} ends ${stage.number(gap[0])} from the flow of E and ` +
-        `${stage.number(gap[1])} from the flow of Ẽ. With half the step the first gap is ` +
-        `${stage.number(two)} times smaller (order 2: near 4 for small h), the second ${stage.number(three)} times (order 3: near 8).`);
+      words.say(sentence(state, found, stage.number));
     }
 
     // All of it, or while it is played the step and both flows until the share `s` of the time h.
     function paint(s = 1) {
-      const { start, h } = state, { end, flow, modified, times, gap } = found, moves = gap[0] > 1e-13;
+      const { start, h } = state, { end, flow, modified, times, gap } = found, moves = gap[0] > ROUNDING;
       const ends = [IGR.last(flow), IGR.last(modified)];
       const [middle, half] = IGR.around([end, ...ends]), reach = half * 1.5;
       close.limits(...middle.map((m) => [m - reach, m + reach]));
@@ -147,7 +172,7 @@
         }
       if (s === 1 && moves)
         ["flow", "modified"].forEach((name, i) => {
-          if (gap[i] > 1e-13) close.gap(name, end, ends[i], stage.number(gap[i]), reach * (i ? -1 : 1)).classList.add("igr-halo");
+          if (gap[i] > ROUNDING) close.gap(name, end, ends[i], stage.number(gap[i]), reach * (i ? -1 : 1)).classList.add("igr-halo");
         });
       if (moves) frame(middle, reach);
       handle.place(start);
@@ -167,25 +192,26 @@
     }
 
     function draw() {
-      const { loss, h } = state, { gap, table } = found;
-      const finite = table.flatMap((row) => row.slice(1)).filter((value) => value > 1e-13), ten = (v, round) => 10 ** round(Math.log10(v));
-      chart.limits(losses[loss].h, [ten(Math.min(...finite, 1e-3), Math.floor), ten(Math.max(...finite, 1e-3), Math.ceil)], true);
+      const { h } = state, { gap, table } = found, sizes = [high / SPAN, high];
+      const finite = table.flatMap((row) => row.slice(1)).filter((value) => value > ROUNDING), ten = (v, round) => 10 ** round(Math.log10(v));
+      chart.limits(sizes, [ten(Math.min(...finite, 1e-3), Math.floor), ten(Math.max(...finite, 1e-3), Math.ceil)], true);
       chart.clear();
       chart.line("guide", [[h, chart.y[0]], [h, chart.y[1]]]);
       ["flow", "modified"].forEach((name, i) => {
-        if (!(gap[i] > 1e-13)) return;
+        if (!(gap[i] > ROUNDING)) return;
         // Dashed: the exact powers 2 and 3 of h, through the gap of this h.
-        const power = (size) => gap[i] * (size / h) ** (2 + i), [low, high] = losses[loss].h;
-        chart.line("guide", losses[loss].h.map((size) => [size, power(size)]));
-        chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > 1e-13));
+        const power = (size) => gap[i] * (size / h) ** (2 + i), [low, far] = sizes;
+        chart.line("guide", sizes.map((size) => [size, power(size)]));
+        chart.line(name, table.map((row) => [row[0], row[i + 1]]).filter(([, g]) => g > ROUNDING));
         chart.dot(name, [h, gap[i]]);
         // Beside its line, on the left or, if h is there, on the right; above the one and below the other.
-        const at = h > Math.sqrt(low * high) ? low ** 0.7 * high ** 0.3 : low ** 0.3 * high ** 0.7;
+        const at = h > Math.sqrt(low * far) ? low ** 0.7 * far ** 0.3 : low ** 0.3 * far ** 0.7;
         chart.note([at, power(at)], `slope ${2 + i}`, { kind: `${name} igr-halo`, anchor: i ? "start" : "end", dx: i ? 8 : -8, dy: i ? 14 : -6 });
       });
     }
 
     for (const drawn of [plane, close, chart]) drawn.onresize.push(() => paint());
     choose(choice.value);
+    IGR.address(root, { state: () => state, allowed: { loss: Object.keys(losses), start: [-4, 4], h: H }, take, play: guide.play });
   };
 })((globalThis.IGR ??= {}));

@@ -235,6 +235,7 @@
     P: "M-1.5 -4.5H1.5V-1.5H4.5V1.5H1.5V4.5H-1.5V1.5H-4.5V-1.5H-1.5Z",
   };
   const GHOSTS = 10;
+  const SECONDS = 3;
 
   IGR.explorers ??= {};
   IGR.explorers.sweep = function (root, data) {
@@ -274,17 +275,19 @@
     const beside = axis(right);
     const chart = stage.plot(right, "How the models came there", "", "", 0.78);
     const words = stage.words(root);
+    const player = IGR.player(root, chart.svg, SECONDS, (s) => history(stand().there, s), reset);
     const there = IGR.range(rates.length, (i) => i).filter((i) => models.some((m) => m.rate === i));
     stage.legend(root, there.map((i) => [colors[i], `h = ${rates[i]}`]));
     root.querySelectorAll(".igr-key").forEach((node, k) => tint(node, there[k]));
     key(root.querySelector(".igr-legend"));
     const more = stage.controls(root);
     const over = { all: ["all models"], block: ["each width and seed"] };
-    stage.choice(more, "Deal over", named(over), state.over, (over) => slide({ over, deals: state.deals || 1 }));
+    const hands = stage.choice(more, "Deal over", named(over), state.over, (over) => slide({ over, deals: state.deals || 1 }));
     const list = stage.choice(more, "Model", [[-1, "none"], ...models.map((m, i) => [i, title(m)])], -1, (i) => draw({ model: +i }));
     const joined = { width: ["a width, in bold"], seed: ["every seed"], none: ["none"] };
-    stage.choice(more, "Join", named(joined), state.lines, (lines) => draw({ lines }));
+    const joins = stage.choice(more, "Join", named(joined), state.lines, (lines) => draw({ lines }));
     const curves = stage.choice(more, "Curve", named(CURVES), state.curve, (curve) => draw({ curve }));
+    player.buttons([]);
 
     // What the marks mean: their form, hollow ones, grey ones.
     function key(list) {
@@ -365,7 +368,7 @@
       event.preventDefault();
     });
     line.addEventListener("pointermove", (event) =>
-      line.hasPointerCapture(event.pointerId) && move(chart.inverse(...chart.under(event))[state.at === "loss" ? 1 : 0]));
+      line.hasPointerCapture(event.pointerId) && move(+chart.inverse(...chart.under(event))[state.at === "loss" ? 1 : 0].toPrecision(4)));
     line.addEventListener("keydown", (event) => {
       const [low, high, begin] = limits(data, state.at), now = value[state.at];
       const by = 10 ** (event.shiftKey ? 0.5 : 0.05);
@@ -416,10 +419,12 @@
 
     let kept = {};
     function draw(change, still = false) {
+      player.stop();
       Object.assign(state, change);
       if (still) stop.classList.remove("igr-sliding");
       const { quantity, deals } = state, model = chosen(), log = QUANTITIES[quantity][2];
       Object.assign(list, { value: state.model }), Object.assign(ats, { value: state.at });
+      Object.assign(hands, { value: state.over }), Object.assign(joins, { value: state.lines });
       Object.assign(shows, { value: quantity }), Object.assign(curves, { value: state.curve });
       const { there, recorded, chance } = stand();
       const ghosts = chance.slice(-GHOSTS - 1, -1);
@@ -469,8 +474,9 @@
       if (lines === "width") cloud.line("bold", middle(data, bold().width, state.quantity, at));
     }
 
-    // The curves of all models, or of the chosen one and those that share its width and seed.
-    function history(there) {
+    // The curves of all models, or of the chosen one and those that share its width and seed; while
+    // they are played, a share of each.
+    function history(there, share = 1) {
       const [label, steep] = CURVES[state.curve], timed = state.at === "time", model = chosen();
       const drawn = model ? group.find((block) => block.includes(state.model)) : models.map((_, i) => i);
       const scaled = (i, [n, v]) => [timed ? n * rates[models[i].rate] : n, v];
@@ -481,8 +487,9 @@
       chart.clear();
       drawn.forEach((i, k) => {
         const kind = i === state.model ? "model" : model ? "faint" : "many";
-        if (lines[k].length) tint(chart.line(kind, lines[k]), models[i].rate);
+        if (lines[k].length) tint(chart.line(kind, lines[k].slice(0, Math.max(1, Math.ceil(share * lines[k].length)))), models[i].rate);
       });
+      if (share < 1) return;
       for (const i of drawn) {
         const { [state.curve]: v, step } = there[i], u = state.curve === "accuracy" ? 100 * v : v;
         const [x, y] = scaled(i, [step || zero(data.steps), u]);
@@ -552,6 +559,27 @@
       slide({ ...first, ...asked, deals: +(asked.deals ?? 0) });
     });
     for (const plot of [cloud, strip, chart]) plot.onresize.push(() => draw({}, true));
+    function reset() {
+      for (const at of Object.keys(value)) value[at] = limits(data, at)[2];
+      kept = {};
+      draw({ ...first }, true);
+    }
     draw({});
+    player.once();
+
+    // Of what is equal where models are compared the address has the value too.
+    const names = (table) => Object.keys(table);
+    const allowed = {
+      at: choices(data).map(([name]) => name), value: [0, 1e9], quantity: names(QUANTITIES), over: names(over), deals: [0, 900],
+      curve: names(CURVES), lines: names(joined), model: IGR.range(models.length + 1, (i) => String(i - 1)),
+    };
+    IGR.address(root, {
+      state: () => ({ ...state, model: String(state.model), value: value[state.at] }), allowed, play: player.play,
+      take({ value: wanted, model = state.model, deals = state.deals, curve, ...change }) {
+        slide({ ...change, model: +model, deals: Math.round(deals) });
+        if (curve) draw({ curve });
+        if (wanted !== undefined && state.at in value) move(wanted);
+      },
+    });
   };
 })((globalThis.IGR ??= {}));
