@@ -159,10 +159,10 @@
     const words = stage.words(root, longest());
     const row = stage.row(root);
     const plane = stage.plot(row, "Phase plane of a and b with four paths to the minima", "a", "b", 0.9);
-    const table = stage.add(stage.add(row, "div", { class: "igr-plot igr-scroll" }), "table");
     const handle = stage.handle(plane, "Starting point", (start) => set({ start: start.map((v) => +v.toPrecision(4)) }));
     const guide = alive.guide(root, plane, { reset: () => choose(presets[0]), frame: (s) => play(s), rest: () => paint(), seconds: 4 });
     stage.legend(root, [...Object.entries(NAMES), ["guide", "the minima, ab = y/x"], ["cross", "the two flattest minima"]]);
+    const table = stage.add(stage.add(root, "div", { class: "igr-scroll" }), "table");
 
     // Under a hand that holds the start the plane does not move; when it lets go, it follows.
     plane.above.addEventListener("pointerdown", () => (held = true));

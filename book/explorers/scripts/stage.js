@@ -90,7 +90,7 @@
       add(inside, "circle", { class: `igr-dot igr-${kind}`, cx: self.X(u).toFixed(1), cy: self.Y(v).toFixed(1), r });
 
     const note = (x, y, anchor, text, kind = "plain") =>
-      add(inside, "text", { class: `igr-note igr-${kind}`, x, y, "text-anchor": anchor }, text);
+      lowered(add(inside, "text", { class: `igr-note igr-${kind}`, x, y, "text-anchor": anchor }), text);
     self.note = ([u, v], text, { kind, anchor = "middle", dx = 0, dy = 4 } = {}) =>
       note(self.X(u) + dx, self.Y(v) + dy, anchor, text, kind);
     // The region between closed lines.
@@ -143,8 +143,8 @@
         const clear = self.Y(v) > top + 20 || 4 + 7 * ylabel.length < left - 9 - 6.5 * number(v).length;
         if (!bare && clear) add(axes, "text", { x: left - 7, y: self.Y(v) + 4, "text-anchor": "end" }, number(v));
       }
-      add(axes, "text", { x: (left + right) / 2, y: bottom + 33, "text-anchor": "middle" }, xlabel);
-      add(axes, "text", { x: 4, y: top + 10 }, ylabel);
+      lowered(add(axes, "text", { x: (left + right) / 2, y: bottom + 33, "text-anchor": "middle" }), xlabel);
+      lowered(add(axes, "text", { x: 4, y: top + 10 }), ylabel);
     }
     new ResizeObserver(() => {
       if (Math.abs(box.clientWidth - self.width) < 2 || !box.clientWidth) return;
@@ -258,6 +258,14 @@
   function rich(node, text) {
     node.replaceChildren();
     text.split(/_(\w+)/).forEach((part, i) => part && (i % 2 ? add(node, "sub", {}, part) : node.append(part)));
+    return node;
+  }
+
+  // The same in a drawing.
+  function lowered(node, text) {
+    const parts = text.split(/_(\w+)/);
+    if (parts.length < 2) node.append(text);
+    else parts.forEach((part, i) => part && add(node, "tspan", i % 2 ? { dy: 3, "font-size": "80%" } : i ? { dy: -3 } : {}, part));
     return node;
   }
 
