@@ -60,7 +60,7 @@ class ResNet18Module(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut. A projection fits the shortcut where the shape changes."""
+    """Two convolutions beside a shortcut, with a projection where the shape changes."""
 
     channels: int
     stride: int
@@ -81,10 +81,10 @@ class _Block(nn.Module):
 class ResNet18:
     """ResNet-18 without its width and the shape of its images.
 
-    `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool. They reduce images of 32×32 to
-    8×8. `stem="cifar"`, common on CIFAR-10, is a 3×3 convolution that keeps the size, so that every
-    block has sixteen times as many positions. Weights have the MLP's distribution "haiku". Scales
-    start at 1, offsets and the last layer at 0. Raises `ValueError` for another `stem`.
+    `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, which reduce images of 32×32
+    to 8×8. `stem="cifar"`, common on CIFAR-10, is a 3×3 convolution that keeps the size, so that
+    every block has sixteen times as many positions. Weights have the MLP's distribution "haiku".
+    Scales start at 1, offsets and the last layer at 0. Raises `ValueError` for another `stem`.
 
     Source: Appendix A.5; chapter 8.
     Differs from Haiku: moving averages start at mean 0 and variance 1, and nothing corrects for
