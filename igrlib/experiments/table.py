@@ -68,7 +68,7 @@ def table_of(record: Record, arm: str) -> xr.Dataset:
     """
     shards = [shard for _, shard in sorted(record.units.items()) if _arm(shard) == arm]
     if not shards:
-        raise ValueError(f"arm must be one of the recorded {arms(record)}, got {arm!r}")
+        raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
     for shard in shards:
         _check_swept(shard)
         for name in _SHARED:

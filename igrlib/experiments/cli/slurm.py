@@ -103,7 +103,7 @@ def script(args: argparse.Namespace) -> int:
 
 
 def _check_option(word: str) -> None:
-    """Refuse a word that would override an option of igr, and one that does not fit on a line."""
+    """Refuse a word that would override an option of igr, and one of several lines."""
     name = word.partition("=")[0]
     # sbatch takes the beginning of a name for the whole.
     own = next((own for own in _OWN if len(name) > 2 and own.startswith(name)), None)

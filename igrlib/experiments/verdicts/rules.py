@@ -56,7 +56,7 @@ def recorded_thresholds(record: Record, arm: str) -> Thresholds:
     where units differ, or where their profile has no thresholds for the data set.
     """
     if arm not in arms(record):
-        raise ValueError(f"arm must be one of the recorded {arms(record)}, got {arm!r}")
+        raise ValueError(f"arm must be one of {arms(record)}, which are recorded, got {arm!r}")
     found = set()
     for unit in record.units.values():
         config = unit.meta["unit_config"]
