@@ -127,7 +127,7 @@ def check_arrays(name: str, tree: PyTree) -> PyTree:
         if not (isinstance(leaf, Array) or (numbers and np.asarray(leaf).dtype.kind not in "OSUM")):
             raise TypeError(
                 f"{name}{jax.tree_util.keystr(path)} must be an array or a number, got "
-                f"{_kind(leaf)}; what is none can be closed over"
+                f"{_kind(leaf)}: let the function close over anything else"
             )
     return jax.tree.map(jnp.asarray, tree)
 
@@ -199,7 +199,7 @@ def check_leading(name: str, tree: PyTree, of: str = "batches") -> int:
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
     if len(lengths) != 1 or lengths == {()}:
         raise ValueError(
-            f"{name} must have one leading axis, that of the {of}, in every leaf, got leading "
+            f"{name} must have one leading axis, the {of}, in every leaf, got leading "
             f"axes {sorted(lengths)}"
         )
     return lengths.pop()[0]

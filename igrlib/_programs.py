@@ -57,8 +57,8 @@ def traced(function: Callable[[PyTree], Any], params: PyTree, *others: PyTree) -
         for variables in (closed.jaxpr.constvars, closed.jaxpr.invars)
     ]
     identity: object = jax.jit(from_arguments).lower(*abstract).as_text()
-    # A rule of a custom derivative is not in the text, nor is what it captures. It is of use only
-    # where a derivative is still to be taken, from outside.
+    # The text does not hold the rule of a custom derivative or the values that the rule captures.
+    # The rule matters only where somebody outside takes a derivative later.
     if is_traced(captured, params, *others) and "custom_" in str(closed.jaxpr):
         identity = object()
     return Program(captured, _Code(identity, jax.tree.structure(shapes), closed.jaxpr))

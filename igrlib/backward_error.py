@@ -214,7 +214,7 @@ def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:
     weights = _log_weights(num_iterates - 1)
 
     def leaf(theta: Array) -> Array:
-        # The weights of θ_1, …, θ_J sum to minus that of θ_0: differences lose no digits to it.
+        # All weights sum to 0. Differences from θ_0 therefore lose no digits to θ_0.
         moved = theta[1:] - theta[:1]
         total = jnp.tensordot(jnp.asarray(weights, theta.dtype), moved, 1)
         return (total / learning_rate).astype(theta.dtype)

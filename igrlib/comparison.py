@@ -89,7 +89,7 @@ def compare(
     `num_matvecs` products with the Hessian, and three copies of the parameters are held. `print`
     shows a table and says from which step on the run is outside the theory: where |h·λ_max| ≥ 1 the
     expansion in h diverges on a quadratic, and where h·λ_max > 2 so does descent. (The most
-    negative eigenvalue is not looked at.) `rtol`, `atol`, `max_steps` and `solver` are those of
+    negative eigenvalue is not checked.) `rtol`, `atol`, `max_steps` and `solver` are those of
     `igrlib.flow`. A divergence, or a flow that does not arrive, is not an error: the distances are
     NaN, and the report says so. Compiles as `igrlib.flow` does.
 

@@ -190,5 +190,5 @@ def _largest(
         matrix[k, k + 1] = matrix[k + 1, k] = beta
         basis.append(ahead / beta)
     values, weights = np.linalg.eigh(matrix[:last, :last])
-    # ‖Hv − λv‖ of the Ritz vector: what is left over of the last product, in its share.
+    # ‖Hv − λv‖ of the Ritz vector: the rest of the last product, times the share of its vector.
     return jnp.asarray(values[-1]), jnp.asarray(abs(weights[-1, -1]) * beta)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 from helpers import enable_x64
-from test_package import THEORY
+from test_package import PUBLIC, THEORY
 
 import igrlib
 
@@ -45,6 +45,27 @@ def test_every_public_function_has_an_example_that_runs(name, wide):
         lines, failures = run_example(FUNCTIONS[name], name)
     assert lines, f"{name} has no example"
     assert not failures, failures
+
+
+def examples_of(module):
+    found = doctest.DocTestFinder().find(importlib.import_module(module), globs={"jnp": jnp})
+    return [test for test in found if test.examples]
+
+
+PARTS = ("igrlib.experiments.ensemble.members", "igrlib.experiments.records.metadata")
+LABORATORY = {
+    test.name: test
+    for module in (*PUBLIC, *PARTS)
+    if module.startswith("igrlib.experiments")
+    for test in examples_of(module)
+}
+
+
+@pytest.mark.parametrize("name", LABORATORY)
+def test_the_examples_of_the_laboratory_run(name):
+    report = []
+    result = doctest.DocTestRunner(verbose=False).run(LABORATORY[name], out=report.append)
+    assert not result.failed, "".join(report)
 
 
 def test_the_quick_start_of_the_reference_runs():

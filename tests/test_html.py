@@ -1,5 +1,6 @@
 """The built book as files: nothing remote in it, and nothing missing."""
 
+import html
 import importlib
 import importlib.util
 import json
@@ -412,3 +413,15 @@ def test_the_fonts_are_in_the_build_and_light():
     assert files
     assert sum((fonts / file).stat().st_size for file in files) < 250_000
     assert "SIL Open Font License" in (fonts / "LICENSE").read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", sorted((HTML / "book/api").glob("*.html")), ids=name)
+def test_a_signature_has_a_parameter_a_line_and_short_types(path):
+    signatures = re.findall(r'<dt class="sig .*?</dt>', path.read_text("utf-8"), flags=re.S)
+    assert signatures
+    for signature in signatures:
+        # Sphinx puts each parameter of a long signature into a <dd>, and falls silent on <factory>.
+        parameters = [part.count('<em class="sig-param">') for part in signature.split("<dd>")]
+        assert max(parameters) <= (6 if len(parameters) == 1 else 1), signature
+        text = html.unescape(re.sub(r"<[^>]+>", "", signature))
+        assert not re.search(r"~|<factory>|jaxlib|typing\.|numpy\.", text), text

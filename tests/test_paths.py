@@ -347,7 +347,7 @@ def test_the_command_runs_stops_lists_and_goes_on(igr, tmp_path):
     assert np.isfinite(shard.arrays["central_loss"][1:]).all()
     # It is no arm of a sweep.
     assert arms(record) == []
-    with pytest.raises(ValueError, match="not one of a sweep"):
+    with pytest.raises(ValueError, match="must be part of a sweep"):
         table_of(record, "path")
     status, said = igr("verdicts", "--arm", "path")
     assert status == 2

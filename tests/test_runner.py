@@ -67,7 +67,7 @@ def test_of_a_unit_that_another_process_finished_meanwhile_one_shard_stays(
     if same:
         assert runner.run_unit(unit, folder) == folder.shard(unit)
     else:
-        told = "finished meanwhile by another process, with other numbers: it stays"
+        told = "meanwhile, with other numbers: that shard stays"
         with pytest.raises(records.RecordError, match=told):
             runner.run_unit(unit, folder)
     arrays, meta = records.load(folder.shard(unit))

@@ -104,15 +104,20 @@ def test_units_that_do_not_fit_together_are_refused():
     with pytest.raises(ValueError, match=r"arm must be one of \['sgd'\].*, got 'gd'"):
         table_of(sweep(), "gd")
     again = unit(50, (1, 2))
-    with pytest.raises(ValueError, match="holds a model that the record of 'sgd' has already"):
+    with pytest.raises(
+        ValueError,
+        match=f"units of 'sgd' must hold different models, got one of {again.name} twice",
+    ):
         table_of(record(unit(50, (0, 1)), again), "sgd")
     twice = unit(50, (0, 1))
     twice.arrays["seed"][:] = 0
-    with pytest.raises(ValueError, match="has already"):
+    with pytest.raises(ValueError, match="must hold different models"):
         table_of(record(twice), "sgd")
     other = unit(100, (0, 1))
     other.arrays["level"] = LEVELS[:3]
-    with pytest.raises(ValueError, match=f"level of unit {other.name} is not that"):
+    with pytest.raises(
+        ValueError, match=f"level must be the same in all units of 'sgd', .* {other.name}"
+    ):
         table_of(record(unit(50, (0, 1)), other), "sgd")
     other = unit(100, (0, 1))
     other.arrays["chosen_noise_slope"] = other.arrays["chosen_noise_slope"][..., 1:]
@@ -124,11 +129,13 @@ def test_units_that_do_not_fit_together_are_refused():
 def test_a_unit_that_is_not_of_a_sweep_is_refused_by_name(name):
     made = unit(50, (0, 1))
     del made.arrays[name]
-    with pytest.raises(ValueError, match=f"unit {made.name} is not one of a sweep: .* {name}"):
+    with pytest.raises(
+        ValueError, match=f"unit {made.name} must be part of a sweep, got no {name}"
+    ):
         table_of(record(made), "sgd")
     made = unit(50, (0, 1))
     del made.meta["unit_config"]["width"]
-    with pytest.raises(ValueError, match="not one of a sweep: it has no width"):
+    with pytest.raises(ValueError, match="must be part of a sweep, got no width"):
         table_of(record(made), "sgd")
 
 
@@ -422,7 +429,7 @@ def test_marks_of_no_model_are_refused(members):
 def test_a_network_of_unknown_size_is_refused(dataset):
     made = unit(50, (0, 1))
     made.meta["unit_config"]["dataset"] = dataset
-    with pytest.raises(ValueError, match=f"unit {made.name} has a network of unknown size"):
+    with pytest.raises(ValueError, match=f"unit {made.name} must have a network of known size"):
         table_of(record(made), "sgd")
 
 
@@ -434,7 +441,9 @@ def test_a_table_knows_its_optimizer():
     table = table_of(record(new), "sgd")
     assert str(table["optimizer"].values) == "adam"
     assert np.isnan(edge_of(lambda_max_at(table, 0.1))).all()
-    with pytest.raises(ValueError, match="the units of 'sgd' were trained by adam and sgd"):
+    with pytest.raises(
+        ValueError, match="the units of 'sgd' must have one optimizer, got adam and sgd"
+    ):
         table_of(record(old, new), "sgd")
 
 

@@ -314,7 +314,7 @@ def test_no_record_and_no_arm_cannot_be_told():
     for verdicts, reason in (
         (judge(None), "There is no record."),
         (judge(sweep(), "gd"), "No unit of the arm 'gd' is recorded."),
-        (judge(record(unit(50, (0, 1)), unit(50, (1, 2)))), "has already"),
+        (judge(record(unit(50, (0, 1)), unit(50, (1, 2)))), "must hold different models"),
     ):
         assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
         assert all(reason in describe(v).sentence for v in verdicts)

@@ -173,7 +173,7 @@ def figure(notebook, name):
 
 
 def signed(png, drawing):
-    """A PNG that says of which drawing it is the picture."""
+    """A PNG that names the drawing it shows."""
     note = PngImagePlugin.PngInfo()
     note.add_text(SIGNATURE, sha256(drawing.encode()).hexdigest())
     stream = io.BytesIO()

@@ -59,7 +59,7 @@ def print_pdf(source, target):
 
 
 def once(title):
-    """The title of a heading, of which an outline may have it twice."""
+    """The title of a heading once: an outline may repeat it."""
     found = TWICE.fullmatch(title)
     return (found[1] or "") + found[2] if found else title
 

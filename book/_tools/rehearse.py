@@ -33,7 +33,7 @@ from igrlib.experiments.schema import ALONG, DIMENSIONS, POINTS, empty_arrays
 BOOK = Path(__file__).resolve().parents[1]
 COPY = BOOK.parent / "_build" / "rehearsal" / "book"
 PROFILES = ("gpu", "paper")
-NOISE = 0.02  # of what is made up, relative
+NOISE = 0.02  # Relative, of the made-up numbers.
 ORIGIN = {
     "versions": {"igrlib": "made up"},
     "device": {"kind": "made up", "platform": "none", "count": 1},
@@ -82,7 +82,7 @@ def make_up(results, recorded, experiment, profile):
         for unit in units:
             arrays, meta = made_up(unit, recorded, experiment, profile)
             records.add_unit(made, unit.name, arrays, meta)
-            # A manifest of one shard is quickly made; that of all is made once.
+            # A manifest of one shard is quick to make. The manifest of all shards is made once.
             (made / f"{unit.name}.npz").rename(Path(scratch) / f"{unit.name}.npz")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -231,7 +231,7 @@ def noisy(name, values, rng):
     whole = (
         1 - (1 - values) * factor if "accuracy" in name and "sd" not in name else values * factor
     )
-    # As coarse as what is measured, which packs better.
+    # As coarse as measured numbers, which compress better.
     whole = np.asarray(whole, np.float32)
     return np.clip(whole, 0, 1) if "accuracy" in name else whole
 

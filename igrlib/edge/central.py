@@ -98,19 +98,20 @@ def central_flow(
     arrays and numbers. All of the top k = `num_directions` eigenvectors, 1 to 8, may be at the
     edge. Where no eigenvalue is at 2/h, Σ = 0 and the flow is gradient flow.
 
-    A time h is divided into `substeps` or more, 2 at least; the error at a fixed time is of second
-    order in their length, that of Σ of first. An eigenvector near the edge, and at the saved times
-    every one, has a residual of at most `tolerance`·2/h, after at most `max_iterations` of 2k + 2
-    products with the Hessian each. A substep costs 2 gradients; below 0.75·2/h k + 1 products in
-    every fifth or more; near the edge k + 1 or more, mostly 3k + 3, and j(j + 1)/2 third
-    derivatives for j eigenvectors above 0.95·2/h. The Hessian is never formed.
-    `save_directions` asks for the eigenvectors of Σ, k copies of θ for each time.
+    The flow divides a time h into `substeps` or more, at least 2. The error at a fixed time is of
+    second order in their length; the error of Σ is of first order. Eigenvectors near the edge, and
+    at the saved times all of them, have residuals of at most `tolerance`·2/h, after at most
+    `max_iterations` of 2k + 2 products with the Hessian each. A substep costs 2 gradients. Below
+    0.75·2/h every fifth substep, or more of them, costs k + 1 products. Near the edge a substep
+    costs k + 1 products or more, mostly 3k + 3, and j(j + 1)/2 third derivatives for j eigenvectors
+    above 0.95·2/h. The Hessian is never formed. `save_directions` asks for the eigenvectors of Σ, k
+    copies of θ for each time.
 
     Each call traces `loss` anew, as `igrlib.flow` does; other values of `params`, `times`, `args`,
     `learning_rate` and `tolerance` compile nothing.
 
     Raises `TypeError` or `ValueError` for bad arguments, `ValueError` if `params` lie beyond the
-    edge or one more eigenvalue than `num_directions` comes to it, and `RuntimeError` where the flow
+    edge or if more eigenvalues than `num_directions` reach it, and `RuntimeError` where the flow
     leaves the finite numbers, an eigenvalue passes the edge in spite of Σ, or the eigenvectors or Σ
     are not found. (Inside `jax.jit` one message says all this, and JAX chooses the type.)
 

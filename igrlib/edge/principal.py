@@ -82,7 +82,7 @@ def principal_field(
             return flattened(gradient(unflatten(x), *args, **kwargs))[0].astype(x.dtype)
 
         g, product = jax.linearize(flat, theta)
-        # From the gradient alone: what is at right angles to it does not move.
+        # Start from the gradient alone: nothing at right angles to it moves.
         start = jnp.where(jnp.any(g != 0), g, start_vector(g))
         matrix, vectors, _ = lanczos(product, start, min(num_matvecs, g.size))
         values, small = jnp.linalg.eigh(matrix)

@@ -47,7 +47,7 @@ def read(folder: Path) -> list[np.ndarray]:
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            # Damage makes TFDS and what it imports raise a dozen kinds of errors.
+            # Damaged files make TFDS and its imports raise a dozen kinds of errors.
             raise ValueError(
                 f"{folder} cannot be read ({type(error).__name__}: {error})."
             ) from error
@@ -74,7 +74,7 @@ def download(name: str) -> Path:
         ) from error
     folder = prepared(name)
     if folder is None:
-        # TFDS keeps what it has, in whatever format.
+        # TFDS keeps its old files, whatever their format.
         raise OSError(
             f"TFDS has {name} in {data_dir()}, but not as array_record, the format that needs no"
             " TensorFlow. Set TFDS_DATA_DIR to another folder and run it again"

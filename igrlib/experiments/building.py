@@ -93,7 +93,7 @@ def build(unit: Unit, dataset: Dataset, layout: Layout) -> Sweep:
 
 
 def _in_precision(loss: Callable[..., Any], precision: str) -> Callable[..., Any]:
-    """The loss whose products, and those of its derivatives, are computed in a precision."""
+    """The loss, with all products in it and in its derivatives computed in `precision`."""
 
     def computed(*args: Any) -> Any:
         with jax.default_matmul_precision(precision):

@@ -75,9 +75,9 @@ class _Flow(Protocol):
     is_mean: ClassVar[bool]
 
     def follow(self, place: PyTree) -> tuple[PyTree, dict[str, Any]]:
-        """Where it is at the next saved time, and what it predicts there, by array.
+        """The place of the flow at the next saved time, and its predictions there by array.
 
-        Raises `RuntimeError` or `ValueError` where it does not get there.
+        Raises `RuntimeError` or `ValueError` where the flow does not arrive.
         """
         ...
 
@@ -279,11 +279,11 @@ class Following(Job):
         held, arrays, progress = checkpoint.restore(path, self._place, self.arrays, identity)
         seconds = progress.get("seconds")
         done = arrays["measured"]
-        # Measured are the first of the saved steps, and no other.
+        # Only the first of the saved steps can be measured.
         if not isinstance(seconds, (int, float)) or (np.diff(done.astype(int)) > 0).any():
             raise RecordError(
-                f"the checkpoint {path.name} has the progress {progress}, which does not go with "
-                "what is measured in it; move it away to start afresh"
+                f"the checkpoint {path.name} must have a progress that matches its measurements, "
+                f"got {progress}: move the file away to start again"
             )
         self._place, self.arrays, self.seconds = jax.tree.map(jnp.asarray, held), arrays, seconds
 

@@ -28,7 +28,7 @@ def layout_of(
 
 
 def free_bytes(device: Any) -> int | None:
-    """The free bytes of a JAX device, for a CPU those of the machine; None if unknown."""
+    """The free bytes of a JAX device, None if unknown. For a CPU: the free bytes of the machine."""
     if device.platform == "cpu":
         return needed("psutil").virtual_memory().available
     stats = device.memory_stats() or {}
@@ -43,9 +43,9 @@ def least_free(devices: Sequence[Any] | None = None) -> int | None:
 
 
 def check_fits(unit: Unit, dataset: Dataset, layout: Layout) -> None:
-    """Raise `MemoryError` where even the splits and the models of a unit exceed what is free.
+    """Raise `MemoryError` where the splits and the models of a unit alone exceed the free memory.
 
-    Each model lies there three times: as trained, and as chosen by validation and test accuracy.
+    Memory holds each model three times: as trained, and as chosen by validation and test accuracy.
     What a step needs besides is known only once it is compiled.
     """
     key = jax.eval_shape(lambda: jax.random.key(0))

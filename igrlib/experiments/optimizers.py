@@ -64,8 +64,8 @@ class Momentum:
 class Adam:
     """Adam with decay rates b1 and b2 in [0, 1), θ − h·m̂/(√(v̂ + eps_root) + eps).
 
-    The default has its ε inside of the root: outside of it √v̂ has no derivative where a gradient
-    is 0, as that of a black pixel is, and what Adam follows is not defined there.
+    The default has its ε inside the root. With ε outside, √v̂ has no derivative where a gradient is
+    0, as for a black pixel, and the flow that Adam follows is not defined there.
 
     Source: not in the paper; chapter 11.
     """

@@ -43,11 +43,11 @@ def path_of(record: Record, unit: str) -> xr.Dataset:
     Variables of the run: `loss` E and `squared_gradient` ‖∇E‖² at every step; `eigenvalue` of the
     Hessian, `scaled_curvature`, h times it, and its `residual`; `norm`, ‖θ_n‖, and `moved`,
     ‖θ_n − θ_0‖; `mean_loss` and `mean_squared_gradient`, means by trapezoids over the `window`
-    steps around a saved one, NaN where they are not all there: what alternates from step to step
-    is not in them. Variables of a flow: `distance` of the steps from it, `mean_distance` of
-    (θ_{n−1} + 2θ_n + θ_{n+1})/4 (of the rod flow, that of the middles of two steps from its own),
-    `flow_loss`, `flow_squared_gradient` and `flow_eigenvalue`; NaN before it sets out and after
-    its end. Of the central flow, where it was followed, what it predicts of the means:
+    steps around a saved one, NaN where some are missing: the means hold nothing that alternates
+    from step to step. Variables of a flow: `distance` of the steps from it, `mean_distance` of
+    (θ_{n−1} + 2θ_n + θ_{n+1})/4 (for the rod flow: of the midpoints of two steps from its own),
+    `flow_loss`, `flow_squared_gradient` and `flow_eigenvalue`; NaN before its start and after
+    its end. Where the central flow was followed, its predictions of the means:
     `central_loss` and `central_squared_gradient`, and `central_variance`, the eigenvalues of Σ.
 
     Attributes: `unit`, `arm`, `dataset`, `network`, `smooth`, `width`, `num_params`, `seed`,

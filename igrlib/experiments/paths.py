@@ -20,7 +20,7 @@ from igrlib.experiments.networks.model import Model
 __all__ = ["FLOWS", "PathArm", "PathUnit", "paths_of"]
 
 FLOWS = ("gradient", "modified", "principal", "central", "rod")
-"""The flows that can be followed: those of E and of E + (h/4)‖∇E‖², and those of `igrlib.edge`."""
+"""The flows that can be followed: of E, of E + (h/4)‖∇E‖², and the flows of `igrlib.edge`."""
 
 MOST_STEPS = 50_000
 """Steps of a run: loss and ‖∇E‖² of each are kept."""
@@ -171,7 +171,7 @@ class PathUnit:
         return self.arm.network.build(self.width, dataset.train.images.shape[1:], dataset.scale)
 
     def config(self) -> dict[str, Any]:
-        """What makes this unit what it is, as JSON."""
+        """The configuration of this unit, as JSON."""
         arm = asdict(self.arm)
         network = arm.pop("network")
         return {

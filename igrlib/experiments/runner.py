@@ -1,6 +1,6 @@
 """Run a unit of a profile into a record.
 
-A unit that is done stays; a unit that was stopped goes on from its checkpoint.
+A finished unit is not run again. A stopped unit continues from its checkpoint.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -28,11 +28,11 @@ __all__ = ["check", "less", "run_unit", "units"]
 
 
 class _Kind(NamedTuple):
-    """What a kind of arm needs to be run.
+    """What the runner must know about a kind of arm.
 
-    `units(arm)`; `check(unit, dataset, group)`, which raises before anything runs; `job(unit,
-    dataset, group)`, what computes, and how that lies on the devices; `marks(arrays)` of the
-    finished unit; `less`, what to do where memory is short.
+    units(arm): its units. check(unit, dataset, group): raises before anything runs. job(unit,
+    dataset, group): the job that computes, and its layout on the devices as entries of a record.
+    marks(arrays): the marks of the finished unit. less: what to do where memory is short.
     """
 
     units: Callable[[Any], Iterator[Any]]
@@ -45,19 +45,22 @@ class _Kind(NamedTuple):
 def units(arms: Iterable[Arm | PathArm]) -> list[Unit | PathUnit]:
     """The units of all arms in the order in which they run.
 
-    The first seeds of every arm come first; other kinds of arms come after all sweeps.
+    Sweeps run before single runs. Within each kind, units with smaller first seeds run first.
     """
     found = [unit for arm in arms for unit in _KINDS[type(arm)].units(arm)]
     return sorted(found, key=lambda unit: (list(_KINDS).index(type(unit.arm)), unit.seeds[0]))
 
 
 def check(unit: Unit | PathUnit, dataset: Dataset, *, group: int | None = None) -> None:
-    """Raise `ValueError` or `MemoryError` for a unit that cannot run on `dataset` here."""
+    """Raise `ValueError` or `MemoryError` for a unit that cannot run on `dataset` on this machine.
+
+    `group` is as in `run_unit`.
+    """
     _KINDS[type(unit.arm)].check(unit, dataset, group)
 
 
 def less(unit: Unit | PathUnit) -> str:
-    """What to do, in words, where a unit runs out of memory."""
+    """Advice, in words, for a unit that runs out of memory."""
     return _KINDS[type(unit.arm)].less
 
 
@@ -71,18 +74,24 @@ def run_unit(
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Any, int, int, str], None] = lambda unit, done, total, what: None,
 ) -> Path:
-    """Train and measure a unit, and return the path of its shard; a unit that is done stays.
+    """Train and measure a unit, write its shard and return the path of the shard.
 
-    `group` goes to `layout_of`. `every`: seconds between two checkpoints; `progress(unit, done,
-    total, what)` takes steps of single models. Raises `igrlib.experiments.job.Stopped` when
-    `asked_to_stop`, its checkpoint written, `RecordError` for a checkpoint of something else,
-    or a unit that another process finished meanwhile with other numbers,
-    `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError` naming
-    the file that cannot be written.
+    A finished unit is not run again. group: models that a device trains together, see `layout_of`.
+    expected: the names of all units of the profile, for the manifest. every: seconds between two
+    checkpoints. asked_to_stop: called often; true ends the run. progress(unit, done, total, what):
+    called often; `done` and `total` count the steps of single models.
+
+    Raises `igrlib.experiments.job.Stopped` after `asked_to_stop` was true and the checkpoint is
+    written. Raises `RecordError` where the checkpoint belongs to another configuration, or where
+    another process has finished the unit meanwhile with other numbers. Raises
+    `igrlib.experiments.folder.Claimed` where another process runs the unit, and `OSError`, which
+    names the file, where a file cannot be written.
+
+    Source: Section 6; chapter 7, *MNIST*.
     """
     waiting = folder.checkpoint(unit)
     lock = waiting.with_name(f".{unit.name}.lock")
-    # A GPU would take ten bits for products, in what is measured too; the steps have their own.
+    # By default a GPU rounds factors to ten bits, in measurements too. Steps set their precision.
     with claimed(lock, unit.name), jax.default_matmul_precision("highest"):
         # Another process may have finished the unit meanwhile.
         if folder.finished(unit) is None:
@@ -143,16 +152,17 @@ def run_unit(
 
 
 def _check_same(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Raise `RecordError` where a shard that is there meanwhile has other numbers.
+    """Raise `RecordError` where another process has meanwhile written a shard with other numbers.
 
-    That may be where locks do nothing, as on some disks that several machines share.
+    This can happen where locks do nothing, as on some disks that several machines share.
     """
     found, _ = records.load(path)
     bits, others = ({name: a.tobytes() for name, a in of.items()} for of in (arrays, found))
     if bits != others:
         raise records.RecordError(
-            f"{path} was finished meanwhile by another process, with other numbers: it stays, what"
-            " was computed here is not kept; on this disk give each unit to one process alone"
+            f"another process has finished {path} meanwhile, with other numbers: that shard stays,"
+            " and the numbers computed here are discarded; on this disk run each unit in one"
+            " process only"
         )
 
 
@@ -169,7 +179,7 @@ def _sweep(unit: Unit, dataset: Dataset, group: int | None) -> tuple[Job, dict[s
 
 
 def _marks(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Members whose best accuracy came in the last tenth of the run, or that fitted everything."""
+    """Members with their best accuracy in the last tenth of the run, and those that fitted all."""
     late = arrays["chosen_step"][:, :2] > 0.9 * arrays["stop"][:, None]
     fitted = np.nanmax(np.nan_to_num(arrays["train_accuracy"]), axis=1) == 1
     return {
@@ -196,4 +206,4 @@ _KINDS: dict[type[Any], _Kind] = {
         "set smaller widths or num_train, or fewer flows",
     ),
 }
-"""The kinds of arms, in the order in which they run; a new one has its place here."""
+"""The kinds of arms in the order in which they run. A new kind needs an entry here."""

@@ -53,9 +53,9 @@ def changed(
 ) -> tuple[str, tuple[Arm | PathArm, ...]]:
     """The name and arms of `profile` with `settings`, texts `field=value`, made in every arm.
 
-    Tuples are written 1,2,3 and the whole split, as a batch size, none. A field of one kind of
-    arm, network or optimizer alone changes in the arms that have it. With nothing changed the name
-    is that of the profile. Raises `ValueError` with the field, the value and the values allowed,
+    Write tuples as 1,2,3 and the batch size of the whole split as none. A field that only one kind
+    of arm, network or optimizer has changes in the arms with that kind. Without a change the name
+    stays the profile's. Raises `ValueError` with the field, the value and the values allowed,
     also if no arm has such a network or optimizer.
     """
     hints = {
@@ -96,7 +96,7 @@ def changed(
 
 
 def _with(arm: Arm | PathArm, values: dict[str, Any]) -> Arm | PathArm:
-    """`arm` with those of `values` that it, its network or its optimizer has."""
+    """`arm` with the `values` of fields that it, its network or its optimizer has."""
     parts = {}
     for name, (field, kinds) in _PARTS.items():
         if not hasattr(arm, field):

@@ -1,7 +1,7 @@
-"""One unit of a sweep: an ensemble trained, measured on the way, and measured closely at the end.
+"""One unit of a sweep: train an ensemble, measure it on the way, and look closely at the end.
 
-A `Sweep` moves in short strides between measurements, can stop after any of them, and goes on from
-a checkpoint to the same bits. `igrlib.experiments.schema` lists what it records.
+A `Sweep` moves in short strides between measurements and can stop after each of them. From a
+checkpoint it goes on to the same bits. `igrlib.experiments.schema` lists what it records.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -31,7 +31,13 @@ STRIDE = 2.0
 
 
 class Sweep(Job):
-    """Trains an ensemble of copies of `model` and logs what is measured of them on the way."""
+    """Trains an ensemble of copies of `model` and logs their measurements.
+
+    ensemble: the models and their steps; splits: the images and labels for measurements; schedule:
+    the steps at which to measure; evaluation: what to measure.
+
+    Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
+    """
 
     ensemble: Ensemble
     schedule: Schedule
@@ -65,7 +71,7 @@ class Sweep(Job):
                     self.ensemble.advance(self.state, self.step, last)
                 )
                 took = max(time.monotonic() - began, 1e-4)
-                # At most twice as many as before: the first call compiles.
+                # At most double the stride: the first call also compiles, so its time says little.
                 stride = max(1, int(min(2 * stride, (last - self.step) * STRIDE / took)))
                 self.step = last
                 yield sum(min(last, s) for s in stops), "training"
@@ -100,7 +106,7 @@ class Sweep(Job):
         self.seconds = progress["seconds"]
 
     def _check_progress(self, path: Path, progress: dict[str, Any], done: np.ndarray) -> None:
-        """Refuse a checkpoint whose step is not where its measurements end."""
+        """Refuse a checkpoint whose step does not match its measurements."""
         step, tasks, seconds = (progress.get(name) for name in ("step", "tasks_done", "seconds"))
         scores = np.asarray(self.schedule.scores)
         counts = all(type(number) is int and number >= 0 for number in (step, tasks))
@@ -113,6 +119,6 @@ class Sweep(Job):
             and (tasks == 0 or done.all())
         ):
             raise RecordError(
-                f"the checkpoint {path.name} has the progress {progress}, which does not go with "
-                "what is measured in it; move it away to start afresh"
+                f"the checkpoint {path.name} must have a progress that matches its measurements, "
+                f"got {progress}: move the file away to start again"
             )

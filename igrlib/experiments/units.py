@@ -52,7 +52,7 @@ class Unit:
         return self.arm.network.build(self.width, dataset.train.images.shape[1:], dataset.scale)
 
     def config(self) -> dict[str, Any]:
-        """What makes this unit what it is, as JSON."""
+        """The configuration of this unit, as JSON."""
         arm = asdict(self.arm)
         network, optimizer = arm.pop("network"), arm.pop("optimizer")
         return {

@@ -46,7 +46,7 @@ HEAVIEST = 150_000
 BOTH = "IGR_BOTH_FIGURES"
 """Where the environment has this variable, a drawing comes with its picture."""
 _PAD, _DPI = 0.03, 192
-# A column of panels narrower than this, in inches, as of a colour bar, goes with the one before.
+# A column of panels narrower than this, in inches, such as a colour bar, joins the one before.
 _NARROW = 1.1
 
 
@@ -144,9 +144,9 @@ def drawing(figure: Figure) -> str:
 def pieces(figure: Figure, box: Bbox) -> list[tuple[float, float, float, float]]:
     """Boxes (x, y, width, height) in pt from the upper left corner of `box`, in reading order.
 
-    What stands above all panels, the panels, what stands beside or below them. Panels go row by
-    row, or column by column where those of a column share what is written below it. Empty if the
-    panels cannot be parted: something lies across.
+    First the things above all panels, then the panels row by row, then the things beside or below
+    them. Panels go column by column where those of a column share what is written below it. Empty
+    if something lies across the panels, so that no cut parts them.
     """
     panels = _panels(figure)
     columns = _rows(panels) or _columns(panels)
@@ -191,7 +191,7 @@ def _extent(artist: Any) -> Bbox:
 
 
 def _outside(panels: list[Axes]) -> list[Legend]:
-    """Legends of panels that stand beside them."""
+    """The legends that stand beside their panels."""
     legends = [(ax, ax.get_legend()) for ax in panels]
     return [
         one
@@ -271,7 +271,7 @@ def _parted(legend: Legend, width: float) -> list[Bbox]:
 
 
 def _across(a: Bbox, b: Bbox) -> bool:
-    """Whether two boxes overlap by more than what is between letters."""
+    """Whether two boxes overlap by more than the space between letters."""
     wide = min(a.x1, b.x1) - max(a.x0, b.x0)
     high = min(a.y1, b.y1) - max(a.y0, b.y0)
     return bool(wide > 0.02 and high > 0.02)

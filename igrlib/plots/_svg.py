@@ -164,7 +164,7 @@ def _joined(parts: list[_Part]) -> list[_Part]:
 def _paint(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Of attributes those that say how something is painted."""
     paint = {k: v for k, v in attributes.items() if k.partition("-")[0] in _PAINT}
-    # The opacity of a group is not that of each part.
+    # The opacity of a group differs from the opacity of its parts.
     return () if "opacity" in paint else tuple(sorted(paint.items()))
 
 
@@ -218,7 +218,7 @@ def _number(value: float, places: int = 2) -> str:
 
 
 def _path(text: str) -> str:
-    """A path whose lines have no more points than are seen, in steps from point to point."""
+    """A path without invisible points, written in steps from point to point."""
     runs: list[tuple[str, np.ndarray]] = []
     for command, numbers in _COMMAND.findall(text):
         points = np.array(numbers.split(), dtype=float).reshape(-1, 2)
@@ -233,7 +233,7 @@ def _path(text: str) -> str:
             continue
         if command == "L" and len(points) > 2:
             points = _seen(np.concatenate([here[None], points]))[1:]
-        # From the rounded point, so that what is lost does not add up.
+        # Start from the rounded point, so that rounding errors do not add up.
         points = np.round(points, 2)
         if command == "M":
             here = start = points[-1]

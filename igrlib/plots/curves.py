@@ -31,7 +31,7 @@ _R_IG, _RATIO, _WEIGHTED = "$R_{IG}$", "$R_{IG}\\,/\\,E$", "$\\lambda R_{IG}\\,/
 
 
 class _Panel(NamedTuple):
-    """A quantity along the way: (block, treatment, steps), and what is dashed beside it."""
+    """A quantity along the way, (block, treatment, steps), and the dashed lines with it."""
 
     title: str
     label: str

@@ -89,11 +89,11 @@ def flatness_and_accuracy(
     measure: str = "lambda_max",
     thresholds: Thresholds | None = None,
 ) -> Figure:
-    """Test accuracy against flatness at equal training loss, both from the mean of their group.
+    """Test accuracy against flatness at equal training loss, both less the mean of their group.
 
-    On the left plain models of a block, which differ in h; on the right models of a block and h,
-    which differ in μ. `measure`: "lambda_max" or "slope", in halvings. The line is that of least
-    squares within groups, the band its interval. A point for each model.
+    The left panel has the plain models of a block, which differ in h. The right panel has the
+    models of a block and h, which differ in μ. `measure`: "lambda_max" or "slope", in halvings. The
+    line is the least-squares fit within groups, the band its interval. Each model has a point.
 
     Raises `ValueError` for another measure or an arm that was not recorded.
 

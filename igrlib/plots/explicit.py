@@ -39,11 +39,11 @@ def figure_3c(
 ) -> Figure:
     """Test accuracy at the chosen point against μ, and against h + 4μ beside plain learning rates.
 
-    On the left of all learning rates h, on the right of the smallest. To first order h + 4μ is the
-    step whose implicit regularizer is as strong as both together. `plain` is a record and arm with
-    the plain models; None takes those of the same arm. From eight seeds on the median and the band
-    of their middle half, else a line for each seed; the number of those that diverged is in the
-    legends.
+    The left panel has all learning rates h, the right panel the smallest. To first order h + 4μ is
+    the step whose implicit regularizer is as strong as both together. `plain` is a record and arm
+    with the plain models; None takes the same arm's. Eight or more seeds are drawn as the median
+    and the band of their middle half, fewer as a line for each seed. The legends count the models
+    that diverged.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -79,9 +79,10 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
     """What learning rates do, and what the regularizer of these does without their steps.
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
-    accuracy against noise at the point chosen by validation: of plain models against h, and of
-    those of the smallest learning rate against h + 4μ. From eight seeds on the median and the band
-    of their middle half, else a line for each seed; what was not measured is said.
+    accuracy against noise at the point chosen by validation: for plain models against h, and for
+    models of the smallest learning rate against h + 4μ. Eight or more seeds are drawn as the median
+    and the band of their middle half, fewer as a line for each seed. The figure names quantities
+    that were not measured.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 

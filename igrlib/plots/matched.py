@@ -1,4 +1,4 @@
-"""Models at matched training loss: the controlled form of Figure 2a, and what stands beside it.
+"""Models at matched training loss: the controlled form of Figure 2a, and its companions.
 
 Source: Prediction 2.1; chapter 7, *MNIST*.
 """
@@ -59,11 +59,11 @@ def matched_loss(
     """‖∇E‖² against h as training loss first falls below each level, a point for each model.
 
     The value at the level is interpolated between the two measurements around it, log ‖∇E‖² linear
-    in log E, as `squared_gradient_at` does. The lines are the medians of each width, from three
-    seeds on, else those of the seeds. `levels` are training losses > 0; None takes those recorded
-    to which a model came. A plus marks hλ_max > 2 (λ_max is that of the first
+    in log E, as `squared_gradient_at` does. The lines are the medians of each width with
+    three or more seeds, and otherwise the seeds. `levels` are training losses > 0; None takes the
+    recorded ones that a model reached. A plus marks hλ_max > 2 (λ_max is that of the first
     measurement below the level, an estimate from below); a panel's title counts the models that
-    came to its level.
+    reached its level.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 

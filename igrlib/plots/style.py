@@ -46,7 +46,7 @@ def use_style() -> None:
             "figure.figsize": (WIDTH, 4.0),
             "figure.dpi": 96,
             "figure.constrained_layout.use": True,
-            # The ground of a drawing is that of its page; what hides lines below it is white.
+            # A drawing is transparent on its page. Boxes that hide lines below them are white.
             "axes.facecolor": "none",
             "legend.facecolor": "white",
             "axes.spines.top": False,

@@ -175,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
-    """All units of what is to be run, and those of them that are asked for."""
+    """All units of the profile, or of all experiments, and the units that the user asked for."""
     if args.experiment == ALL:
         tasks = tasks_in_order(args)
         return tasks, tasks
@@ -185,7 +185,7 @@ def _tasks(args: argparse.Namespace) -> tuple[list[Task], list[Task]]:
 
 
 def _one_of_each(tasks: Iterable[Task]) -> list[Task]:
-    """Of tasks whose units differ in their seeds alone the first."""
+    """The first task of each group whose units differ only in their seeds."""
     found: dict[Any, Task] = {}
     for task in tasks:
         found.setdefault((task.folder, task.unit.alike), task)

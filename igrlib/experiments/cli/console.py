@@ -39,7 +39,7 @@ def counted(number: int, what: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, and of which file."""
+    """The message of an error in one line, with the name of its file."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {' '.join(error.strerror.split())}"
@@ -47,7 +47,7 @@ def one_line(error: BaseException) -> str:
 
 
 def to_nowhere(stream: Any) -> None:
-    """Send what is still written on a stream to the null device, at the end of the process too.
+    """Send all later output of a stream to the null device, also at the end of the process.
 
     A stream without a descriptor of its own is left alone.
     """

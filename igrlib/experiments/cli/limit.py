@@ -21,7 +21,10 @@ class Limit:
         self.longest_start = 0.0
 
     def begins(self) -> bool:
-        """Whether another unit may begin, which it does now: the first one, or one in time."""
+        """Whether the next unit may begin: the first may, and later ones while time is left.
+
+        The unit counts as begun now.
+        """
         now = time.monotonic()
         self._unit_began = now
         if not self._worked:

@@ -88,7 +88,7 @@ def _print_units(tasks: Sequence[Task], names: Sequence[str]) -> None:
 
 
 def _paces(finished: Mapping[Task, Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
-    """Seconds of a model-step on the kind of device that is here, by what is `alike`."""
+    """Seconds of a model-step on this kind of device, for each group of alike units."""
     if not finished:
         return {}
     try:

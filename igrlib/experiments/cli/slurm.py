@@ -103,7 +103,7 @@ def script(args: argparse.Namespace) -> int:
 
 
 def _check_option(word: str) -> None:
-    """Refuse what would take the place of an option of igr, and what is no line."""
+    """Refuse a word that would override an option of igr, and one of several lines."""
     name = word.partition("=")[0]
     # sbatch takes the beginning of a name for the whole.
     own = next((own for own in _OWN if len(name) > 2 and own.startswith(name)), None)

@@ -1,6 +1,6 @@
-"""The examples of the batch at step t: a pure function of (seed, t), reshuffled each epoch.
+"""The examples of the batch at step t: a pure function of seed and t, reshuffled each epoch.
 
-Source: Section 6 says only the batch size; chapter 7, *MNIST*.
+Source: Section 6, which states only the batch size; chapter 7, *MNIST*.
 """
 
 import jax
@@ -13,9 +13,16 @@ __all__ = ["batch_indices", "epoch_order", "steps_per_epoch"]
 
 
 def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the examples past the last batch wait for the next shuffle.
+    """The number of whole batches in an epoch.
 
-    Raises `ValueError` for a batch larger than the split.
+    Examples after the last whole batch wait for the next shuffle. Raises `TypeError` or
+    `ValueError` unless both numbers are integers of 1 or more, and `ValueError` for a batch larger
+    than the split.
+
+    Example:
+        >>> from igrlib.experiments.ensemble.batches import steps_per_epoch
+        >>> steps_per_epoch(100, 32)
+        3
     """
     check_integer("num_examples", num_examples, low=1)
     check_integer("batch_size", batch_size, low=1)
@@ -39,7 +46,7 @@ def batch_indices(
 ) -> Array:
     """The examples of the batch at `step`, int32 of shape (batch_size,).
 
-    `key` is the random key of the order, one for each seed.
+    `key` is the random key of the order, one for each seed. Errors are as in `steps_per_epoch`.
     """
     per_epoch = steps_per_epoch(num_examples, batch_size)
     order = epoch_order(key, step // per_epoch, num_examples)

@@ -1,7 +1,7 @@
 """One compiled program that trains many models at once.
 
-The axis of models lies over the devices of a mesh; a device goes through its models in groups of
-`Layout.group`, batched together, and takes every step of a call inside the program.
+A mesh of devices shares the axis of models. Each device goes through its models in groups of
+`Layout.group`, which it batches together, and takes all steps of a call inside the program.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -29,24 +29,27 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble:
-    """Copies of one model trained together, which differ in seed, learning rate and μ.
+    """Copies of one model, trained together, that differ in seed, learning rate and μ.
 
-    loss: `loss(params, *batch) -> E_B`, any scalar function; start: `start(key) -> params`, called
-    with a key of each seed. Where `start` returns `Variables`, parameters and statistics as those
-    of batch norm, `loss(params, stats, *batch)` returns `(E_B, stats)`; the statistics are those of
-    its first pass at θ. `training_loss(model)` and
-    `model.start` are these two of a network.
+    loss: any scalar function `loss(params, *batch) -> E_B`; start: a function
+    `start(key) -> params`, called with a key of each seed. `start` can also return `Variables`:
+    parameters and statistics, such as the statistics of batch norm. Then
+    `loss(params, stats, *batch)` returns `(E_B, stats)`, with the statistics of its first pass at
+    θ. For a network, `training_loss(model)` and `model.start` are these two functions.
 
-    data: the training split, a tuple of pytrees of arrays with the examples first, of which the
-    batches are taken; the devices keep it as it is, bytes as bytes. A `batch_size` equal to the
-    number of examples is full-batch training, with no shuffling.
+    data: the training split, a tuple of pytrees of arrays with the examples on the first axis.
+    Batches come from it. The devices keep its types, bytes as bytes. batch_size: from 1 to the
+    number of examples, which is full-batch training without shuffling.
 
     optimizer: a function of the learning rate that returns an Optax transformation, by default
-    `optax.sgd`; it gets the gradient of E_B, or of E_B + μ‖∇E_B‖² where any μ is above 0, and as
-    `grad_fn` the function that gave it. layout: by default `Layout.of` all models, on all devices.
+    `optax.sgd`. The transformation receives the gradient of E_B, or of E_B + μ‖∇E_B‖² where any μ
+    is above 0, and as `grad_fn` the function that gave this gradient. layout: by default
+    `Layout.of` all models on all devices.
 
-    Raises `ValueError` for data of different numbers of examples or a batch larger than the split,
-    `TypeError` where `optimizer` returns no transformation.
+    Raises `ValueError` for data with different numbers of examples and for a batch larger than the
+    split, and `TypeError` where `optimizer` returns no transformation.
+
+    Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 
     Example:
         >>> import optax
@@ -91,7 +94,7 @@ class Ensemble:
         self._same = NamedSharding(layout.mesh, P())
         self.data = jax.tree.map(self.replicate, data)
         extra = self.padded - len(members)
-        # Padding takes no step. It repeats a real model, so that it cannot diverge on its own.
+        # Padding takes no step. It repeats a real model, so that the padding alone cannot diverge.
         seeds = jnp.asarray([*members.seeds, *members.seeds[:1] * extra], jnp.uint32)
         different = jnp.unique(seeds)
         learning_rates = (*members.learning_rates, *members.learning_rates[:1] * extra)
@@ -139,23 +142,24 @@ class Ensemble:
         return jax.device_put(jnp.asarray(array), self._same)
 
     def lay(self, tree: PyTree) -> PyTree:
-        """A pytree with the axis of models first, laid over the devices."""
+        """The pytree, its first axis, of models, laid over the devices."""
         return jax.device_put(tree, self._each)
 
     def init(self) -> State:
-        """Every model at step 0."""
+        """The state of all models at step 0."""
         diverged = self.lay(jnp.full(self.padded, -1, jnp.int32))
         start, opt_state = self._start(self._given.seeds, self._given.learning_rates)
         return State(start.params, start.stats, diverged, opt_state)
 
     def advance(self, state: State, first: int, last: int) -> State:
-        """The state after the steps first … last − 1; `state` is donated.
+        """The state after the steps first … last − 1.
 
-        Each model stops at its own `stops`, or where it diverged.
+        Each model stops at its own `stops`, or where it diverged. The call donates `state`, which
+        nobody may use afterwards.
         """
         full = self.batch_size == self.num_examples
         while first < last:
-            # To the end of the epoch, whose orders are at hand; a full batch has no order.
+            # Go to the end of the epoch, for which the orders are known. A full batch has no order.
             epoch = 0 if full else first // self.steps_per_epoch
             end = last if full else min(last, (epoch + 1) * self.steps_per_epoch)
             if not self.layout.loop:
@@ -168,8 +172,8 @@ class Ensemble:
     def each(self, function: Callable[..., PyTree], num_mapped: int = 1) -> Callable[..., PyTree]:
         """`function` of one model, compiled for a round of models laid over the devices.
 
-        The first `num_mapped` arguments have the axis of models first, the others are the same
-        for every model.
+        The first `num_mapped` arguments have the axis of models first. The others are the same for
+        all models.
         """
         each, same = self._each.spec, self._same.spec
 
@@ -186,7 +190,7 @@ class Ensemble:
         return jax.jit(laid)
 
     def rounds(self, members: Sequence[int]) -> list[np.ndarray]:
-        """`members` in rounds of `layout.per_round`, the last filled up by repetition."""
+        """`members` in rounds of `layout.per_round`. Its last member fills up the last round."""
         size = self.layout.per_round
         padded = [*members, *[members[-1]] * (-len(members) % size)] if len(members) else []
         return [np.asarray(padded[k : k + size]) for k in range(0, len(padded), size)]
@@ -197,8 +201,8 @@ class Ensemble:
             return models
         if self.layout.mesh.size == 1:
             return _take(models, members)
-        # By way of the host: a gather across devices is a collective operation, and those of
-        # several programs can wait for each other for ever on a CPU with few threads.
+        # Go through the host: a gather across devices is a collective operation, and collective
+        # operations of several programs can block each other for ever on a CPU with few threads.
         return self.lay(jax.tree.map(lambda a: np.asarray(a)[members], models))
 
 

@@ -1,4 +1,4 @@
-"""What makes an ensemble beside its network: members, layout over devices, state.
+"""The parts of an ensemble besides its network: members, layout over devices, state.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -19,16 +19,24 @@ from igrlib.experiments.networks.model import Variables
 __all__ = ["Layout", "Members", "State"]
 
 CHUNK = 32
-"""Steps in a chunk on a GPU."""
+"""The number of steps in a chunk on a GPU."""
 
 
 @dataclass(frozen=True)
 class Members:
-    """What varies inside an ensemble; every field has one entry for each model.
+    """What varies inside an ensemble. Every field has one entry for each model.
 
-    learning_rates h > 0; seeds ≥ 0, of the initial parameters and of the order of the examples;
-    mus ≥ 0, the explicit regularization rates; stops ≥ 0, the number of steps. Learning rates and
-    mus are used in float32. Raises `ValueError` naming the field, the value and the model.
+    learning_rates: h > 0; seeds: ≥ 0, for the initial parameters and the order of the examples;
+    stops: ≥ 0, the number of steps; mus: ≥ 0, the explicit regularization rates. Steps use learning
+    rates and mus in float32. Raises `TypeError` or `ValueError`, which name the field, the model
+    and the value.
+
+    Source: Section 6 and eq. (8); chapter 7, *MNIST*.
+
+    Example:
+        >>> from igrlib.experiments.ensemble import Members
+        >>> Members.grid((0.1, 0.05), seeds=(0, 1), stop=100).seeds
+        (0, 0, 1, 1)
     """
 
     learning_rates: tuple[float, ...]
@@ -39,7 +47,9 @@ class Members:
     def __post_init__(self) -> None:
         sizes = {name: len(getattr(self, name)) for name in self.__dataclass_fields__}
         if len(set(sizes.values())) != 1 or not self.seeds:
-            raise ValueError(f"members must have fields of one length, at least 1, got {sizes}")
+            raise ValueError(
+                f"members must have fields of one length, at least 1, got the lengths {sizes}"
+            )
         for k, h in enumerate(self.learning_rates):
             if not (np.isfinite(h) and h > 0):
                 raise ValueError(f"learning_rates[{k}] must be positive and finite, got {h}")
@@ -60,19 +70,21 @@ class Members:
         stop: int,
         mus: Sequence[float] = (0.0,),
     ) -> "Members":
-        """Every combination of seed, learning rate and μ, in this order, for `stop` steps each."""
+        """All combinations of seed, learning rate and μ, in this order, with `stop` steps each."""
         each = [(h, s, stop, mu) for s in seeds for h in learning_rates for mu in mus]
         return cls(*zip(*each, strict=True)) if each else cls((), (), (), ())
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an ensemble is laid over devices.
+    """How the models of an ensemble lie on devices.
 
-    mesh: one-dimensional; group: how many models a device batches together (`jax.vmap`), 1 where
-    one model fills the device; loop: whether the program loops over the steps of a call, where a
-    CPU is slow at convolutions; chunk: steps in an inner loop whose length the compiler knows,
-    which a GPU can launch as a whole. Past the last step of a call a chunk goes on without effect.
+    mesh: has one axis. group: how many models a device batches together (`jax.vmap`), 1 where one
+    model fills the device. loop: whether the program loops over the steps of a call; inside such a
+    loop a CPU is slow at convolutions. chunk: the number of steps in an inner loop. The compiler
+    knows this number, so that a GPU can launch the inner loop as a whole. Steps of a chunk after
+    the last step of a call have no effect. Raises `TypeError` or `ValueError` for a mesh with more
+    axes, and unless `group` and `chunk` are integers of 1 or more.
     """
 
     mesh: Mesh
@@ -95,15 +107,16 @@ class Layout:
         group: int | None = None,
         convolutional: bool = False,
     ) -> "Layout":
-        """How `models` lie on `devices`, by default all here: never more devices than models.
+        """The layout of a number of `models` on `devices`, by default all of this host.
 
-        A CPU takes one model at a time, and convolutions outside of loops. A GPU takes dense layers
-        of all models together, in chunks of steps, and one network with convolutions at a time,
-        which fills the GPU; several would be grouped convolutions, which are slow. With `group`,
-        each device takes that many models together. Raises `TypeError` or `ValueError` unless
-        `group` is an integer ≥ 1 and at most the models of a device.
+        It never has more devices than models. A CPU takes one model at a time, and convolutions
+        outside of loops. A GPU takes the dense layers of all models together, in chunks of steps.
+        It takes one network with convolutions at a time, which fills the GPU; several together need
+        grouped convolutions, which are slow. With `group`, each device takes that many models
+        together. Raises `TypeError` or `ValueError` unless `group` is an integer from 1 to the
+        number of models on a device.
         """
-        # Those of other hosts take other units.
+        # Devices of other hosts take other units.
         found = list(jax.local_devices() if devices is None else devices)[:models]
         most = -(-models // len(found))
         cpu = found[0].platform == "cpu"
@@ -121,12 +134,12 @@ class Layout:
     def batched(
         self, function: Callable[..., PyTree], axes: Sequence[int | None]
     ) -> Callable[..., PyTree]:
-        """`function` of one model, for the models of a group; `axes` as `jax.vmap` takes them."""
+        """`function` of one model, applied to the models of a group. `axes` is as in `jax.vmap`."""
         if self.group > 1:
             return jax.vmap(function, in_axes=tuple(axes))
 
         def alone(*args: Any) -> PyTree:
-            # Without `vmap`, whose batched products are slower.
+            # `vmap` is slower: it batches the products.
             one = [
                 a if axis is None else jax.tree.map(lambda b: b[0], a)
                 for a, axis in zip(args, axes, strict=True)
@@ -137,15 +150,15 @@ class Layout:
 
     @property
     def per_round(self) -> int:
-        """How many models are in work at once, a group on each device."""
+        """How many models run at once: a group on each device."""
         return self.mesh.size * self.group
 
 
 class State(NamedTuple):
-    """The ensemble at one time; every leaf has the axis of models first, with the padding.
+    """The ensemble at one step. Every leaf has the axis of models first, with the padding.
 
-    `params` and `stats`: the models, see `Variables`; `diverged`: the step at which a batch loss
-    was not finite, or −1; `opt_state`: what the optimizer keeps.
+    params, stats: the models, see `Variables`; diverged: the step at which the batch loss was not
+    finite, or −1; opt_state: the state of the optimizer.
     """
 
     params: PyTree
@@ -155,5 +168,5 @@ class State(NamedTuple):
 
     @property
     def variables(self) -> Variables:
-        """Parameters and statistics."""
+        """The parameters and statistics of the models."""
         return Variables(self.params, self.stats)

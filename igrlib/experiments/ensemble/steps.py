@@ -1,4 +1,4 @@
-"""The compiled steps of an ensemble: one step of an optimizer, for many models and many steps.
+"""The compiled steps of an ensemble: many steps of an optimizer on many models.
 
 Source: Section 6; chapter 7, *MNIST*.
 """
@@ -30,7 +30,7 @@ __all__ = ["Epoch", "Given", "compiled_steps"]
 class Given(NamedTuple):
     """What stays the same in each model, with the axis of models first.
 
-    `order`: the model's row in `Epoch.orders`, which has one for each different seed.
+    order: the model's row in `Epoch.orders`, which has one row for each different seed.
     """
 
     seeds: Array
@@ -41,7 +41,7 @@ class Given(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """The examples, the same for every model, and their orders in an epoch, (seeds, n)."""
+    """The examples, which all models share, and their orders in an epoch, (seeds, n)."""
 
     orders: Array
     data: tuple[PyTree, ...]
@@ -57,17 +57,18 @@ def compiled_steps(
     stops: Sequence[int],
     mus: Sequence[float],
 ) -> Callable[[State, Given, Epoch, int, int], State]:
-    """`(state, given, epoch, first, last) -> state`, the steps first … last − 1 of an epoch done.
+    """`(state, given, epoch, first, last) -> state`: takes the steps first … last − 1 of an epoch.
 
     `loss(params, stats, *batch)` returns E_B and the statistics after the batch. Full batches use
-    no order. The state is donated. `stops` and `mus` are those of `Given`, on the host. Without
-    `layout.loop` only the step `first` is done, and a program is one step of one group: groups at
-    their end take none, and groups without a μ > 0 do not compute its penalty.
+    no order. The call donates the state. `stops` and `mus` are the fields of `Given`, on the host.
+
+    Without `layout.loop` it takes only the step `first`, and a program is one step of one group.
+    Groups at their end take no step, and groups without a μ > 0 do not compute the penalty.
     """
     per_epoch, full = steps_per_epoch(num_examples, batch_size), batch_size == num_examples
     axes = (0, 0, 0, 0, None if full else 0)
     num_groups = len(stops) // layout.per_round
-    by_group = (-1, num_groups, layout.group)  # Devices, groups on each of them, models of a group.
+    by_group = (-1, num_groups, layout.group)  # Devices, groups on a device, models of a group.
     ends: list[int] = np.reshape(stops, by_group).max(axis=(0, 2)).tolist()
     penalised: list[bool] = np.greater(np.reshape(mus, by_group).max(axis=(0, 2)), 0).tolist()
 
@@ -128,7 +129,7 @@ def compiled_steps(
 
     @cache
     def compiled(regularized: bool) -> Callable[..., State]:
-        """The program for models with μ > 0 among them, or without."""
+        """The program with the penalty μ‖∇E_B‖², or without it."""
         one = partial(_step, loss, optimizer, regularized)
         each, same = P(layout.mesh.axis_names[0]), P()
         laid = jax.shard_map(
@@ -162,7 +163,7 @@ def _step(
     mu: Array,
     batch: tuple[PyTree, ...],
 ) -> tuple[State, Array]:
-    """One step of one model: the model after it, and whether its loss was finite."""
+    """One step of one model. Returns the model after the step and whether its loss was finite."""
 
     def of_batch(params: PyTree) -> tuple[Array, PyTree]:
         return loss(params, state.stats, *batch)
@@ -183,10 +184,10 @@ def _step(
     )
 
     def kept(new: PyTree, old: PyTree) -> PyTree:
-        # What is kept keeps its type, whatever the type of the images.
+        # The state keeps its types, whatever the type of the images.
         return jax.tree.map(lambda a, b: jnp.where(move, a.astype(b.dtype), b), new, old)
 
-    # A choice and not a product: 0 times a gradient that is not finite is not 0.
+    # Choose instead of multiplying: 0 times a gradient that is not finite is not 0.
     update = jax.tree.map(lambda u: jnp.where(move, u, 0), update)
     params = optax.apply_updates(state.params, update)
     moved = State(

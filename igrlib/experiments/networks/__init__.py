@@ -1,7 +1,7 @@
-"""The architectures that can be trained: one frozen dataclass each, and their names.
+"""The architectures: one frozen dataclass each, and the table of their names.
 
-A new one needs what `Network` has, and its place in `NETWORKS`. Its fields are settings of an arm;
-its width is the arm's.
+A new architecture needs the attributes of `Network` and an entry in `NETWORKS`. Its fields become
+settings of an arm. Its width comes from the arm.
 
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -24,9 +24,10 @@ __all__ = ["MLP", "NETWORKS", "Network", "ResNet18", "network_of", "num_params",
 
 @runtime_checkable
 class Network(Protocol):
-    """What every architecture has.
+    """The attributes that every architecture has.
 
-    `kind` is its name in records and settings; `convolutional` says how models are laid out.
+    kind: its name in records and settings; convolutional: whether it has convolutions, which
+    decides how `Layout.of` lays out its models.
     """
 
     kind: ClassVar[str]
@@ -35,16 +36,16 @@ class Network(Protocol):
 
     @property
     def smooth(self) -> bool:
-        """Whether the logits are smooth functions of the parameters, as the theorem asks."""
+        """Whether the logits are smooth functions of the parameters, as the theorem requires."""
         ...
 
     @property
     def label(self) -> str:
-        """What records call it."""
+        """Its description in records."""
         ...
 
     def build(self, width: int, shape: tuple[int, ...], scale: float) -> Model:
-        """The network to train, for images of `shape` that it divides by `scale`."""
+        """The network to train. It takes images of `shape` and divides them by `scale`."""
         ...
 
 
@@ -53,9 +54,14 @@ NETWORKS: dict[str, type[Any]] = {network.kind: network for network in (MLP, Res
 
 
 def network_of(config: Mapping[str, Any]) -> Network:
-    """The architecture of a unit's configuration; an MLP where that names none, as older ones do.
+    """The architecture that a unit's configuration names under "model".
 
-    Raises `ValueError` for an unknown one.
+    Older configurations name none; theirs is an MLP. Raises `ValueError` for an unknown name.
+
+    Example:
+        >>> from igrlib.experiments.networks import network_of
+        >>> network_of({"model": "mlp", "depth": 2}).label
+        'MLP, 2 hidden layers'
     """
     kind = NETWORKS[one_of("model", config.get("model", MLP.kind), NETWORKS)]
     return kind(**{f.name: config[f.name] for f in fields(kind) if f.name in config})
@@ -63,9 +69,14 @@ def network_of(config: Mapping[str, Any]) -> Network:
 
 @cache
 def num_params(network: Network, width: int, dataset: str) -> int:
-    """The number m of parameters, counted in the network itself, on images of a data set.
+    """The number m of parameters of a network of `width`, counted on the images of a data set.
 
     Source: Section 6, the legend of Figure 2; chapters 7 and 8.
+
+    Example:
+        >>> from igrlib.experiments.networks import MLP, num_params
+        >>> num_params(MLP(), 50, "mnist")
+        49960
     """
     model = network.build(width, IMAGE_SHAPES[dataset], 1.0)
     start = jax.eval_shape(model.start, jax.eval_shape(lambda: jax.random.key(0)))
@@ -75,6 +86,7 @@ def num_params(network: Network, width: int, dataset: str) -> int:
 def recorded_params(config: Mapping[str, Any]) -> int:
     """The number m of parameters of a recorded unit, counted from its configuration.
 
-    For older units, which do not hold m. Raises `ValueError` for an unknown network.
+    Older units need this function, because they do not hold m. Raises `ValueError` for an unknown
+    network, and `KeyError` where the configuration has no width or data set.
     """
     return num_params(network_of(config), config["width"], config["dataset"])

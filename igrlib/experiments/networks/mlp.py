@@ -1,8 +1,8 @@
 """The multilayer perceptron of Section 6: five hidden layers of n ReLU units, 784-n-n-n-n-n-10.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
-Differs from the paper: it says "5-layer"; only five *hidden* layers, with biases, give the
-parameter counts that its figures print.
+Differs from the paper: the paper says "5-layer". Only five *hidden* layers, with biases, give the
+parameter counts in its figures.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ __all__ = ["MLP", "MLPModule"]
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": nn.relu,
     "tanh": nn.tanh,
-    # Φ is that of the normal distribution, not an approximation by tanh.
+    # With the exact Φ of the normal distribution, not its approximation by tanh.
     "gelu": partial(nn.gelu, approximate=False),
 }
 
@@ -38,14 +38,21 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 class MLP:
     """The perceptron without its width and the shape of its images.
 
-    `depth` counts hidden layers. `initial="haiku"` draws weights from a normal distribution of
-    standard deviation 1/√fan-in cut off at two deviations, as Haiku does, which the paper used;
-    that leaves 0.88/√fan-in. Flax's default, `initial="flax"`, corrects for the cut. Biases start
-    at 0 in both. The paper's `activation` is "relu", whose kinks the theorem excludes; with "tanh"
-    and "gelu", x·Φ(x), the loss is smooth. Raises `TypeError` or `ValueError` for a `depth` that is
-    no integer from 1 to 1000, another `initial` or `activation`.
+    `depth` counts hidden layers. The paper used Haiku. As Haiku does, `initial="haiku"` draws
+    weights from a normal distribution of standard deviation 1/√fan-in and cuts it off at two
+    deviations. The cut leaves a deviation of 0.88/√fan-in. Flax's default, `initial="flax"`,
+    corrects for the cut. Biases start at 0 in both. The paper's `activation` is "relu", and the
+    theorem excludes its kinks. With "tanh" and "gelu", x·Φ(x), the loss is smooth.
 
-    Source: Section 6; the initial distribution is not stated there; chapter 7.
+    Raises `TypeError` or `ValueError` for a `depth` that is not an integer from 1 to 1000, and for
+    another `initial` or `activation`.
+
+    Source: Section 6, which does not state the initial distribution; chapter 7.
+
+    Example:
+        >>> from igrlib.experiments.networks import MLP
+        >>> MLP(depth=2, activation="tanh").label
+        'MLP, 2 hidden layers, tanh'
     """
 
     kind: ClassVar[str] = "mlp"
@@ -62,19 +69,19 @@ class MLP:
 
     @property
     def smooth(self) -> bool:
-        """Whether the logits are smooth functions of the parameters: without kinks."""
+        """Whether the logits are smooth functions of the parameters: true without ReLU."""
         return self.activation != "relu"
 
     @property
     def label(self) -> str:
-        """What records call it."""
+        """Its description in records."""
         layers = f"MLP, {'five' if self.depth == 5 else self.depth} hidden layers"
         return layers if self.activation == "relu" else f"{layers}, {self.activation}"
 
     def module(self, width: int, *, num_classes: int = 10) -> "MLPModule":
         """The Flax module with `width` units in each hidden layer.
 
-        Raises `TypeError` or `ValueError` unless there are 1 or more of them and 2 or more classes.
+        Raises `TypeError` or `ValueError` unless `width` is 1 or more and `num_classes` 2 or more.
         """
         check_integer("width", width, low=1)
         return MLPModule(self, width, check_integer("num_classes", num_classes, low=2))
@@ -82,7 +89,7 @@ class MLP:
     def build(self, width: int, shape: tuple[int, ...], scale: float) -> Classifier:
         """The network with `width` units in each hidden layer, for images of `shape`.
 
-        It divides images by `scale`, and does nothing else to them.
+        It divides images by `scale` and changes nothing else in them.
         """
         net = self.module(width)
 
@@ -94,7 +101,7 @@ class MLP:
 
 
 class MLPModule(nn.Module):
-    """Takes images of shape (n, ...), flattened, and returns logits of shape (n, num_classes).
+    """Flattens images of shape (n, ...) and returns logits of shape (n, num_classes).
 
     Source: Section 6; chapter 7.
     """

@@ -1,4 +1,4 @@
-"""What the trainer asks of a network: its start, and its logits in training and evaluation.
+"""What the trainer needs of a network: initial variables, and logits in training and evaluation.
 
 Source: Section 6 and Appendix A.5; chapters 7, *MNIST*, and 8, *ResNet-18*.
 """
@@ -20,7 +20,7 @@ __all__ = ["Classifier", "Model", "NormalizedClassifier", "Variables", "haiku_no
 class Variables(NamedTuple):
     """The variables of a model.
 
-    `params` are trained; `stats` are the moving averages of batch norm, {} where there is none.
+    params: the trained parameters; stats: the moving averages of batch norm, {} without batch norm.
     """
 
     params: PyTree
@@ -31,8 +31,10 @@ class Variables(NamedTuple):
 class Classifier:
     """A model to train: `init(key) -> params` and `logits(params, images) -> (n, classes)`.
 
-    `logits` takes the images as stored, bytes, and scales them itself. It is the same in training
-    and evaluation; a model with batch norm is a `NormalizedClassifier`.
+    `logits` takes the images as they are stored, in bytes, and scales them itself. The logits are
+    the same in training and evaluation. A model with batch norm is a `NormalizedClassifier`.
+
+    Source: Section 6; chapter 7, *MNIST*.
     """
 
     init: Callable[[Array], PyTree]
@@ -43,11 +45,11 @@ class Classifier:
         return Variables(self.init(key), {})
 
     def training(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, PyTree]:
-        """Logits in training mode, and the statistics after these images."""
+        """The logits in training mode, (n, classes), and the statistics after these images."""
         return self.logits(params, images), stats
 
     def evaluation(self, params: PyTree, stats: PyTree, images: Array) -> Array:
-        """Logits in evaluation mode."""
+        """The logits in evaluation mode, (n, classes)."""
         del stats
         return self.logits(params, images)
 
@@ -56,8 +58,8 @@ class Classifier:
 class NormalizedClassifier:
     """A model with batch norm to train: the three functions that a `Classifier` has as methods.
 
-    `training` normalises by its images, so that each logit depends on all of them; `evaluation` by
-    the statistics. Both take the images as stored.
+    `training` normalizes by its images, so that each logit depends on all images. `evaluation`
+    normalizes by the statistics. Both take the images as they are stored.
 
     Source: Appendix A.5; chapter 8, *ResNet-18*.
     """
@@ -71,8 +73,8 @@ Model: TypeAlias = Classifier | NormalizedClassifier
 
 
 def haiku_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Weights from a normal distribution of deviation 1/√fan-in, cut off at two, as in Haiku.
+    """Weights from a normal distribution of deviation 1/√fan-in, cut off at two deviations.
 
-    `shape` ends in the numbers of inputs and outputs.
+    Haiku draws them so. `shape` ends in the numbers of inputs and outputs.
     """
     return truncated_normal(stddev=math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)

@@ -1,8 +1,8 @@
 """ResNet-18 with batch norm, as Haiku builds it, which the paper used.
 
 Source: Appendix A.5, Figures A.7 and A.8; chapter 8, *ResNet-18*.
-Differs from the paper: it names only "ResNet-18" and Haiku. That the network is `hk.nets.ResNet18`
-with its stem for ImageNet is our reading, suggested by accuracies near 75 %.
+Differs from the paper: the paper names only "ResNet-18" and Haiku. We read this as
+`hk.nets.ResNet18` with its stem for ImageNet, because the paper's accuracies are near 75 %.
 """
 
 from dataclasses import dataclass
@@ -32,9 +32,10 @@ GROUPS = ((1, 1), (2, 2), (4, 2), (8, 2))
 class ResNet18Module(nn.Module):
     """17 convolutions with batch norm and a linear layer, in four groups of two residual blocks.
 
-    Takes images of shape (n, height, width, channels) and whether the mode is `training`, and
-    returns logits of shape (n, num_classes). In training mode the mean and variance of each batch
-    normalise it, and the collection "batch_stats" holds their moving averages; else these are used.
+    Takes images of shape (n, height, width, channels) and the mode, `training` or not, and returns
+    logits of shape (n, num_classes). In training mode the network normalizes each batch by its mean
+    and variance and keeps their moving averages in the collection "batch_stats". In evaluation mode
+    it normalizes by these averages.
 
     Source: He et al., "Deep residual learning", CVPR 2016; Appendix A.5; chapter 8.
     """
@@ -54,12 +55,12 @@ class ResNet18Module(nn.Module):
             for place in range(2):
                 block = _Block(channels * self.width, 1 if place else stride, norm)
                 x = block.copy(name=f"group{number}_block{place}")(x)
-        # Haiku starts the last layer at 0: every class is as likely, and E = log 10.
+        # Haiku starts the last layer at 0: all classes are equally likely, and E = log 10.
         return nn.Dense(self.num_classes, kernel_init=zeros, name="logits")(jnp.mean(x, (1, 2)))
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut, which is projected where the shape changes."""
+    """Two convolutions beside a shortcut, with a projection where the shape changes."""
 
     channels: int
     stride: int
@@ -80,15 +81,14 @@ class _Block(nn.Module):
 class ResNet18:
     """ResNet-18 without its width and the shape of its images.
 
-    `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, after which images of 32×32
-    are 8×8; `stem="cifar"` is a 3×3 convolution that leaves them as they are, which people use on
-    CIFAR-10, and gives every block sixteen times as many positions. Weights are drawn as those of
-    the MLP, scales start at 1, offsets and the last layer at 0. Raises `ValueError` for another
-    `stem`.
+    `stem="imagenet"` is a 7×7 convolution of stride 2 and a max-pool, which reduce images of 32×32
+    to 8×8. `stem="cifar"`, common on CIFAR-10, is a 3×3 convolution that keeps the size, so that
+    every block has sixteen times as many positions. Weights have the MLP's distribution "haiku".
+    Scales start at 1, offsets and the last layer at 0. Raises `ValueError` for another `stem`.
 
     Source: Appendix A.5; chapter 8.
-    Differs from Haiku: moving averages start at mean 0 and variance 1 and are not corrected for
-    it; after 100 steps at decay 0.9 that is less than 10⁻⁴ of either.
+    Differs from Haiku: moving averages start at mean 0 and variance 1, and nothing corrects for
+    this start. After 100 steps at decay 0.9 it contributes less than 10⁻⁴ of either.
     """
 
     kind: ClassVar[str] = "resnet18"
@@ -101,19 +101,19 @@ class ResNet18:
 
     @property
     def smooth(self) -> bool:
-        """Whether the logits are smooth functions of the parameters: not with ReLU."""
+        """False: ReLU has kinks."""
         return False
 
     @property
     def label(self) -> str:
-        """What records call it."""
+        """Its description in records."""
         return f"ResNet-18, stem for {'ImageNet' if self.stem == 'imagenet' else 'CIFAR'}"
 
     def module(self, width: int = 64, *, num_classes: int = 10) -> ResNet18Module:
         """The Flax module with `width` channels after the stem, 64 in the paper's network.
 
         The later groups have 2, 4 and 8 times as many. Raises `TypeError` or `ValueError` unless
-        there are 1 or more channels and 2 or more classes.
+        `width` is 1 or more and `num_classes` 2 or more.
         """
         check_integer("width", width, low=1)
         return ResNet18Module(width, check_integer("num_classes", num_classes, low=2), self.stem)
@@ -121,7 +121,7 @@ class ResNet18:
     def build(self, width: int, shape: tuple[int, ...], scale: float) -> NormalizedClassifier:
         """The network with `width` channels after the stem, for images of `shape`.
 
-        It divides images by `scale`, and does nothing else to them.
+        It divides images by `scale` and changes nothing else in them.
         """
         net = self.module(width)
 

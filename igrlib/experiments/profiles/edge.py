@@ -117,7 +117,7 @@ _DIGITS = replace(
 
 _PATH = PathArm(
     "path",
-    # 0.05 comes to the edge soon after the loss begins to fall, at t = 8, and stands there.
+    # h = 0.05 reaches the edge soon after the loss begins to fall, at t = 8, and stays there.
     learning_rates=(0.05, 0.1),
     physical_time=16.0,
     flows_from=6.0,
@@ -145,7 +145,7 @@ _PATH_DIGITS = replace(
     network=MLP(depth=3, activation="tanh"),
     widths=(16,),
     num_train=500,
-    # h·λ_max passes 2 at t = 3, comes to 3, and stands at 2 from t = 12 on.
+    # h·λ_max passes 2 at t = 3, reaches 3, and stays at 2 from t = 12 on.
     learning_rates=(0.25,),
     physical_time=30.0,
     flows_from=0.0,

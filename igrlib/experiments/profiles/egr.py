@@ -37,7 +37,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
     "digits": (
         replace(_MATCHED, name="tanh", network=MLP(depth=2, activation="tanh")),
         replace(_MATCHED, name="relu"),
-        # With batches the regularizer is that of each batch, as the implicit one is.
+        # With batches each batch has its own regularizer, explicit and implicit.
         replace(
             _MATCHED,
             name="sgd",
@@ -93,8 +93,8 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
         # Figure 3c. The paper does not say at which learning rate: at a small one, where steps
         # regularize least, and at the largest, so that the penalty may choose as plain models do.
-        # A step takes two gradients or more: half of those of `resnet-sweep`, with which it is
-        # compared.
+        # A step takes two gradients or more, so it has half the steps of `resnet-sweep`, to which
+        # it is compared.
         replace(
             CIFAR,
             name="resnet",
@@ -107,7 +107,7 @@ EGR_SWEEP: dict[str, tuple[Arm, ...]] = {
             thresholds=replace(CIFAR.thresholds, rates=3),
         ),
     ),
-    # A step takes two gradients or more: half as many as those of `resnet-sweep`.
+    # A step takes two gradients or more: half as many steps as in `resnet-sweep`.
     "gpu": (
         replace(
             QUARTER,

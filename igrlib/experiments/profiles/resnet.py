@@ -46,7 +46,7 @@ CIFAR = Arm(
 PUBLISHED = replace(
     CIFAR,
     widths=(64,),
-    # 88 whole batches, and what is left of the 50,000 images.
+    # 88 whole batches; the rest of the 50,000 images validates.
     num_train=45_056,
     num_validation=4_944,
     min_steps=40_000,

@@ -1,4 +1,4 @@
-"""What the metadata of a finished unit must say, and what a manifest says of all its units."""
+"""The metadata that a finished unit must have, and the manifest of all units of a record."""
 
 import json
 import math
@@ -22,18 +22,21 @@ __all__ = [
 _COMMON = ("experiment", "profile")
 _OF_ARM = ("dataset", "config")
 _OWN = ("unit_config", "seeds", "seconds", "diverged", "marks")
-# An absolute path, at the start of a text or after a blank, a quote or the like.
+# An absolute path, at the start of a text or after a blank, a quote or a similar sign.
 _PATH = re.compile(r"""(?:^|[\s'"`=<>(:,;\[])(?:/\w|~[/\\]|[A-Za-z]:[/\\](?!/)|\\\\\w|file:/)""")
 
 
 def projection(
     shards: Mapping[Path, tuple[Arrays, Mapping[str, Any]]], expected: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The manifest of shards, with the arrays and metadata of each by path."""
+    """The manifest of `shards`, which maps the path of each shard to its arrays and metadata.
+
+    expected: the names of all units of the profile, or None. Raises `RecordError` as `check_alike`.
+    """
     check_alike({path: meta for path, (_, meta) in shards.items()})
     units = {meta["unit"]: meta for _, meta in shards.values()}
     first = next(iter(units.values()))
-    # What all units have in common stands once; what differs between arms, with each unit.
+    # A field that is the same in all units stands once. One that differs stands with each unit.
     shared = [f for f in _OF_ARM if all(meta[f] == first[f] for meta in units.values())]
     own = (*_OWN, *(field for field in _OF_ARM if field not in shared))
     origins: dict[str, dict[str, Any]] = {}
@@ -56,10 +59,15 @@ def projection(
 
 
 def precision_of(provenance: Mapping[str, Any]) -> str | None:
-    """In what products of matrices were computed: "float32", or what was asked of which platform.
+    """The precision of matrix products: "float32", or the setting and platform, "… on gpu".
 
-    A CPU computes them in float32, whatever it is asked for. None where an older shard of another
-    device does not say.
+    A CPU computes products in float32 whatever the setting is. None where an older shard from
+    another device does not name its precision.
+
+    Example:
+        >>> from igrlib.experiments.records import precision_of
+        >>> precision_of({"precision": "default", "device": {"platform": "gpu"}})
+        'default on gpu'
     """
     asked, platform = provenance.get("precision"), provenance["device"].get("platform")
     if platform == "cpu" or asked in ("highest", "float32"):
@@ -68,10 +76,11 @@ def precision_of(provenance: Mapping[str, Any]) -> str | None:
 
 
 def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
-    """All shards of a record share experiment and profile; those of an arm what makes it one.
+    """Raise `RecordError` where two shards cannot belong to one record.
 
-    That is data set, config and, where it is known, precision. The arm of a unit is the `name` in
-    its configuration. Data sets of one name are one.
+    All shards must have one experiment and one profile. All shards of an arm must have one data
+    set, one config and, where it is known, one precision. The arm of a unit is the `name` in its
+    configuration. Data sets of the same name must be the same.
     """
     seen: dict[tuple[str, ...], tuple[Path, Any]] = {}
     for path, meta in metas.items():
@@ -91,18 +100,24 @@ def check_alike(metas: Mapping[Path, Mapping[str, Any]]) -> None:
                 where, one, other = difference(fact[0], wanted, value)
                 raise RecordError(
                     f"{first} and {path} differ in {where} ({one!r} and {other!r})"
-                    ". One record holds one run: put one of them into another folder."
+                    ". One record holds one run: move one of the two into another folder."
                 )
 
 
 def checked_unit(name: Any) -> str:
-    """The name of a unit, which names its file too, on every system."""
+    """The name of a unit, if it can name a file on every system.
+
+    Raises `TypeError` or `ValueError` for another name.
+    """
     _check_name("the name of a unit", name, signs="._=+-")
     return name
 
 
 def checked_meta(unit: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a unit as they come back from JSON, if they are what `_META` describes."""
+    """The metadata of a unit as JSON returns them, if they match `_META`.
+
+    Raises `TypeError` or `ValueError`, which name the entry, where they do not.
+    """
     checked_unit(unit)
     checked = checked_json("meta", meta)
     _check("meta", checked, _META)
@@ -113,9 +128,9 @@ def checked_meta(unit: str, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_no_path(where: str, value: Any) -> None:
-    """Records are published: no text or key in them may tell whose machine made them."""
+    """Raise `ValueError` where a text or key holds a path: records are published."""
     if isinstance(value, str) and _PATH.search(value):
-        raise ValueError(f"{where} must hold no path of a machine, got {value!r}")
+        raise ValueError(f"{where} must hold no path of a machine, got {value!r}: leave it out")
     if isinstance(value, dict):
         for key, item in value.items():
             check_no_path(f"a key of {where}", key)
@@ -126,7 +141,7 @@ def check_no_path(where: str, value: Any) -> None:
 
 
 def _label(where: str, value: Any) -> None:
-    # A profile with changed fields names them, and several values of a field.
+    # The name of a changed profile holds its changed fields and their values.
     _check_name(where, value, signs="._=+,-")
 
 
@@ -149,7 +164,8 @@ def _commit(where: str, value: Any) -> None:
         raise ValueError(f"{where}['hash'] must be 4 to 64 hexadecimal digits, got {revision!r}")
 
 
-# A dict lists its keys, [x] is a list of x, {str: x} has any keys; a type or a function checks.
+# A dict lists its keys. [x] stands for a list of x, {str: x} for any keys. Types and functions
+# check a value.
 _META = {
     "experiment": _label,
     "profile": _label,
@@ -195,14 +211,14 @@ def _check(where: str, value: Any, wanted: Any) -> None:
 
 
 def _check_kind(where: str, value: Any, kind: type | UnionType) -> None:
-    # True is an int for Python, never for a record.
+    # Python takes True for an int; a record does not.
     if isinstance(value, bool) or not isinstance(value, kind):
         wanted = kind.__name__ if isinstance(kind, type) else str(kind).replace(" | ", " or ")
         raise TypeError(f"{where} must be {wanted}, got {value!r}")
 
 
 def _check_name(where: str, name: Any, *, signs: str) -> None:
-    """Pages show names as they are: no markup."""
+    """Refuse other signs than `signs`: pages show names as they are, so no markup may pass."""
     _check_kind(where, name, str)
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9{signs}]{{0,99}}", name):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which versions, device and commit a run was made with, and nothing about whose machine it was."""
+"""The versions, device and commit behind a run, without a trace of whose machine it was."""
 
 import importlib.metadata
 import json
@@ -19,14 +19,15 @@ _HASH = re.compile("[0-9a-f]{40}")
 def provenance() -> dict[str, Any]:
     """Versions, device, number of CPU cores and commit behind a run, as a JSON object.
 
-    `versions` maps python, igrlib, jax, jaxlib, flax, optax and numpy to strings, None for one
-    that is not installed; `device` holds `kind`, `platform` and `count` as JAX sees them; `cpus`
-    is the number of cores this process may use; `commit` holds `hash` and `dirty` (whether
-    igrlib's own files differ from that commit): those of the repository of igrlib, else those of
-    the variable `IGR_COMMIT`, else it is None. `precision` is JAX's for matrix products
-    ("default" where none is set), `xla_flags` lists the flags of the compiler without those that
-    hold a path. No host name, user name or path is in the object. Raises `ValueError` for an
-    `IGR_COMMIT` that is not {"hash": …, "dirty": …}.
+    `versions` maps python, igrlib, jax, jaxlib, flax, optax and numpy to strings, or to None where
+    a package is not installed. `device` holds `kind`, `platform` and `count` as JAX sees them.
+    `cpus` is the number of cores that this process may use. `commit` holds `hash` and `dirty`
+    (whether igrlib's own files differ from that commit). They come from the repository of igrlib,
+    or else from the variable `IGR_COMMIT`; without both `commit` is None. `precision` is JAX's
+    setting for matrix products ("default" where none is set). `xla_flags` lists the compiler's
+    flags except those that hold a path. The object holds no host name, user name or path.
+
+    Raises `ValueError` for an `IGR_COMMIT` that is not {"hash": …, "dirty": …}.
     """
     import jax
 
@@ -50,13 +51,13 @@ def provenance() -> dict[str, Any]:
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit(package: Path) -> dict[str, Any] | None:
-    """The commit of the repository that tracks this package's files; None where none does."""
-    # An installed copy may lie inside somebody else's repository, which does not track it.
+    """The commit of the repository that tracks the files in `package`, or None without one."""
+    # An installed copy can lie inside another repository, which does not track it.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None
     revision = _git(package, "rev-parse", "--verify", "HEAD")
@@ -67,7 +68,7 @@ def commit(package: Path) -> dict[str, Any] | None:
 
 
 def _commit_of_variable() -> dict[str, Any] | None:
-    """For a copy of igrlib without its repository."""
+    """The commit in `IGR_COMMIT`, for a copy of igrlib without its repository."""
     text = os.environ.get("IGR_COMMIT")
     if not text:
         return None
@@ -77,7 +78,7 @@ def _commit_of_variable() -> dict[str, Any] | None:
                 return {"hash": revision, "dirty": dirty}
     raise ValueError(
         'IGR_COMMIT must be {"hash": "40 hexadecimal digits", "dirty": true or false}, '
-        f"got {text!r}"
+        f"got {text!r}: write it so, or unset the variable"
     )
 
 
@@ -89,7 +90,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    # Inside a git hook these would point at another repository.
+    # Inside a git hook these variables point at another repository.
     elsewhere = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
     environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
     command = ["git", "--no-optional-locks", "-C", str(directory), *arguments]

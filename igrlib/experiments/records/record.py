@@ -1,8 +1,8 @@
 """Recorded runs: a shard for each finished unit, and one manifest of them all.
 
 A record is a folder `<experiment>-<profile>/` with one `<unit>.npz` for each finished unit and a
-`manifest.json`, which is only a projection of the shards beside it: shards from another machine
-are merged by copying them in and calling `rebuild_manifest`.
+`manifest.json`. The manifest only repeats what the shards say. To merge shards from another
+machine, copy them into the folder and call `rebuild_manifest`.
 
 Source: Section 6 and A.5; chapter 7, *MNIST*.
 """
@@ -33,14 +33,14 @@ __all__ = [
     "rebuild_manifest",
 ]
 
-SHARD_LIMIT = 1_000_000  # bytes: records lie in the repository
+SHARD_LIMIT = 1_000_000  # Bytes. Records lie in the repository.
 
 _MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """One finished unit: its name, named arrays and metadata as `add_unit` was given them."""
+    """One finished unit: its name, named arrays and metadata, as `add_unit` received them."""
 
     name: str
     arrays: dict[str, np.ndarray]
@@ -51,8 +51,8 @@ class Shard:
 class Record:
     """A recorded run: its folder, experiment, profile, and finished units by name.
 
-    expected: the names of all units of the profile, as the manifest had them when the record was
-    opened; None where the manifest has none.
+    expected: the names of all units of the profile, as the manifest lists them; None where the
+    manifest does not list them.
     """
 
     directory: Path
@@ -70,19 +70,20 @@ def add_unit(
     *,
     replace: bool = False,
 ) -> Path:
-    """Write the shard of a finished unit into a record, rebuild the manifest, and say where.
+    """Write the shard of a finished unit into a record, rebuild the manifest, and return the path.
 
-    `arrays` are as for `save`, NaN and infinity included. `meta` has just the keys experiment,
+    `arrays` are as for `save`, NaN and infinity included. `meta` has exactly the keys experiment,
     profile, unit, dataset (name, fingerprint, sizes), config, unit_config, seeds (integers),
-    seconds (≥ 0), provenance (from `provenance()`), diverged (a list of {member, step}) and
-    marks. The folder is made where it is missing.
+    seconds (≥ 0), provenance (from `provenance()`), diverged (a list of {member, step}) and marks.
+    A missing folder is made.
 
-    Raises `TypeError` or `ValueError` for other metadata, an absolute path in it, or a shard
-    over `SHARD_LIMIT` bytes; `RecordError` where a shard of the record was made with another
-    experiment or profile, or one of the same arm (the `name` in its unit_config) with another data
-    set, config or precision, where the unit is there with other contents (unless `replace`), or,
-    the shard being safe by then, where another shard cannot be read; `OSError` naming the file
-    where it cannot be written. Nothing that was there is lost.
+    Raises `TypeError` or `ValueError` for other metadata, for an absolute path in them, and for a
+    shard over `SHARD_LIMIT` bytes. Raises `RecordError` where a shard of the record has another
+    experiment or profile, where a shard of the same arm (the `name` in its unit_config) has another
+    data set, config or precision, and where the unit exists with other contents (unless `replace`).
+    It raises `RecordError` too where another shard cannot be read; the new shard is written by
+    then. Raises `OSError`, which names the file, where a file cannot be written. No error loses
+    what the record held before.
     """
     folder = Path(directory)
     arrays, meta = npz.checked_arrays(arrays), metadata.checked_meta(unit, meta)
@@ -92,12 +93,12 @@ def add_unit(
     unpacked = sum(array.nbytes for array in arrays.values())
     for what, size, limit in (
         ("shard", len(content), SHARD_LIMIT),
-        # Names and metadata come on top.
+        # Names and metadata need room too.
         ("arrays", unpacked, npz.UNPACKED * SHARD_LIMIT // 2),
     ):
         if size > limit:
             raise ValueError(
-                f"the {what} of unit {unit!r} must be at most {limit} bytes, got {size};"
+                f"the {what} of unit {unit!r} must be at most {limit} bytes, got {size}:"
                 " record less often or split the unit"
             )
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,13 +107,13 @@ def add_unit(
         if path.exists() and not replace:
             if npz.digest(*npz.load(path, limit=SHARD_LIMIT)) != npz.digest(arrays, meta):
                 raise RecordError(
-                    f"{path} is finished already, with other contents. Pass replace=True to"
-                    " overwrite it, or delete it first."
+                    f"{path} exists already, with other contents. Pass replace=True to overwrite"
+                    " it, or delete it first."
                 )
         else:
             metas: dict[Path, dict[str, Any]] = {}
             for other in _shards(folder):
-                with suppress(RecordError):  # A broken shard must not cost a finished unit.
+                with suppress(RecordError):  # A broken shard must not lose a finished unit.
                     metas[other] = load_unit(other)[1]
             metadata.check_alike({**metas, path: meta})
             atomic_write(path, lambda file: file.write(content))
@@ -123,14 +124,14 @@ def add_unit(
 def rebuild_manifest(
     directory: str | os.PathLike[str], *, expected_units: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Write `manifest.json` anew from the shards beside it, and return what it says.
+    """Write `manifest.json` again from the shards beside it, and return its contents.
 
     `expected_units` names all units of the profile, so that the manifest lists the missing ones;
-    None keeps the names that the manifest has already. The same shards give the same bytes.
+    None keeps the names in the old manifest. The same shards give the same bytes.
 
-    Raises `RecordError` where there is no shard, where one cannot be read, or where two differ
-    in experiment or profile, or two of an arm in data set, config or precision; the old manifest
-    then stays.
+    Raises `RecordError` where the folder has no shard, where a shard cannot be read, where two
+    shards differ in experiment or profile, and where two shards of an arm differ in data set,
+    config or precision. The old manifest then stays.
     """
     folder = Path(directory)
     if expected_units is not None:
@@ -139,7 +140,7 @@ def rebuild_manifest(
         with locked(folder):
             return _rebuild(folder, expected_units)
     except OSError:
-        # A folder where nobody may write is no error if its manifest is right already.
+        # A read-only folder is no error if its manifest is right already.
         _, manifest = _project(folder, expected_units)
         if not _is_written(folder, manifest):
             raise
@@ -147,10 +148,10 @@ def rebuild_manifest(
 
 
 def open_record(directory: str | os.PathLike[str]) -> Record:
-    """All finished units of a record, each checked against its hash and the manifest.
+    """The record in a folder, each unit checked against its hash and the manifest.
 
-    Raises `RecordError` where a shard or the manifest is missing, cut short or altered, or the
-    two disagree.
+    Raises `RecordError` where a shard or the manifest is missing, cut short or altered, and where
+    the two disagree.
     """
     folder = Path(directory)
     mend = f"Call igrlib.experiments.records.rebuild_manifest({str(folder)!r})."
@@ -160,11 +161,13 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
     except FileNotFoundError:
         raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
     except OSError as error:
-        raise RecordError(f"{folder / _MANIFEST} cannot be read: {error.strerror}.") from error
+        raise RecordError(
+            f"{folder / _MANIFEST} cannot be read: {error.strerror}. Mend that first."
+        ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"{folder / _MANIFEST} is cut short or altered. {mend}") from error
     units, current = _project(folder, expected)
-    # The units come first: a shard too many or too few shows elsewhere in the manifest too.
+    # Compare units first: a shard too many or too few changes other entries of the manifest too.
     for where, said, wanted in (("['units']", listed, current["units"]), ("", manifest, current)):
         if said != wanted:
             where, one, other = npz.difference(where, said, wanted)
@@ -178,9 +181,9 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
 def open_records(
     directory: str | os.PathLike[str], experiment: str, profiles: Iterable[str]
 ) -> dict[str, Record]:
-    """The records of an experiment that lie in a folder, by profile, in the order of `profiles`.
+    """The records of an experiment in a folder, by profile, in the order of `profiles`.
 
-    A profile of which no unit is finished is left out. Raises `RecordError` as `open_record`.
+    A profile without a finished unit is left out. Raises `RecordError` as `open_record`.
     """
     folders = {profile: Path(directory) / f"{experiment}-{profile}" for profile in profiles}
     return {profile: open_record(folder) for profile, folder in folders.items() if _shards(folder)}
@@ -191,7 +194,7 @@ def _rebuild(folder: Path, expected: Sequence[str] | None = None) -> dict[str, A
         units, manifest = _project(folder, expected)
         if not _is_written(folder, manifest):
             atomic_write(folder / _MANIFEST, lambda file, of=manifest: file.write(_content(of)))
-        # Where locks do nothing, another process may have added a unit meanwhile.
+        # Where locks do nothing, another process can have added a unit meanwhile.
         if {path.stem for path in _shards(folder)} == units.keys():
             return manifest
 
@@ -208,7 +211,7 @@ def _content(manifest: dict[str, Any]) -> bytes:
 def _project(
     folder: Path, expected: Sequence[str] | None
 ) -> tuple[dict[str, Shard], dict[str, Any]]:
-    """The units of a record and its manifest; None keeps the expected units of the old one."""
+    """The units and the manifest of a record. None keeps the expected units of the old manifest."""
     expected = _expected(folder) if expected is None else expected
     loaded = {path: load_unit(path) for path in _shards(folder)}
     if not loaded:
@@ -231,16 +234,16 @@ def load_unit(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return arrays, metadata.checked_meta(path.stem, meta)
     except (TypeError, ValueError, RecursionError) as error:
         raise RecordError(
-            f"{path} is no shard of a unit: {error}. Move it away, or give it back its name."
+            f"{path} is no shard of a unit: {error}. Move it away, or restore its name."
         ) from error
 
 
 def _expected(folder: Path) -> tuple[str, ...] | None:
-    """The expected units in the manifest: no shard knows them."""
+    """The expected units in the old manifest. No shard holds them."""
     try:
         return _names(json.loads((folder / _MANIFEST).read_bytes())["expected"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # Rebuilding mends a broken manifest.
+        return None  # A new manifest replaces a broken one.
 
 
 def _names(expected: Any) -> tuple[str, ...] | None:

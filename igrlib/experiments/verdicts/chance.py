@@ -1,4 +1,4 @@
-"""The correlation of λ and R_IG over a grid of rates and widths, beside that of chance alone.
+"""The correlation of λ and R_IG over a grid of rates and widths, compared with chance alone.
 
 R_IG = ‖∇E‖²/m and λ = hm/4 have m in common. So they are correlated even if ‖∇E‖² depends on
 neither h nor the width: Figure 2a by itself is no evidence, and never a verdict.

@@ -53,7 +53,7 @@ REASONS = {
     "few strengths": "A verdict needs at least {names} strengths with a small effect.",
     "edge near": "The edge of stability is near or unknown: this is not the case of the theorem.",
 }
-"""The sentence of each kind of reason; `names` are those of the reason."""
+"""The sentence for each kind of reason; `names` stands for the names in the reason."""
 
 RIVALS = {
     "batches": "the edge of stability of batches, which was not measured",
@@ -208,7 +208,7 @@ def _boost(found: Boost) -> str:
 
 
 def _effect(verdict: Verdict, name: str, part: Trend, *, each: bool = False) -> str:
-    """An effect, its interval, or with `each` that of every seed where there is none, and its p."""
+    """An effect, its interval and p. Without an interval, `each` lists the effects of all seeds."""
     # "λ" is not written "Λ" at the start of a sentence.
     start = name[0].upper() + name[1:] if name[0].isascii() else name
     limits = verdict.thresholds

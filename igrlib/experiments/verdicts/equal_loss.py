@@ -268,7 +268,7 @@ def _at_crossing(
 
 
 def _lambda_max(table: xr.Dataset, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """λ_max at a level, and the loss at which it is, (B, R)."""
+    """λ_max at a level, and the loss at which it was measured, (B, R)."""
     at = np.flatnonzero(np.isclose(table["level"], level))
     if not len(at):
         nothing = np.full(table["finished"].shape, np.nan)

@@ -1,10 +1,10 @@
-"""Whether flatness explains accuracy: 2.2 ⇒ 2.3 as a claim of its own.
+"""Whether flatness explains accuracy: the step from Prediction 2.2 to 2.3 as a claim of its own.
 
-If flat minima generalize because they are flat, equal flatness goes with equal accuracy however a
-model came by it. So accuracy is set against flatness twice, within blocks and at equal training
-loss: among plain models, which the step makes flat, and among models of one step, which the penalty
-μ makes flat. The claim takes both, with effects of one sign and like size; the first alone is an
-association, which the step may bring about in other ways.
+If flat minima generalize because they are flat, then equally flat models are equally accurate,
+whatever made them flat. We therefore compare accuracy with flatness twice, within blocks and at
+equal training loss. Among plain models the step makes minima flat; among models of one step the
+penalty μ makes them flat. The claim needs both effects, of one sign and of similar size. The first
+effect alone is an association: the step may act on accuracy in other ways.
 
 Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
 """
@@ -46,44 +46,47 @@ Explanation: TypeAlias = Literal[
     "does not explain",
     "cannot tell",
 ]
-"""What is seen of the claim."""
+"""What a record shows about the claim."""
 
 Way: TypeAlias = Literal["better", "worse", "no matter", "cannot tell"]
-"""Whether accuracy is better where it is flatter."""
+"""Whether accuracy is better where the minimum is flatter."""
 
 FLATNESS: dict[str, Callable[[xr.Dataset, float], xr.DataArray]] = {
     "lambda_max": lambda t, e: xr.ufuncs.log2(lambda_max_at(t, e)),
     "slope": lambda t, e: log_at(t, "train_squared_gradient", e) / (2 * np.log(2.0)),
 }
-"""The base-2 logarithms of λ_max and of the slope ‖∇E‖ at a training loss."""
+"""Functions of a table and a training loss: the base-2 logarithms of λ_max and the slope ‖∇E‖."""
 
 
 @dataclass(frozen=True)
 class FlatnessThresholds:
-    """What a verdict takes, besides level, significance and least accuracy of the arm.
+    """The thresholds of a verdict, besides the arm's level, significance and least accuracy.
 
-    The least accuracy, per doubling of h there, is here per halving of λ_max or of the slope.
+    For the arm the least accuracy is per doubling of h. Here it is per halving of λ_max or the
+    slope.
 
     Source: chapter 10, *The edge of stability*.
     """
 
     halvings: float = 0.5
-    """The mean range of a block in halvings: with less nothing was made flat."""
+    """The least mean range of a block, in halvings. With less, nothing made the models flat."""
     factor: float = 2.0
-    """Two effects are of like size within this factor."""
+    """Two effects are of similar size if they differ by at most this factor."""
     blocks: int = 4
-    """The fewest for a test."""
+    """The fewest blocks for a test."""
     seeds: int = 4
-    """Different seeds for an interval."""
+    """The fewest different seeds for an interval."""
 
 
 @dataclass(frozen=True, eq=False)
 class Association:
     """Accuracy against flatness within blocks: points of accuracy per halving.
 
-    effect: with its interval over blocks; p: exact, of accuracy that falls or rises as λ_max, or
-    the slope, halves; halvings: the mean range within a block; cells: how many models; seeds: how
-    many; way: by the rules of `way_of`.
+    effect: with its interval over blocks; p: exact p-values, for accuracy that falls or rises as
+    λ_max or the slope halves; halvings: the mean range within a block; cells: the number of models;
+    seeds: the number of different seeds; way: by the rules of `way_of`.
+
+    Source: chapter 10, *The edge of stability*.
     """
 
     effect: Ratio
@@ -96,10 +99,13 @@ class Association:
 
 @dataclass(frozen=True, eq=False)
 class Flatness:
-    """A verdict: accuracy by flatness that the step, and that the penalty, brought about.
+    """A verdict on accuracy and flatness, where the step and where the penalty made models flat.
 
-    measure: one of `FLATNESS`; over_h, over_mu: None where they were not looked at; levels: the
-    words at other training losses.
+    measure: one of `FLATNESS`; level: the training loss; word: what the record shows about the
+    claim; over_h, over_mu: the two associations, None where nothing was compared; levels: the words
+    at other training losses; missing: the units that the record lacks.
+
+    Source: chapter 10, *The edge of stability*.
     """
 
     arm: str
@@ -122,13 +128,13 @@ def association(
     judged: Thresholds | None = None,
     limits: FlatnessThresholds | None = None,
 ) -> Association:
-    """How accuracy goes with flatness within blocks.
+    """How accuracy changes with flatness within blocks.
 
-    flat: base-2 logarithms (block, treatment) of λ_max or the slope, accuracy: in per cent.
-    `within`: a coordinate of the treatments, such as learning_rate, whose values are kept apart
-    too; None compares all treatments of a block. The effect is that of least squares within these
-    groups, pooled over blocks; the test is Page's over the groups, in each by its own ranks of
-    flatness.
+    flat: base-2 logarithms of λ_max or the slope; accuracy: in per cent; both (block, treatment).
+    within: a coordinate of the treatments, such as learning_rate. Models are then compared only
+    with models of the same value; None compares all treatments of a block. The effect is the slope
+    of least squares within these groups, pooled over blocks. The test is Page's over the groups,
+    each with its own ranks of flatness.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -155,9 +161,10 @@ def association(
 def groups_of(
     flat: xr.DataArray, accuracy: xr.DataArray, *, within: str | None = None
 ) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """The models that `association` compares: of each group its block, halvings and accuracies.
+    """The groups that `association` compares: the block, the halvings and the accuracies of each.
 
-    A group has at least two models with both; halvings are −log₂, from no common start.
+    A group has at least two models with a flatness and an accuracy. Halvings are −log₂ of λ_max or
+    the slope; only their differences have a meaning.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -180,10 +187,11 @@ def way_of(
     judged: Thresholds,
     limits: FlatnessThresholds,
 ) -> Way:
-    """Better or worse: p under the significance and an effect of the least accuracy or more.
+    """The word for an effect of flatness on accuracy.
 
-    No matter: an interval within ± the least accuracy. Cannot tell: anything else, too few blocks,
-    and where nothing was made flat.
+    Better or worse: p is under the significance, and the effect is the least accuracy or more. No
+    matter: the interval lies within ± the least accuracy. Cannot tell: all else, too few blocks,
+    and too few halvings, where nothing made the models flat.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -203,12 +211,13 @@ def way_of(
 def explanation_of(
     over_h: Association, over_mu: Association, limits: FlatnessThresholds
 ) -> tuple[Explanation, tuple[Reason, ...]]:
-    """What two associations say of the claim.
+    """What two associations show about the claim.
 
-    Explains: better over both, intervals that overlap, and effects within the factor. In part:
-    better over both, of other sizes. Association only: better over h, and worse or no matter over
-    μ. Of the penalty only: the other way about. Does not explain: better over neither. Cannot tell:
-    where either cannot.
+    Explains: accuracy is better over both h and μ, the intervals overlap, and the effects differ by
+    at most the factor. In part: better over both, but the sizes differ more. Association only:
+    better over h, and worse or no matter over μ. Of the penalty only: better over μ, and worse or
+    no matter over h. Does not explain: better over neither. Cannot tell: one of the two cannot
+    tell.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -240,12 +249,12 @@ def judge_flatness(
     thresholds: Thresholds | None = None,
     limits: FlatnessThresholds | None = None,
 ) -> tuple[Flatness, ...]:
-    """The verdicts on flatness as λ_max and as the slope, from an arm, or several, of a record.
+    """Two verdicts, with λ_max and with the slope for flatness, from one or more arms of a record.
 
-    Of several, of the same treatments, the blocks stand together as in `judge_ladder`. Plain models
-    are compared over h, models of one h over μ. `thresholds` are by default those that the record
-    was made with. By the rules of `explanation_of`; it cannot be told without a record or with
-    units missing.
+    Several arms must have the same treatments; their blocks are pooled as in `judge_ladder`. Plain
+    models are compared over h, models of one h over μ. `thresholds` are by default the record's
+    own. Words follow `explanation_of`. Without a record, and where units are missing, the word is
+    "cannot tell".
 
     Source: Section 2, Predictions 2.2 and 2.3; chapter 10, *The edge of stability*.
     """

@@ -166,7 +166,7 @@ def _judged(
 def _trends(
     question: Question, limits: Thresholds
 ) -> tuple[Trend, dict[int, Trend], dict[str, Trend], Trend | None]:
-    """Over all blocks, by width, under each control, and that of the loss at chosen points."""
+    """The trends over all blocks, by width and under each control; the loss's at chosen points."""
     primary = question.primary
     width = primary["width"].values
 
@@ -174,7 +174,7 @@ def _trends(
         return trend_of(quantity, relative=question.relative, limits=limits)
 
     widths = {int(n): over(primary.isel(block=width == n)) for n in np.unique(width)}
-    # One width must not carry all the others, whose effects then need only be of the right sign.
+    # One width must not decide for all others. Without it the effects need only the right sign.
     controls = {
         f"without width {n}": over(primary.isel(block=width != n))
         for n in widths

@@ -1,18 +1,19 @@
-"""The ladder: whether small steps with the regularizer of a large one end where that one ends.
+"""The ladder: whether small steps with a large step's regularizer end where the large step ends.
 
-Each rung is a small step h_s, trained with μ = (h_L − h_s)/4 and without, beside the large step
-h_L. Two hypotheses say without a free parameter which plain step a model (h, μ) is like:
+Each rung is a small step h_s, trained with μ = (h_L − h_s)/4 and without μ. We compare it with the
+large step h_L. Two hypotheses say, without a free parameter, which plain step a model (h, μ)
+resembles:
 
-- *regularizer*: the plain step h + 4μ, of as strong an implicit regularizer. On every rung it is
-  h_L itself.
-- *edge*: the plain step of the same edge. Descent on E + μ‖∇E‖² is unstable on a quadratic where
-  h·λ(1 + 2μλ) > 2, plain descent of a step k where k·λ > 2: the edges are the same for
-  k = (h + √(h² + 16μh))/2. As h_s falls it falls with √(h_s·h_L).
+- *regularizer*: the plain step h + 4μ, whose implicit regularizer is as strong. On every rung this
+  step is h_L.
+- *edge*: the plain step with the same edge. On a quadratic, descent on E + μ‖∇E‖² is unstable where
+  h·λ(1 + 2μλ) > 2, and plain descent with a step k is unstable where k·λ > 2. The two edges agree
+  for k = (h + √(h² + 16μh))/2. As h_s falls, k falls with √(h_s·h_L).
 
-What a plain step of the size k comes to is read off the block's own plain models, log h between the
-two nearest; so that the edge of batches, which is far below 2/h, needs no number of its own, and a
-step at which nothing was at the edge is like its neighbours. Where the edge binds λ_max = 2/k is
-the bound itself, which stands beside.
+The block's own plain models predict where a plain step k ends: we interpolate in log h between the
+two nearest steps. The edge of batches is far below 2/h, but the interpolation needs no separate
+number for it. A step that was not at the edge resembles its neighbours. Where the edge binds,
+λ_max = 2/k is the bound itself, and a verdict states it too.
 
 Source: not in the paper; chapter 10, *The edge of stability*.
 """
@@ -55,51 +56,55 @@ __all__ = [
 ]
 
 Hypothesis: TypeAlias = Literal["regularizer", "edge", "between", "neither", "cannot tell"]
-"""Which hypothesis an observation agrees with."""
+"""The hypothesis with which an observation agrees."""
 
 MEASURES: dict[str, tuple[Callable[[xr.Dataset, float], xr.DataArray], bool]] = {
     "squared_gradient": (lambda t, e: log_at(t, "train_squared_gradient", e), True),
     "lambda_max": (lambda t, e: _log(lambda_max_at(t, e)), True),
     "accuracy": (accuracy_at, False),
 }
-"""What is read off at equal training loss, and whether it is a natural logarithm."""
+"""Each measure as a function of a table and a training loss; whether it is a natural logarithm."""
 
 
 @dataclass(frozen=True)
 class LadderThresholds:
-    """What a verdict on the ladder takes, besides the level and the confidence of the arm.
+    """The thresholds of a verdict on the ladder, besides the arm's level and confidence.
 
     Source: chapter 10, *The edge of stability*.
     """
 
     margin: float = 0.25
-    """Of the way from the edge's prediction to the regularizer's: nearer than this an observation
-    agrees with a prediction. Both are first-order statements, and no closer than that."""
+    """A share of the distance between the two predictions. An observation that is nearer to a
+    prediction than this agrees with it. Both predictions are of first order, not exact."""
     half: float = 0.5
-    """Of the same way: an interval that holds a prediction must not reach beyond the middle."""
+    """A share of the same distance. An interval that holds a prediction must not reach further from
+    it than this, the middle between the two."""
     blocks: int = 4
-    """The fewest with all models of a rung."""
+    """The fewest blocks with all models of a rung."""
     seeds: int = 4
-    """Different seeds for an interval; two widths make eight blocks of them."""
+    """The fewest different seeds for an interval. With two widths, four seeds make eight blocks."""
     squared_gradient: float = LEAST["squared_gradient"]
-    """Per cent by which the two predictions must differ to be told apart."""
+    """The least difference of the two predictions that can tell them apart, in per cent."""
     lambda_max: float = LEAST["lambda_max"]
-    """Per cent, likewise."""
+    """The same for λ_max, in per cent."""
     accuracy: float = LEAST["accuracy"]
-    """Points of test accuracy, likewise."""
+    """The same for test accuracy, in points."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rung:
-    """One small step beside the large one, or, where `learning_rate` is None, all of them.
+    """One small step compared with the large one, or all small steps (`learning_rate` is None).
 
-    mu: of the regularized models; like: the plain step of the same edge. kept, plain, edge: how far
-    the models (h_s, μ), the models (h_s, 0) and the edge's prediction are from those of h_L, whose
-    distance from h_L the regularizer predicts to be 0; from_edge: how far (h_s, μ) is from the
-    edge's prediction. share: of the distance from (h_s, 0) to h_L that (h_s, μ) has gone, which is
-    1 for the regularizer, and edge_share for the edge. position: of (h_s, μ) between the
-    predictions, 0 the edge's, 1 the regularizer's. bound: the distance of 2/`like` from 2/h_L in
-    per cent, of λ_max alone. word, reasons: by the rules of `word_of`.
+    mu: of the regularized models. like: the plain step with the same edge. kept, plain, edge: the
+    distances from the models of h_L: of the models (h_s, μ), of the models (h_s, 0) and of the
+    edge's prediction. The regularizer predicts that kept is 0. from_edge: the distance of (h_s, μ)
+    from the edge's prediction. share: how much of the distance from (h_s, 0) to h_L the models
+    (h_s, μ) cover; the regularizer predicts 1, the edge predicts edge_share. position: where
+    (h_s, μ) lies between the predictions: 0 at the edge's, 1 at the regularizer's. word, reasons:
+    by the rules of `word_of`. bound: the distance of 2/`like` from 2/h_L in per cent, for λ_max
+    only.
+
+    Source: chapter 10, *The edge of stability*.
     """
 
     learning_rate: float | None
@@ -121,14 +126,19 @@ class Rung:
 class Ladder:
     """The verdict of one measure at equal training loss.
 
-    measure: one of `MEASURES`; large: h_L; rungs: from the largest step down; whole: all rungs
-    together, each block with the mean over its rungs. word: of `whole`, unless units are missing or
-    widths disagree. falling, plain_falling, edge_falling: the trend per doubling of h_s along the
-    models (h_s, μ) and h_L, along plain ones, and along the edge's prediction; the regularizer
-    predicts 0. widths: `whole` of each width. standing: medians at the level of edge, which is
-    h·λ_max(1 + 2μλ_max), batch_sharpness times h, where it was measured, and time, n·h: of the
-    models "large", h_L, then along the rungs "kept", (h_s, μ), and "plain", (h_s, 0). levels: the
-    words at other losses.
+    measure: one of `MEASURES`. relative: whether distances are in per cent. level: the training
+    loss. large: h_L. rungs: from the largest step down. whole: all rungs together, where each block
+    has the mean over its rungs. word: the word of `whole`, or "cannot tell" where units are missing
+    or widths disagree. falling, plain_falling, edge_falling: the trends per doubling of h_s along
+    the models (h_s, μ) and h_L, along the plain models, and along the edge's prediction; the
+    regularizer predicts 0 for the first. widths: `whole` for each width.
+
+    standing: medians over blocks at the level. "edge" is h·λ_max(1 + 2μλ_max), "batch_sharpness" is
+    h times the batch sharpness, where it was measured, and "time" is n·h. Each has entries "large"
+    for h_L, and along the rungs "kept" for (h_s, μ) and "plain" for (h_s, 0). levels: the words at
+    other losses. missing: the units that the record lacks.
+
+    Source: chapter 10, *The edge of stability*.
     """
 
     arm: str
@@ -151,23 +161,32 @@ class Ladder:
 
     @property
     def unit(self) -> str:
-        """Of a distance."""
+        """The unit of a distance: "%" or "points"."""
         return "%" if self.relative else "points"
 
 
 def edge_step(learning_rate: float, mu: float) -> float:
     """The plain step that is unstable on the same quadratics as `learning_rate` with `mu`.
 
-    It is 2/c for the root c of h·c·(1 + 2μc) = 2. Source: chapter 10, *The edge of stability*.
+    `learning_rate` is positive, `mu` 0 or more. The step is 2/c for the root c of
+    h·c·(1 + 2μc) = 2.
+
+    Source: chapter 10, *The edge of stability*.
+
+    Example:
+        >>> from igrlib.experiments.verdicts.ladder import edge_step
+        >>> float(edge_step(1.0, 0.5))
+        2.0
     """
     h = learning_rate
     return (h + np.sqrt(h * h + 16 * mu * h)) / 2
 
 
 def rungs_of(table: xr.Dataset) -> list[tuple[float, float]]:
-    """The small steps h_s of a table that are there with μ = (h_L − h_s)/4 and without, and that μ.
+    """The pairs (h_s, μ) of a table that has h_s with μ = (h_L − h_s)/4 and with μ = 0.
 
-    From the largest down. Raises `ValueError` without any, or without plain models of h_L.
+    The largest h_s comes first. Raises `ValueError` where the table has no such pair, or no plain
+    models of h_L.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -181,7 +200,7 @@ def rungs_of(table: xr.Dataset) -> list[tuple[float, float]]:
     if not found or large not in plain:
         raise ValueError(
             "table must have plain models of its largest learning rate h_L, and smaller ones with "
-            "μ = 0 and μ = (h_L − h)/4, got none"
+            "μ = 0 and μ = (h_L − h)/4, got none: take an arm with ladder=True"
         )
     return found
 
@@ -193,16 +212,19 @@ def word_of(
     least: float,
     limits: LadderThresholds,
 ) -> tuple[Hypothesis, tuple[Reason, ...]]:
-    """Which hypothesis a position agrees with, by its interval.
+    """The hypothesis with which a position agrees, judged by its interval.
 
-    `gap`: how far the edge's prediction is from the regularizer's; `off`: how far the observation
-    is from each. Cannot tell: too few blocks; or predictions that differ by less than `least`, or
-    so little that the position has no bounds; or an interval that fits none of the following.
-    Regularizer: an interval that holds 1, or lies within the margin of it, and does not reach
-    beyond half of the way between the predictions on either side; edge: likewise with 0. Between:
-    an interval that leaves out both, and lies between them. Neither: one that lies beyond either by
-    more than the margin; or, of predictions that do not differ, an observation that is off both,
-    the same way, by a `contrast`.
+    gap: the distance of the edge's prediction from the regularizer's. off: the distances of the
+    observation from the regularizer's and from the edge's prediction. least: the least gap that can
+    tell the predictions apart, in its unit.
+
+    Regularizer: the interval holds 1 or lies within the margin of 1, and it does not reach further
+    from 1 than half of the distance between the predictions. Edge: the same with 0. Between: the
+    interval lies between 0 and 1 and holds neither. Neither: the interval lies outside of 0 and 1
+    by more than the margin; or the predictions do not differ, and by `contrast` the observation is
+    larger than both or smaller than both. Cannot tell: there are too few blocks; or the predictions
+    differ by less than `least`, or so little that the position has no bounds; or the interval fits
+    none of these rules.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -238,13 +260,13 @@ def judge_ladder(
     thresholds: Thresholds | None = None,
     limits: LadderThresholds | None = None,
 ) -> tuple[Ladder, ...]:
-    """The verdicts of a ladder: of ‖∇E‖², λ_max and test accuracy at equal training loss.
+    """The verdicts of a ladder: on ‖∇E‖², λ_max and test accuracy at equal training loss.
 
-    `arm`: one, or several of the same steps whose blocks, such as other widths, stand together.
-    `thresholds`: the level and the confidence, by default those that the record was made with. A
-    word is that of all rungs together, by `word_of`. It cannot be told without a record or with
-    units missing, nor where a width of itself lies beyond the middle from the prediction agreed
-    with, or outside of what is between.
+    arm: one arm, or several arms with the same steps, whose blocks (such as other widths) are
+    pooled. thresholds: the level and the confidence, by default the record's own. A verdict has the
+    word of all rungs together, by `word_of`. The word is "cannot tell" without a record and where
+    units are missing. It is also "cannot tell" where a single width disagrees: where that width
+    lies on the other side of the middle, or, for the word "between", not between the predictions.
 
     Source: chapter 10, *The edge of stability*.
     """
@@ -261,9 +283,16 @@ def judge_ladder(
 
 
 def agreed(words: Sequence[Hypothesis]) -> Hypothesis | Literal["they differ"]:
-    """What several arms, measures or rungs say together: the word of all that can tell.
+    """The word on which several arms, measures or rungs agree.
+
+    Words "cannot tell" do not count.
 
     Source: chapter 10, *The edge of stability*.
+
+    Example:
+        >>> from igrlib.experiments.verdicts.ladder import agreed
+        >>> agreed(["edge", "cannot tell", "edge"])
+        'edge'
     """
     telling: set[Hypothesis] = {word for word in words if word != "cannot tell"}
     if len(telling) > 1:
@@ -280,7 +309,7 @@ def _unknown(arm: str, level: float, reason: Reason) -> tuple[Ladder, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """A measure of the models of all rungs, (block, rung), NaN where any of a rung is missing."""
+    """A measure of the models of all rungs, (block, rung); NaN where a rung lacks a model."""
 
     large: xr.DataArray
     kept: xr.DataArray
@@ -353,7 +382,7 @@ def _judged(
 def _standing(
     tables: Sequence[xr.Dataset], level: float, places: tuple[list[int], list[int], list[int]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Where the models stand at the level: medians over blocks."""
+    """Edge, batch sharpness and time of the models at the level: medians over blocks."""
     found = {
         "edge": together(tables, lambda one: edge_of(lambda_max_at(one, level))),
         "batch_sharpness": together(tables, lambda one: _batch_sharpness(one, level)),
@@ -370,7 +399,7 @@ def _standing(
 
 
 def _batch_sharpness(table: xr.Dataset, level: float) -> xr.DataArray:
-    """h times the batch sharpness where the loss was first seen below a recorded level."""
+    """h times the batch sharpness at the first measurement with a loss below a recorded level."""
     at = np.flatnonzero(np.isclose(table["level"], level))
     if "crossing_batch_sharpness" not in table or not len(at):
         return xr.full_like(time_at(table, level), np.nan)
@@ -379,7 +408,7 @@ def _batch_sharpness(table: xr.Dataset, level: float) -> xr.DataArray:
 
 
 def _lies_with(word: Hypothesis, position: float, limits: LadderThresholds) -> bool:
-    """Whether the position of one width is on the side that a word of all of them is of."""
+    """Whether the position of one width agrees with the word of all widths together."""
     if word == "regularizer":
         return position > limits.half
     if word == "edge":
@@ -404,7 +433,7 @@ def _word_at(
 def _places(
     table: xr.Dataset | xr.DataArray, steps: list[tuple[float, float]], large: float
 ) -> tuple[list[int], list[int], list[int]]:
-    """Where the treatments of h_L, (h_s, μ) and (h_s, 0) stand."""
+    """The indices of the treatments h_L, (h_s, μ) and (h_s, 0)."""
     keys = zip(table["learning_rate"].values.tolist(), table["mu"].values.tolist(), strict=True)
     at = {key: k for k, key in enumerate(keys)}
     kept, plain = ([at[key] for key in keys] for keys in (steps, [(h, 0.0) for h, _ in steps]))
@@ -446,7 +475,7 @@ def _rung(
             (values.kept, values.edge),
         )
     )
-    # With several rungs each block has the means over those that are whole.
+    # With several rungs, each block has the mean over its whole rungs.
     large, at_kept, at_plain, at_edge = (one.mean("treatment").values for one in values.every)
     confidence = judged.confidence
     share = ratio_of_means(at_kept - at_plain, large - at_plain, confidence=confidence)

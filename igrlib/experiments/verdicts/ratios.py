@@ -61,7 +61,7 @@ def pooled_slope(
     """The slope of y on x within blocks, pooled, with Student's interval over blocks.
 
     products: Σ(x − x̄)(y − ȳ) of each block, squares: Σ(x − x̄)²; blocks with a NaN do not count. The
-    interval is that of the blocks' own residuals, given the x: no interval with fewer than two.
+    interval comes from the residuals of the blocks, given the x; it needs two blocks or more.
 
     Source: chapter 10, *The edge of stability*.
     """

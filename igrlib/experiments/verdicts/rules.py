@@ -40,10 +40,9 @@ Reading = Literal[
 
 
 class Reason(NamedTuple):
-    """Why an observation is what it is; `describe` says it in words.
+    """The reason for an observation; `describe` puts it into words.
 
-    kind: one of those that `describe.REASONS` lists; names: of units, widths, controls or the
-    like.
+    kind: a key of `describe.REASONS`; names: of units, widths, controls and so on.
     """
 
     kind: str
@@ -53,7 +52,7 @@ class Reason(NamedTuple):
 def recorded_thresholds(record: Record, arm: str) -> Thresholds:
     """The thresholds that the units of an arm were recorded with.
 
-    Units recorded before thresholds were stored have those of their profile. Raises `ValueError`
+    Older units do not hold thresholds; theirs come from their profile. Raises `ValueError`
     where units differ, or where their profile has no thresholds for the data set.
     """
     if arm not in arms(record):
@@ -140,7 +139,7 @@ def p_of(question: Question, part: Trend, *, against: bool = False) -> float:
 def _of_profile(experiment: str, dataset: str, profile: str) -> Thresholds:
     """The thresholds in the arms of a profile that train on a data set.
 
-    A changed profile has those of the profile that it was made from.
+    A changed profile has the thresholds of the original profile.
     """
     known = EXPERIMENTS.get(experiment, {}).get(profile.partition("+")[0], ())
     arms = [arm for arm in known if isinstance(arm, Arm)]

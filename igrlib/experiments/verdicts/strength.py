@@ -30,32 +30,32 @@ from igrlib.experiments.verdicts.rules import Reason, recorded_thresholds
 __all__ = ["Law", "Strength", "StrengthThresholds", "judge_strength", "law_of"]
 
 Law: TypeAlias = Literal["in proportion", "another law", "no effect", "cannot tell"]
-"""How the effect goes with μ."""
+"""How the effect depends on μ."""
 
 
 @dataclass(frozen=True)
 class StrengthThresholds:
-    """What a verdict on the law takes, besides the level and the confidence of the arm.
+    """The thresholds of a verdict on the law, besides the arm's level and confidence.
 
     Source: chapter 10, *The edge of stability*.
     """
 
     exponent: float = 0.15
-    """An interval of the exponent within 1 ± this is in proportion."""
+    """An effect is in proportion where the interval of the exponent lies within 1 ± this."""
     most: float = 0.5
-    """Of log ‖∇E‖²: beyond an effect of this size the first order is not the whole."""
+    """The largest effect on log ‖∇E‖² for which the first order is enough."""
     faintest: float = 0.01
-    """Likewise: an effect below this size is not better known than the interpolation."""
+    """The smallest effect on log ‖∇E‖² that counts. Interpolation hides smaller ones."""
     least: float = 5.0
-    """Per cent: the largest effect within first order must be as large."""
+    """The least size of the largest effect within first order, in per cent."""
     strengths: int = 3
     """The fewest μ > 0 within first order."""
     blocks: int = 4
-    """The fewest with all of these."""
+    """The fewest blocks with all of these μ."""
     seeds: int = 4
-    """Different seeds for an interval."""
+    """The fewest different seeds for an interval."""
     edge: float = 0.5
-    """h·λ_max(1 + 2μλ_max) up to which it is the theorem's case."""
+    """The theorem applies up to this h·λ_max(1 + 2μλ_max)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,11 +116,11 @@ def judge_strength(
     thresholds: Thresholds | None = None,
     limits: StrengthThresholds | None = None,
 ) -> Strength:
-    """The law by which ‖∇E‖² at equal training loss goes with μ at the smallest learning rate.
+    """The law by which ‖∇E‖² at equal training loss depends on μ at the smallest learning rate.
 
-    `thresholds`: the level and the confidence, by default those that the record was made with. By
-    the rules of `law_of`; it cannot be told without a record or with units missing. That the
-    largest edge on the way is over its threshold is a reason beside the word, not another word.
+    thresholds: the level and the confidence, by default the record's own. The word follows the
+    rules of `law_of`; it is "cannot tell" without a record and where units are missing. A largest
+    edge on the way over its threshold adds a reason and leaves the word as it is.
 
     Source: eqs. (2) and (8); chapter 10, *The edge of stability*.
     """
@@ -201,7 +201,7 @@ def _judged(
 
 
 def _largest_edge(table: xr.Dataset) -> float:
-    """The largest median of h·λ_max(1 + 2μλ_max) at any level or step at which it is known."""
+    """The largest median of h·λ_max(1 + 2μλ_max) over all levels and steps with a measurement."""
     ways = [edge_of(lambda_max_at(table, one)) for one in table["level"].values.tolist()]
     if "lambda_max" in table:
         ways.append(edge_of(table["lambda_max"]))

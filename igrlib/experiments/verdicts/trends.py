@@ -33,12 +33,12 @@ class Tails(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trend:
-    """How a quantity goes with h: within each block, and over all of them.
+    """How a quantity changes with h, within each block and over all blocks.
 
     effects: per doubling of h, one for each block used, from least squares on log₂ h; in per cent
     where `relative`, else in the quantity's own unit; effect: their mean (of logarithms where
-    `relative`), NaN without a block; interval: for it, None where none is claimed; seed: of each
-    block used; cells: how many these have together.
+    `relative`), NaN without a block; interval: of the effect, or None; seed: of each block
+    used; cells: the number of cells in all these blocks.
     """
 
     effect: float
@@ -67,9 +67,9 @@ def trend(
 ) -> Trend:
     """The trend of `quantity` with h within blocks, one a row, NaN where nothing was measured.
 
-    `seed`: of each block; `relative`: the quantity is a natural logarithm. A block counts with the
-    cells that it has if these are at least `rates`. Student's interval of `confidence` over blocks
-    is given where these have at least `seeds` different seeds.
+    seed: of each block; relative: whether the quantity is a natural logarithm. A block counts if it
+    has at least `rates` cells. Blocks with at least `seeds` different seeds give Student's interval
+    of `confidence` over blocks.
 
     Raises `ValueError` for learning rates that are not positive, finite and distinct, or over 12 of
     them, for shapes that do not fit, and for a `confidence` that is not above 0 and at most 1.
@@ -119,8 +119,8 @@ def trend(
 def exact_tails(rows: Sequence[Float[np.ndarray, " _"]]) -> Tails:
     """Both p-values for blocks whose quantities stand in the order of rising h; 1 without a block.
 
-    Blocks may differ in length; equal quantities share their mean rank, and the distribution is
-    that given the ties. Raises `ValueError` for a block of more than 12 or with a NaN.
+    Blocks can differ in length. Equal quantities share their mean rank, and the distribution takes
+    the ties as given. Raises `ValueError` for a block of more than 12 or with a NaN.
 
     Source: Page (1963), with the exact distribution in place of the normal one; chapter 7.
     """

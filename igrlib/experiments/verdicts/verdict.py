@@ -1,4 +1,4 @@
-"""A verdict: what was observed, what it is evidence for, and the numbers of both.
+"""A verdict: the observation, its reading as evidence, and the numbers behind both.
 
 Source: Section 2, Predictions 2.1-2.4; chapter 12, *What held*.
 """
