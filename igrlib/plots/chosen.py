@@ -66,7 +66,8 @@ def figure_2(
         grid[1, 1].legend(handles=handles, loc="center")
     for ax, title, y in panels:
         models(ax, regularization_rate, y, table, colors, by="learning rate", selection=selection)
-        ax.set(title=title, xlabel=r"$\lambda = hm/4$")
+        ax.set(xlabel=r"$\lambda = hm/4$")
+        ax.set_title(title, pad=12)  # clear of the crosses at the upper edge
         decade_axis(ax, "x")
         label = "test accuracy (%)" if y is accuracy else "$R_{IG}$"
         ax.set(ylabel=label, yscale="linear" if y is accuracy else "log")
