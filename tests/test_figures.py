@@ -139,6 +139,15 @@ def test_rings_and_what_is_seen_through_stay_as_they_are(how):
     assert len(kept) == len(X[::20])
 
 
+def test_a_picture_of_points_inside_of_a_drawing_stays_a_picture():
+    figure, ax = plt.subplots()
+    ax.imshow(np.eye(3))
+    drawn = display.figure_data(figure)[SVG]
+    (data,) = re.findall(r'<image [^>]*href="data:image/png;base64,([^"]*)"', drawn)
+    with Image.open(io.BytesIO(b64decode(data))) as image:
+        assert min(image.size) > 30
+
+
 def test_a_drawing_reaches_nothing_outside_of_it_and_is_the_same_every_time():
     drawn = display.figure_data(two_panels())[SVG]
     root = ElementTree.fromstring(drawn)

@@ -31,6 +31,21 @@ OF_FLAX = re.compile(r", parent: .*<flax[^>]*>, name: str \| None = None(?=\))")
 ARRAY = re.compile(r"~?(?:\bjax\.)?(?:\bjaxlib\._jax|\bjax)\.Array\b")
 
 
+# A parameter a line, which Sphinx makes a list of definitions without their terms.
+PARAMETERS = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.S)
+PARAMETER = re.compile(r"<dd>(.*?)</dd>", re.S)
+
+
+def unlist(app, page, template, context, doctree):
+    """The parameters of a signature as lines of it."""
+
+    def lines(found):
+        return PARAMETER.sub(r'<span class="igr-parameter">\1</span>', found[1])
+
+    if "body" in context:
+        context["body"] = PARAMETERS.sub(lines, context["body"])
+
+
 def escape(app, what, name, obj, options, lines):
     for number, line in enumerate(lines):
         parts = CODE.split(line)
@@ -73,6 +88,7 @@ def shortened(text, choices):
 def setup(app):
     sys.path.append(str(Path(__file__).parents[1]))  # of the explorers
     app.setup_extension("sphinx.ext.autodoc")
+    app.connect("html-page-context", unlist)
     app.connect("autodoc-process-docstring", escape)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-signature", shorten)

@@ -102,7 +102,9 @@ def fit(figure: Figure) -> None:
         text.set_fontsize(max(float(text.get_fontsize()), smallest))
     figure.draw_without_rendering()
     (*others, widest) = sorted(box.width for box in _columns(_panels(figure))) or [0.0]
-    if not others and widest > WIDTH_ALONE:
+    drawn = max((ax.get_window_extent().width / figure.dpi for ax in figure.axes), default=0.0)
+    # Where names beside the panel take most of its width, it would have none left.
+    if not others and widest > WIDTH_ALONE and drawn > widest / 2:
         shape = figure.get_size_inches() * WIDTH_ALONE / widest
         figure.set_size_inches(shape[0], max(shape[1], min(height, LOWEST)))
         figure.draw_without_rendering()

@@ -186,7 +186,7 @@ def _attributes(node: ElementTree.Element, known: _Known) -> dict[str, str]:
             case "clip-path":
                 found[key] = f"url(#{known.names.get(value[5:-1], value[5:-1])})"
             case _ if key == _HREF:
-                found["href"] = f"#{known.names.get(value[1:], value[1:])}"
+                found["href"] = f"#{known.names[value[1:]]}" if value[1:] in known.names else value
             case _:
                 found[key] = _rounded(value)
     moved = re.fullmatch(r"translate\((\S+) (\S+)\)", found.get("transform", ""))
