@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import browser as installed
 import jax.numpy as jnp
@@ -307,10 +307,35 @@ def test_formulas_stand_on_the_line_and_need_no_scripts(chromium):
     seen.page.context.close()
 
 
-def test_search_finds_a_theorem_by_name(chromium):
-    seen = visit(chromium, HTML / "search.html", "?q=one+step+of+Euler")
-    seen.page.locator('#search-results a[href*="theorem.html"]').first.wait_for()
+@pytest.mark.parametrize(
+    ("query", "address", "marked"),
+    [
+        ("one step of Euler", "book/theorem.html#what-one-step-misses", "step"),
+        ("edge of stability", "book/edge.html#the-edge-of-stability", "edge"),
+        ("modified_loss", "#igrlib.regularizer.modified_loss", "loss"),
+        ("SAM", "book/explicit.html#is-this-sam", "sam"),
+        ("Gronwall", "book/", "grönwall"),
+        ("λ_max catapult", "book/", "catapult"),
+    ],
+)
+def test_search_finds_sections_and_shows_what_they_say(chromium, query, address, marked):
+    seen = visit(chromium, HTML / "search.html", f"?q={quote(query)}")
+    results = seen.page.locator("#search-results")
+    first = results.locator("li").first
+    assert address in first.locator("a").get_attribute("href")
+    assert marked in " ".join(first.locator("mark, a").all_inner_texts()).lower()
+    assert re.match(r"\d+ sections? ha", results.get_by_role("status").inner_text())
+    assert seen.page.locator("input[name=q]").last.input_value() == query
+    first.locator("a").click()
+    seen.page.wait_for_url(re.compile(re.escape(address)))
     seen.page.context.close()
+
+
+def test_search_says_what_is_missing(chromium):
+    for query, said in (("xyzzy", "No section"), ("", "Type a word"), ("the", "sections have")):
+        seen = visit(chromium, HTML / "search.html", f"?q={query}")
+        assert said in seen.page.locator("#search-results").inner_text()
+        seen.page.context.close()
 
 
 # The explorers. Each is moved by mouse, by touch and by keyboard, and must say something new.

@@ -147,12 +147,20 @@ def test_formulas_are_typeset(path):
     assert not re.search(r"\\[(\[]|\\begin\{|\$\$", prose), "TeX left unset"
 
 
-def test_what_is_searched_has_no_tex():
-    index = json.loads((HTML / "searchindex.js").read_text("utf-8")[len("Search.setIndex(") : -1])
-    # Of code that writes labels there is some; these stand in formulas alone.
-    assert {"bigo", "etild", "frac14", "operatornam"} & index["terms"].keys() == set()
-    assert [title for title in index["alltitles"] if "\\" in title] == []
-    assert index["terms"]["λ"]
+def test_what_is_searched_are_sections_without_code_and_tex():
+    data = (HTML / "_static/sections.js").read_text("utf-8").removeprefix("IGR_SECTIONS=")
+    found = json.loads(data)
+    said = [f"{title} {text}" for _, _, title, text in found]
+    assert not [one for one in said if re.search(r"\\[A-Za-z({]|plt\.show|</", one)]
+    assert any("λ_max" in one for one in said)
+    addresses = [url.partition("#") for url, *_ in found]
+    assert len({url for url, *_ in found}) == len(found) > 300
+    for path in {path for path, _, _ in addresses}:
+        ids = set(re.findall(r'\bid="([^"]+)"', (HTML / path).read_text("utf-8")))
+        assert {anchor for page, _, anchor in addresses if page == path} <= ids
+    chapters = {path.partition("#")[0] for path, *_ in found}
+    assert {f"book/{path.stem}.html" for path in CHAPTERS} <= chapters
+    assert not (HTML / "searchindex.js").exists()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)

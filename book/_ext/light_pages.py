@@ -1,7 +1,7 @@
-"""Pages load what they use: icons as a font of the few that are shown, the search index to search.
+"""Pages load what they use: icons as a font of the few that are shown, and no index of the book.
 
 The theme draws its icons by a script of 1.5 MB, whose style sheet can do the same with a font, and
-has every page load the index of the whole book.
+has every page load the index of the whole book, for which section_search has its own.
 """
 
 import base64
@@ -32,9 +32,7 @@ def lighten(app, exception):
     for page in out.rglob("*.html"):
         text = page.read_text("utf-8")
         used |= set(USED.findall(text))
-        lighter = SCRIPT.sub("", text)
-        if page.name != "search.html":
-            lighter = SEARCH.sub("", lighter)
+        lighter = SEARCH.sub("", SCRIPT.sub("", text))
         if lighter != text:
             page.write_text(lighter, "utf-8")
     static = out / "_static"
