@@ -30,6 +30,7 @@ def test_colors_are_different_and_told_apart_without_hue():
     rgb = np.array([to_rgb(color) for color in plots.COLORS.values()])
     distances = np.linalg.norm(rgb[:, None] - rgb[None], axis=-1)
     assert distances[~np.eye(len(rgb), dtype=bool)].min() > 0.2
+    assert min(map(contrast_on_white, plots.COLORS.values())) >= 3
 
 
 @pytest.mark.parametrize("count", range(1, 9))

@@ -1,7 +1,7 @@
 """One style for every figure of the book.
 
-Colours are Okabe and Ito's, told apart with any colour vision; the same thing has the same
-colour in every chapter.
+Colours are Okabe and Ito's, told apart with any colour vision, two of them darker so that they are
+seen on white; the same thing has the same colour in every chapter.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ COLORS = {
     "gradient flow": "#009E73",
     "modified flow": "#0072B2",
     "explicit": "#CC79A7",
-    "large step": "#E69F00",
-    "small step": "#6E6E6E",
-    "second order": "#56B4E9",
+    "large step": "#B88B00",
+    "small step": "#595959",
+    "second order": "#3393D3",
     "minima": "#000000",
 }
 # For quantities and runs that are none of these.
