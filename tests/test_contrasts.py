@@ -99,7 +99,7 @@ def test_models_of_a_ratio():
     table = at_ratio(table_of(record(made), "plain"), 0.5)
     assert table["learning_rate"].values.tolist() == [0.2, 0.4]
     np.testing.assert_allclose(table["mu"], [0.1, 0.2])
-    with pytest.raises(ValueError, match=r"ratio must be one of μ/h .*, got 0\.3"):
+    with pytest.raises(ValueError, match=r"ratio must be one of the table's μ/h, .*, got 0\.3"):
         at_ratio(table, 0.3)
 
 

@@ -208,7 +208,7 @@ ONE = Members((0.1,), (0,), (5,), (0.0,))
         ({"optimizer": lambda h: h}, TypeError, "learning rate that returns an Optax .*got 1.0"),
         ({"loss": lambda p, x: (p, x)}, TypeError, "loss must return a real floating-point scalar"),
         ({"loss": lambda p, x: p - x}, ValueError, r"loss must return a scalar, got .*\(2,\)"),
-        ({"data": (np.arange(4.0), np.arange(3.0))}, ValueError, "data must .*of the examples"),
+        ({"data": (np.arange(4.0), np.arange(3.0))}, ValueError, "data must .*the examples"),
         ({"data": ()}, ValueError, "data must have one leading axis"),
         ({"batch_size": 5}, ValueError, "batch_size must be at most the 4 examples"),
     ],
