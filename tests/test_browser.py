@@ -546,6 +546,9 @@ def test_deals_leave_ghosts_and_are_taken_back(sweep):
     plot = sweep.locator(".igr-plot").first
     # From the top of the plot, since the page may scroll to a button.
     place_of = lambda: middle(held_by("sweep", sweep, 20))[1] - plot.bounding_box()["y"]  # noqa: E731
+    deal.click()  # which ends what plays when it is seen
+    back.click()
+    sweep.page.wait_for_timeout(2 * SLID)
     recorded, place = said(sweep), place_of()
     for count in (1, 2, 3):
         deal.click()
