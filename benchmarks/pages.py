@@ -11,7 +11,7 @@ from .found import Comparison, Series
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html" / "book"
-EXPLORER = re.compile(r'data-igr-explorer="(\w+)"')
+EXPLORER = re.compile(r'<\w+ [^>]*\bdata-igr-explorer="(\w+)"')
 
 # Milliseconds from an event to the end of the layout that it makes necessary, for many events. A
 # slider is moved through its whole range, a model after the other is chosen; what has neither is
