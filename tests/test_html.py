@@ -147,6 +147,15 @@ def test_formulas_are_typeset(path):
     assert not re.search(r"\\[(\[]|\\begin\{|\$\$", prose), "TeX left unset"
 
 
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_number_keeps_its_per_cent_and_a_name_breaks_after_an_underscore(path):
+    text = re.search(r"<article\b.*</article>", path.read_text("utf-8"), flags=re.S)[0]
+    prose = re.sub(r"<(pre|code|script|style|svg|math)\b.*?</\1>", "", text, flags=re.S)
+    assert re.findall(r"\d(?:</?\w+[^>]*>)* %", re.sub(r'="[^"]*"', "", prose)) == []
+    names = re.findall(r'<span class="pre">([\w.]*\w_\w[\w.<>]*)', text)
+    assert [one for one in names if re.search(r"\w_\w", one)] == []
+
+
 def test_what_is_searched_are_sections_without_code_and_tex():
     data = (HTML / "_static/sections.js").read_text("utf-8").removeprefix("IGR_SECTIONS=")
     found = json.loads(data)
