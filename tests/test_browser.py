@@ -265,8 +265,24 @@ def test_what_is_seen_on_white_is_seen_in_the_dark(opened):
             assert contrast(night[name], ground) > 2.95, name
 
 
+# Nine in ten of the parts of a page say nothing new to axe: the strokes of formulas and drawings,
+# which have no text, and words of code that look like words before them. The last test of a page.
+THIN = """() => {
+  document.querySelectorAll(".formula svg, .igr-drawing svg").forEach((n) => n.replaceChildren());
+  const seen = new Set();
+  const kind = (node) => !node || node === document.body ? "" :
+    `${node.tagName}.${node.className}>${kind(node.parentElement)}`;
+  const like = [...document.querySelectorAll("article :is(pre, dt, p, td) :is(span, code)")]
+    .filter((node) => !node.closest("a, button, label, summary") && node.childElementCount === 0 &&
+      node.getAttributeNames().every((name) => name === "class"))
+    .filter((node) => seen.has(kind(node)) || !seen.add(kind(node)));
+  like.forEach((node) => node.remove());
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast_and_labels(opened, scheme):
+    opened.page.evaluate(THIN)
     # Colours on their way from one scheme to the other belong to neither.
     opened.page.add_style_tag(content="* { transition: none !important }")
     opened.page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
@@ -610,6 +626,24 @@ def test_a_link_of_the_text_sets_what_it_names(sweep):
     assert said(sweep) == before
 
 
+# Every pair of the first two lists, each with no model, with the first and with one of the last.
+HEIGHTS = """(box, [compare, show, models]) => {
+  const choose = (list, value) => {
+    list.value = value;
+    list.dispatchEvent(new Event("input", { bubbles: true }));
+    list.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const states = [];
+  for (const at of compare.options) for (const quantity of show.options)
+    for (const model of ["-1", "0", "40"]) {
+      [[compare, at.value], [show, quantity.value], [models, model]].forEach((c) => choose(...c));
+      const words = box.querySelector(".igr-words").innerText;
+      states.push({ height: box.getBoundingClientRect().height, words });
+    }
+  return states;
+}"""
+
+
 @pytest.mark.xdist_group("explorer-sweep")
 @pytest.mark.parametrize("size", [DESKTOP, {"width": 390, "height": 844}], ids=["desktop", "phone"])
 def test_the_sweep_keeps_its_height_and_fits_on_a_screen(chromium, size):
@@ -618,16 +652,17 @@ def test_the_sweep_keeps_its_height_and_fits_on_a_screen(chromium, size):
     box = seen.page.locator("[data-igr-explorer=sweep]")
     seen.page.wait_for_timeout(300)
     words = box.locator(".igr-words")
-    heights = {box.bounding_box()["height"]}
+    height = box.bounding_box()["height"]
     box.locator(".igr-deals button").nth(1).click()
-    for at in ("test", "validation", "end", "steps", "time", "loss"):
-        for quantity in ("regularizer", "accuracy", "squared"):
-            for model in ("-1", "0", "40"):
-                box.get_by_label("Compare at").select_option(at)
-                box.get_by_label("Show").select_option(quantity)
-                box.get_by_role("combobox", name="Model").select_option(model)
-                heights.add(box.bounding_box()["height"])
-    assert max(heights) - min(heights) < 1, words.inner_text()
+    named = {"Compare at": 6, "Show": 3, "Model": 72}
+    lists = [box.get_by_role("combobox", name=name) for name in named]
+    for each, least in zip(lists, named.values(), strict=True):
+        assert each.locator("option").count() >= least
+    shown = box.evaluate(HEIGHTS, [each.element_handle() for each in lists])
+    assert len({state["words"] for state in shown}) > 40
+    for state in shown:
+        assert state["height"] == pytest.approx(height, abs=1), state["words"]
+    assert shown[-1]["words"] == words.inner_text()
     # From the first control to the end of the loss curves.
     top, end = (box.locator(part).bounding_box() for part in (".igr-control >> nth=0", ".igr-row"))
     assert end["y"] + end["height"] - top["y"] < size["height"] - 56  # the bar of the page
@@ -885,6 +920,7 @@ LINKS = {
 
 ADD_LINKS = """([name, sets]) => {
   const box = document.querySelector(`[data-igr-explorer=${name}]`);
+  document.querySelectorAll("a.added").forEach((link) => link.remove());
   for (const set of sets) {
     const link = document.createElement("a");
     Object.assign(link, { href: `#${box.id}`, textContent: set, className: "added" });
@@ -906,12 +942,35 @@ def plays(box):
     return box.evaluate("box => 'igrPlaying' in box.dataset")
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_an_explorer_plays_once_and_ends_as_it_was(chromium, name):
-    quiet = visit(chromium, page_of(name), reduced_motion="reduce").page
-    box = quiet.locator(f"#explorer-{name}")
+ADDRESS = "() => location.hash"
+KEPT = 700
+"""Milliseconds after which a state is in the address."""
+
+
+def reset(box):
+    box.get_by_role("button", name="Reset").click()
+    box.page.wait_for_timeout(KEPT)
+    assert box.page.evaluate(ADDRESS) == "", "where it began, it needs no address"
+
+
+@pytest.fixture(scope="module", params=ALL)
+def quiet(chromium, request):
+    """An explorer where motion is not wanted; each test begins with `reset`."""
+    seen = visit(chromium, page_of(request.param), reduced_motion="reduce")
+    box = seen.page.locator(f"#explorer-{request.param}")
+    box.scroll_into_view_if_needed()
+    seen.page.wait_for_timeout(400)
+    assert not plays(box)
+    assert seen.page.evaluate(ADDRESS) == ""
+    yield request.param, box
+    assert seen.errors == []
+    seen.page.context.close()
+
+
+def test_an_explorer_plays_once_and_ends_as_it_was(chromium, quiet):
+    name, box = quiet
+    reset(box)
     still, words = drawn(box), said(box)
-    quiet.context.close()
     page = visit(chromium, page_of(name)).page
     box = page.locator(f"#explorer-{name}")
     drawings = box.locator(".igr-row").first
@@ -934,13 +993,9 @@ def test_an_explorer_plays_once_and_ends_as_it_was(chromium, name):
     page.context.close()
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_escape_brings_an_explorer_back_and_motion_can_be_unwanted(chromium, name):
-    seen = visit(chromium, page_of(name), reduced_motion="reduce")
-    box = seen.page.locator(f"#explorer-{name}")
-    box.scroll_into_view_if_needed()
-    seen.page.wait_for_timeout(400)
-    assert not plays(box)
+def test_escape_brings_an_explorer_back(quiet):
+    name, box = quiet
+    reset(box)
     still, words = drawn(box), said(box)
     height = box.bounding_box()["height"]
     controls = box.locator("input[type=range], .igr-handle")
@@ -957,8 +1012,6 @@ def test_escape_brings_an_explorer_back_and_motion_can_be_unwanted(chromium, nam
     assert said(box) != words
     box.get_by_role("button", name="Play").press("Escape")
     assert (drawn(box), said(box)) == (still, words)
-    assert seen.errors == []
-    seen.page.context.close()
 
 
 @pytest.mark.xdist_group("explorer-ellipse")
@@ -984,9 +1037,9 @@ def test_the_ellipse_is_a_picture_where_scripts_are_off(chromium):
 BY_THE_TEXT = "a[data-igr-set]"
 
 
-@pytest.fixture(params=ALL)
-def still(chromium, request):
-    """An explorer on a phone where motion is not wanted."""
+@pytest.fixture(scope="module", params=ALL)
+def phone(chromium, request):
+    """An explorer on a phone where motion is not wanted; the first test finds it untouched."""
     seen = visit(chromium, page_of(request.param), reduced_motion="reduce")
     seen.page.set_viewport_size({"width": 390, "height": 844})
     seen.page.wait_for_timeout(300)
@@ -997,6 +1050,17 @@ def still(chromium, request):
     seen.page.context.close()
 
 
+def test_an_explorer_invites_until_it_is_touched(phone):
+    name, box = phone
+    note = box.locator("text, span, p:not(.igr-heard)", has_text=INVITES[name])
+    assert note.count() == 1
+    assert note.is_visible()
+    held = box.locator(".igr-handle, .igr-stop, input").first
+    held = box.locator(".igr-handle").first if box.locator(".igr-handle").count() else held
+    held.press("ArrowLeft")
+    assert not note.is_visible()
+
+
 def links_of(name, box):
     """The links of the text that lead to an explorer, and those that are added here."""
     box.page.evaluate(ADD_LINKS, [name, LINKS[name]])
@@ -1005,8 +1069,9 @@ def links_of(name, box):
     return links.all()
 
 
-def test_links_set_an_explorer_and_escape_resets_it(still):
-    name, box = still
+def test_links_set_an_explorer_and_escape_resets_it(phone):
+    name, box = phone
+    reset(box)
     first, plot, words = said(box), box.locator(".igr-plot").first, []
     for link in links_of(name, box):
         link.focus()
@@ -1023,9 +1088,10 @@ def test_links_set_an_explorer_and_escape_resets_it(still):
     assert said(box) == first
 
 
-def test_nothing_below_an_explorer_jumps(still):
+def test_nothing_below_an_explorer_jumps(phone):
     """Whatever it says, its sentence has one height, and is not cut."""
-    name, box = still
+    name, box = phone
+    reset(box)
     words, heights = box.locator(".igr-words"), set()
     for link in links_of(name, box):
         link.evaluate("node => node.click()")
@@ -1034,20 +1100,10 @@ def test_nothing_below_an_explorer_jumps(still):
     assert len(heights) == 1
 
 
-def test_an_explorer_invites_until_it_is_touched(still):
-    name, box = still
-    note = box.locator("text, span, p:not(.igr-heard)", has_text=INVITES[name])
-    assert note.count() == 1
-    assert note.is_visible()
-    held = box.locator(".igr-handle, .igr-stop, input").first
-    held = box.locator(".igr-handle").first if box.locator(".igr-handle").count() else held
-    held.press("ArrowLeft")
-    assert not note.is_visible()
-
-
-def test_slider_and_picture_are_seen_at_once_on_a_phone(still):
+def test_slider_and_picture_are_seen_at_once_on_a_phone(phone):
     """Above a picture, where the slider comes first and stays; else below it."""
-    name, box = still
+    name, box = phone
+    reset(box)
     precedes = "(node, other) => node.compareDocumentPosition(other) & 4"
     for slider in box.locator("input[type=range]").all()[:1]:
         for plot in box.locator(".igr-plot:has(svg)").all():
@@ -1068,16 +1124,17 @@ SMALLER = """box => [...box.querySelectorAll("button, select, input, .igr-touch"
   .map(([node]) => node.outerHTML.slice(0, 90))"""
 
 
-def test_what_is_pressed_is_large_enough(still):
-    _, box = still
+def test_what_is_pressed_is_large_enough(phone):
+    _, box = phone
     assert box.evaluate(SMALLER) == []
 
 
 WITH_LANDMARKS = {"step", "loss", "phase", "parabola", "catapult", "decay"}
 
 
-def test_landmarks_are_one_stop_of_tab_and_can_be_pressed(still):
-    name, box = still
+def test_landmarks_are_one_stop_of_tab_and_can_be_pressed(phone):
+    name, box = phone
+    reset(box)
     groups = box.get_by_role("group").filter(has=box.page.locator(".igr-press"))
     assert (groups.count() > 0) == (name in WITH_LANDMARKS)
     for marks in groups.all():
@@ -1141,56 +1198,49 @@ def test_the_step_size_goes_beyond_the_edge(chromium):
 
 # The address of the page.
 
-ADDRESS = "() => location.hash"
-KEPT = 700
-"""Milliseconds after which a state is in the address."""
 
-
-@pytest.mark.parametrize("name", ALL)
-def test_an_address_shows_the_same_again(chromium, name):
-    page = visit(chromium, page_of(name), reduced_motion="reduce").page
-    box = page.locator(f"#explorer-{name}")
-    assert page.evaluate(ADDRESS) == ""
-    words = set()
+def test_an_address_shows_the_same_again(chromium, quiet):
+    """In a new page, and in one that is open."""
+    name, box = quiet
+    page, other, words = box.page, None, set()
+    reset(box)
     for sets in LINKS[name]:
         box.evaluate("(box, set) => box.igrTake(set)", sets)
         page.wait_for_timeout(KEPT)
         shown, address = said(box), page.evaluate(ADDRESS)
         assert address.startswith(f"#{name}:")
-        other = visit(chromium, page_of(name), address, reduced_motion="reduce")
-        again = other.page.locator(f"#explorer-{name}")
+        if other is None:
+            other = visit(chromium, page_of(name), address, reduced_motion="reduce")
+            again = other.page.locator(f"#explorer-{name}")
+            assert 0 <= again.bounding_box()["y"] < 200, "it is scrolled into view"
+        else:
+            other.page.evaluate("hash => { location.hash = hash }", address)
+            other.page.wait_for_timeout(200)
         assert said(again) == shown
         assert other.page.evaluate(ADDRESS) == address
-        assert 0 <= again.bounding_box()["y"] < 200, "it is scrolled into view"
-        assert other.errors == []
         words.add(shown)
-        other.page.context.close()
     assert len(words) == len(LINKS[name])
-    # Where it began, it needs no address.
-    box.get_by_role("button", name="Reset").click()
-    page.wait_for_timeout(KEPT)
-    assert page.evaluate(ADDRESS) == ""
-    page.context.close()
+    assert other.errors == []
+    other.page.context.close()
+    reset(box)
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_what_a_reader_chooses_is_in_the_address(chromium, name):
+def test_what_a_reader_chooses_is_in_the_address(quiet):
     """By keyboard; and a page whose address changes shows it."""
-    page = visit(chromium, page_of(name), reduced_motion="reduce").page
-    box = page.locator(f"#explorer-{name}")
+    name, box = quiet
+    page = box.page
+    reset(box)
     control = box.locator("input[type=range], .igr-handle, .igr-stop").first
     control.press("ArrowLeft")
     control.press("ArrowLeft")
     page.wait_for_timeout(KEPT)
     shown, address = said(box), page.evaluate(ADDRESS)
     assert address.startswith(f"#{name}:")
-    box.get_by_role("button", name="Reset").click()
-    page.wait_for_timeout(KEPT)
+    reset(box)
     assert said(box) != shown
     page.evaluate("hash => { location.hash = hash }", address)
     page.wait_for_timeout(200)
     assert said(box) == shown
-    page.context.close()
 
 
 COUNTED = """() => {
@@ -1235,17 +1285,22 @@ WRONG = (
 )
 
 
+@pytest.fixture(scope="module")
+def begins(chromium):
+    """What the explorer of a step says at first."""
+    seen = visit(chromium, page_of("step"), reduced_motion="reduce")
+    yield said(seen.page.locator("#explorer-step"))
+    seen.page.context.close()
+
+
 @pytest.mark.xdist_group("explorer-step")
 @pytest.mark.parametrize("hash", WRONG)
-def test_a_wrong_address_breaks_nothing(chromium, hash):
-    seen = visit(chromium, page_of("step"), reduced_motion="reduce")
-    first = said(seen.page.locator("#explorer-step"))
-    seen.page.context.close()
+def test_a_wrong_address_breaks_nothing(chromium, begins, hash):
     seen = visit(chromium, page_of("step"), hash, reduced_motion="reduce")
     box = seen.page.locator("#explorer-step")
-    assert said(box) == first
+    assert said(box) == begins
     box.locator(".igr-handle").press("ArrowLeft")
-    assert said(box) != first
+    assert said(box) != begins
     assert seen.errors == []
     seen.page.context.close()
 

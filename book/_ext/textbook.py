@@ -1,8 +1,8 @@
 """A page of a textbook: quiet code under its figure, solutions folded, no bar that hides nothing.
 
-A cell that draws a figure is folded under one link below the caption; cells without an output that
-follow each other share one; one that only hands numbers to the text is left out. All are
-<details>, which open without scripts.
+A cell that draws a figure is folded under one link below the caption; code without an output goes
+with the next such link of its section; a cell that only hands numbers to the text is left out. All
+are <details>, which open without scripts.
 """
 
 import re
@@ -79,16 +79,27 @@ class Place(SphinxPostTransform):
                 self.join(cell)
 
     def join(self, cell):
-        """Let code without an output go with that of the next cell, or of the one before."""
+        """Let code without an output go with that of the next cell of its section, or the last.
+
+        Text may stand between, but no code that is shown: it would no longer come in order.
+        """
         place, around = cell.parent.index(cell), cell.parent.children
         code = fold_of(cell).children
-        if place + 1 < len(around) and (fold := fold_of(around[place + 1])) is not None:
+        if (fold := first_fold(around[place + 1 :])) is not None:
             fold[:0] = code
-        elif place and (fold := fold_of(around[place - 1])) is not None:
+        elif (fold := first_fold(reversed(around[:place]))) is not None:
             fold.extend(code)
         else:
             return
         cell.parent.remove(cell)
+
+
+def first_fold(around):
+    """What the first cell among these folds; None where it is shown or lies in another section."""
+    for node in around:
+        if is_cell(node) or isinstance(node, nodes.section):
+            return fold_of(node)
+    return None
 
 
 def fold_of(node):

@@ -16,6 +16,7 @@ from igrlib.experiments.records import Record
 from igrlib.plots._tables import Palette
 
 __all__ = [
+    "FEW",
     "MANY",
     "TRAINING",
     "decade_axis",
@@ -27,8 +28,11 @@ __all__ = [
     "seed_lines",
 ]
 
-MANY = 8
+FEW = 3
 """From so many seeds on a figure shows their median and a band; fewer are shown one by one."""
+
+MANY = 8
+"""From so many seeds on the band has their middle half, else all of them."""
 
 TRAINING = r"training loss $E$  (training $\rightarrow$)"
 """The label of an axis of losses on which training goes to the right."""
@@ -39,18 +43,17 @@ def seed_lines(
     x: np.ndarray,
     rows: np.ndarray,
     *,
-    median_from: int = MANY,
     band: bool = True,
     **style: Any,
 ) -> None:
-    """A thin line for each seed; from `median_from` seeds on, the line of their median and a band.
+    """The line of the median of three or more seeds, with a band; a thin line for each of fewer.
 
     `x`: (k,); `rows`: (seeds, k), NaN where nothing was measured, which breaks a line. The median
     is over the seeds that have all values, if these are at least half; else over those with any,
     where all of these have one. The band has the middle half of `MANY` or more, all of fewer.
     """
     rows = rows[np.isfinite(rows).any(axis=1)]
-    if len(rows) < median_from:
+    if len(rows) < FEW:
         for row in rows:
             ax.plot(x, row, lw=1.0, alpha=0.9, **style)
         return
@@ -166,13 +169,12 @@ def legend_handles(
     lines: bool = False,
     points: bool = True,
     rings: bool = True,
-    median_from: int = MANY,
     band: bool = True,
 ) -> list[Artist]:
     """What the figure's colours, markers and lines mean, of those that occur in `table`.
 
-    `widths`: None, "marker" or "color"; `lines`, `median_from` and `band`: seeds are drawn by
-    `seed_lines`; `points` and `rings`: models are drawn by `models`.
+    `widths`: None, "marker" or "color"; `lines` and `band`: seeds are drawn by `seed_lines`;
+    `points` and `rings`: models are drawn by `models`.
     """
     diverged = table["diverged"]
     found: list[Artist] = []
@@ -188,12 +190,12 @@ def legend_handles(
         marker, ls = colors.markers[int(width)], "-" if lines else "none"
         found.append(Line2D([], [], color=color, marker=marker, ls=ls, label=f"width {width}"))
     if lines:
-        if min(counts) < median_from:
+        if min(counts) < FEW:
             found.append(_black(lw=0.8, label="each seed"))
-        if max(counts) >= median_from:
+        if max(counts) >= FEW:
             found.append(_black(lw=2.0, label="median of the seeds"))
-        if band and max(counts) >= median_from:
-            share = "the middle half" if max(counts) >= MANY else "all of them"
+        if band and max(counts) >= FEW:
+            share = "the middle half" if max(counts) >= MANY else "all seeds"
             found.append(Patch(color="black", alpha=0.18, lw=0, label=f"band: {share}"))
     if table.get(f"censored_{selection}", xr.DataArray(False)).any():
         found.append(_black(marker="o", mfc="none", ls="none", label="open: best in last tenth"))

@@ -101,7 +101,7 @@ def figure_3(
     figure, grid = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
     every = table["learning_rate"].values
     h = slope["learning_rate"].broadcast_like(slope)
-    seed_lines(grid[0, 0], every, slope.values, color="0.5")
+    seed_lines(grid[0, 0], every, slope.values, color="0.5", band=False)
     models(grid[0, 0], h, slope, table, colors, by="learning rate", selection=selection)
     for j, one in enumerate(every.tolist()):
         color = colors.learning_rates[one]

@@ -24,9 +24,6 @@ from igrlib.plots._tables import Palette, one_width, palette
 
 __all__ = ["figure_a3", "figure_a4", "figure_a5", "figure_a7"]
 
-# Three seeds at each of eight learning rates are too many lines to be told apart.
-_MEDIAN_FROM = 3
-
 _R_IG, _RATIO, _WEIGHTED = "$R_{IG}$", "$R_{IG}\\,/\\,E$", "$\\lambda R_{IG}\\,/\\,E$"
 
 
@@ -164,9 +161,7 @@ def _figure(
         ax.set(title=panel.title, ylabel=panel.label)
         ax.set_xlabel("physical time $T = t\\,h$" if physical else "step $t$")
         ax.set_yscale(panel.scale, **({"linthresh": 1.0} if panel.scale == "symlog" else {}))
-    handles = legend_handles(
-        table, colors, learning_rates=True, lines=True, points=False, median_from=_MEDIAN_FROM
-    )
+    handles = legend_handles(table, colors, learning_rates=True, lines=True, points=False)
     if dashed is not None:
         handles.append(Line2D([], [], color="black", lw=1, ls="--", label=dashed))
     if len(drawn) < grid.size:
@@ -192,7 +187,7 @@ def _curves(
     times = np.outer(h if physical else np.ones(len(h)), steps)
     for j, one in enumerate(h.tolist()):
         style = {"color": colors.learning_rates[one], "ls": ls, "band": ls == "-"}
-        seed_lines(ax, times[j], values.values[:, j], median_from=_MEDIAN_FROM, **style)
+        seed_lines(ax, times[j], values.values[:, j], **style)
     if logarithmic:
         low, high = np.log10([times[times > 0].min(), times.max()])
         decades = np.arange(np.ceil(low), np.floor(high) + 1)

@@ -41,9 +41,8 @@ def figure_3c(
 
     The left panel has all learning rates h, the right panel the smallest. To first order h + 4μ is
     the step whose implicit regularizer is as strong as both together. `plain` is a record and arm
-    with the plain models; None takes the same arm's. Eight or more seeds are drawn as the median
-    and the band of their middle half, fewer as a line for each seed. The legends count the models
-    that diverged.
+    with the plain models; None takes the same arm's. Three or more seeds are drawn as their median
+    and a band, fewer as a line for each seed. The legends count the models that diverged.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -80,9 +79,9 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
     accuracy against noise at the point chosen by validation: for plain models against h, and for
-    models of the smallest learning rate against h + 4μ. Eight or more seeds are drawn as the median
-    and the band of their middle half, fewer as a line for each seed. The figure names quantities
-    that were not measured.
+    models of the smallest learning rate against h + 4μ. Three or more seeds are drawn as their
+    median and a band, fewer as a line for each seed. The figure names quantities that were not
+    measured.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 

@@ -16,7 +16,7 @@ from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.table import arms
 from igrlib.plots._marks import (
-    MANY,
+    FEW,
     learning_rate_axis,
     legend_above,
     legend_handles,
@@ -41,8 +41,8 @@ def figure_a6(
 
     At the chosen point of every model; `selection` as in `igrlib.plots.mnist.figure_2`.
     `batch_arms` are drawn by batch size beside `arm` at their widths; None takes all recorded arms
-    of other batch sizes. Lines against h join the models of a seed, those against m the medians of
-    8 or more seeds.
+    of other batch sizes. Lines join the medians of three or more seeds, and otherwise the models
+    of a seed.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -54,26 +54,26 @@ def figure_a6(
     m = regularizer["num_params"].broadcast_like(regularizer)
     h = regularizer["learning_rate"].broadcast_like(regularizer)
     every = table["learning_rate"].values
+    # Nearly all of these models fitted all images: rings would be around nearly all.
+    dots: dict[str, Any] = {"selection": selection, "rings": False}
     figure, grid = plt.subplots(3, 2, figsize=(7.2, 9.4), layout="constrained")
     for column, values in enumerate((regularizer, accuracy)):
         by_h, by_size = grid[0, column], grid[1, column]
         for width, rows in values.groupby("width"):
-            seed_lines(by_h, every, rows.values, color=colors.widths[int(width)])
-        models(by_h, h, values, table, colors, by="width", selection=selection)
+            seed_lines(by_h, every, rows.values, color=colors.widths[int(width)], band=False)
+        models(by_h, h, values, table, colors, by="width", **dots)
         learning_rate_axis(by_h, every)
         _medians_by_size(by_size, values, colors)
-        models(by_size, m, values, table, colors, by="learning rate", selection=selection)
+        models(by_size, m, values, table, colors, by="learning rate", **dots)
         _size_axis(by_size, table["num_params"].values)
     _by_batch_size(grid[2, 0], record, table, batch_arms, selection, colors)
-    models(
-        grid[2, 1], regularizer, accuracy, table, colors, by="learning rate", selection=selection
-    )
+    models(grid[2, 1], regularizer, accuracy, table, colors, by="learning rate", **dots)
     grid[2, 1].set(xscale="log", xlabel="$R_{IG}$")
     for left, right in grid:
         left.set(yscale="log", ylabel="$R_{IG}$")
         right.set_ylabel("test accuracy (%)")
     handles = legend_handles(
-        table, colors, learning_rates=True, widths="color", selection=selection, lines=True
+        table, colors, learning_rates=True, widths="color", lines=True, band=False, **dots
     )
     legend_above(figure, handles)
     say_record(figure, record)
@@ -91,7 +91,7 @@ def _size_axis(ax: Axes, size: np.ndarray) -> None:
 
 def _medians_by_size(ax: Axes, values: xr.DataArray, colors: Palette) -> None:
     by_size = values.groupby("num_params")
-    medians = by_size.median().where(by_size.count() >= MANY)
+    medians = by_size.median().where(by_size.count() >= FEW)
     for h, row in zip(values["learning_rate"].values.tolist(), medians.T.values, strict=True):
         ax.plot(medians["num_params"], row, color=colors.learning_rates[h], lw=1.4)
 
@@ -119,7 +119,9 @@ def _by_batch_size(
     shades = dict(zip(sorted({size for size, _ in groups}), [*COLORS.values()] * 9, strict=False))
     for (size, width), rows in sorted(groups.items()):
         style: dict[str, Any] = {"color": shades[size], "marker": colors.markers[width]}
-        seed_lines(ax, rows["learning_rate"].values, rows.values, ms=3.5, **style)
+        at = rows["learning_rate"].values
+        ax.plot(at, rows.values.T, ls="none", ms=3, alpha=0.7, **style)
+        seed_lines(ax, at, rows.values, ms=0, band=False, **style)
         whole = "all " if rows["full_batch"].all() else ""
         ax.plot([], [], label=f"{whole}{size:,}, width {width}", **style)
     learning_rate_axis(

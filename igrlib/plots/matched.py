@@ -86,7 +86,7 @@ def matched_loss(
     for ax, level in zip(grid.flat, wanted, strict=False):
         values = xr.ufuncs.exp(_squared_gradient(table, level))
         for width, rows in values.groupby("width"):
-            style = {"color": colors.widths[int(width)], "median_from": 3, "band": False}
+            style = {"color": colors.widths[int(width)], "band": False}
             seed_lines(ax, every, rows.values, **style)
         models(ax, h, values, table, colors, by="width", selection=None, rings=False)
         beyond = (values.notnull() & (lambda_max_at(table, level) * h > 2)).values
@@ -104,7 +104,7 @@ def matched_loss(
             ax.yaxis.set_minor_locator(NullLocator())
     for ax in grid.flat[len(wanted) :]:
         ax.set_axis_off()
-    drawn: dict[str, Any] = {"lines": True, "rings": False, "median_from": 3, "band": False}
+    drawn: dict[str, Any] = {"lines": True, "rings": False, "band": False}
     handles = legend_handles(table, colors, widths="color", **drawn)
     if unstable:
         handles.append(Line2D([], [], **_BEYOND, label=r"$h\lambda_{\max} > 2$"))

@@ -51,7 +51,7 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
         (grid[1, 0], "(c)", accuracy, regularizer),
     ):
         if x is h:
-            seed_lines(ax, every, y.values, color="0.6")
+            seed_lines(ax, every, y.values, color="0.6", band=False)
             learning_rate_axis(ax, every)
         else:
             ax.set_xlabel("test accuracy (%)")
@@ -60,7 +60,9 @@ def figure_a8(record: Record, arm: str = "sgd", *, selection: str = "validation"
         if y is regularizer:
             ax.set_yscale("log")
     grid[1, 1].set_axis_off()
-    handles = legend_handles(table, colors, learning_rates=True, selection=selection, lines=True)
+    handles = legend_handles(
+        table, colors, learning_rates=True, selection=selection, lines=True, band=False
+    )
     grid[1, 1].legend(handles=handles, loc="center")
     say_record(figure, record)
     return figure
@@ -74,8 +76,8 @@ def three_gradients(
     ‖∇E‖² in training mode, which is descended on; in evaluation mode, of another function of the
     same parameters; and Σ_l ‖θ_l‖²‖∂E/∂θ_l‖², which the scale of normalized weights leaves alone.
     Relative to the value of the seed at the smallest learning rate; the darker, the lower the
-    level. From eight seeds on the median and the band of their middle half, else a line for each
-    seed. The number of models that diverged is in the legend.
+    level. Three or more seeds are drawn as their median and a band, fewer as a line for each seed.
+    The number of models that diverged is in the legend.
 
     Raises `ValueError` for an arm or width that was not recorded, or without levels.
 
