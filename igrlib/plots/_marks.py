@@ -43,17 +43,18 @@ def seed_lines(
     x: np.ndarray,
     rows: np.ndarray,
     *,
+    median_from: int = FEW,
     band: bool = True,
     **style: Any,
 ) -> None:
-    """The line of the median of three or more seeds, with a band; a thin line for each of fewer.
+    """The median of `median_from` or more seeds and a band; a thin line for each of fewer.
 
     `x`: (k,); `rows`: (seeds, k), NaN where nothing was measured, which breaks a line. The median
     is over the seeds that have all values, if these are at least half; else over those with any,
     where all of these have one. The band has the middle half of `MANY` or more, all of fewer.
     """
     rows = rows[np.isfinite(rows).any(axis=1)]
-    if len(rows) < FEW:
+    if len(rows) < median_from:
         for row in rows:
             ax.plot(x, row, lw=1.0, alpha=0.9, **style)
         return

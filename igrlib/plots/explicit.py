@@ -16,6 +16,7 @@ from igrlib.experiments._xarray import xr
 from igrlib.experiments.records import Record
 from igrlib.experiments.verdicts.equal_loss import lambda_max_at, log_at
 from igrlib.plots._marks import (
+    MANY,
     decade_axis,
     learning_rate_axis,
     legend_above,
@@ -41,8 +42,9 @@ def figure_3c(
 
     The left panel has all learning rates h, the right panel the smallest. To first order h + 4μ is
     the step whose implicit regularizer is as strong as both together. `plain` is a record and arm
-    with the plain models; None takes the same arm's. Three or more seeds are drawn as their median
-    and a band, fewer as a line for each seed. The legends count the models that diverged.
+    with the plain models; None takes the same arm's. Eight or more seeds are drawn as the median
+    and the band of their middle half, fewer as a line for each, so that its change is seen.
+    The legends count the models that diverged.
 
     Raises `ValueError` for an arm or selection that was not recorded.
 
@@ -57,7 +59,7 @@ def figure_3c(
     for h, color in zip(every, learning_rate_colors(every), strict=True):
         one = tables.at_learning_rate(table, h)
         values = 100 * chosen(one, "test_accuracy", selection)
-        seed_lines(left, one["mu"].values, values.values, color=color, marker=".")
+        seed_lines(left, one["mu"].values, values.values, median_from=MANY, color=color, marker=".")
         gone = int(one["diverged"].sum())
         label = f"$h = {h:g}$" + (f" ({gone} diverged)" if gone else "")
         left.plot([], [], color=color, marker=".", label=label)
@@ -79,9 +81,9 @@ def regularizer_alone(record: Record, arm: str, *, level: float) -> Figure:
 
     ‖∇E‖² and λ_max as training loss first falls below `level`; test accuracy and the area under
     accuracy against noise at the point chosen by validation: for plain models against h, and for
-    models of the smallest learning rate against h + 4μ. Three or more seeds are drawn as their
-    median and a band, fewer as a line for each seed. The figure names quantities that were not
-    measured.
+    models of the smallest learning rate against h + 4μ. Eight or more seeds are drawn as the median
+    and the band of their middle half, fewer as a line for each, so that its change is seen.
+    The figure names quantities that were not measured.
 
     Raises `ValueError` for an arm that was not recorded, or a level that is not positive.
 
@@ -129,7 +131,7 @@ def _both(ax: Axes, plain: xr.DataArray, explicit: xr.DataArray) -> None:
         (explicit, COLORS["explicit"], "o"),
     ):
         at = values["effective_rate"].values
-        seed_lines(ax, at, values.values, color=color, marker=marker)
+        seed_lines(ax, at, values.values, median_from=MANY, color=color, marker=marker)
     effective = np.union1d(plain["effective_rate"], explicit["effective_rate"])
     learning_rate_axis(ax, effective)
     # Labels that would lie on one another are left out.
