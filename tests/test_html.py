@@ -292,8 +292,13 @@ def test_every_chapter_has_a_card():
         assert re.search(r"\d+ minutes|\d½? hours", item)
         page = (HTML / f"{chapter}.html").read_text("utf-8")
         assert ("to play with" in item) == ("data-igr-explorer" in page), chapter
-        # The last chapter is prose.
-        assert ("<img" in item or "<svg" in item) == (chapter != "book/after")
+        assert "<img" in item or "<svg" in item
+        # Of the last chapter, which is prose, the works that it cites.
+        assert ("<circle" in item) == (chapter == "book/after")
+    cited = re.findall(
+        r"\{cite:[pt]\}`([^`]+)`", (HTML / "_sources/book/after.md").read_text("utf-8")
+    )
+    assert items[-1].count("<circle") == len({key for keys in cited for key in keys.split(",")})
 
 
 # What search engines and previews are told.
@@ -354,6 +359,14 @@ def test_an_address_is_canonical_only_where_one_is_set():
         text = path.read_text("utf-8")
         assert ('<link rel="canonical"' in text) == known
         assert bool(re.findall(GIVEN % "og:url", text)) == known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_says_once_how_wide_it_is(path):
+    text = path.read_text("utf-8")
+    head = text[: text.index("</head>")]
+    assert len(re.findall(r'<meta name="viewport"[^>]*\bwidth=device-width\b', head)) == 1
+    assert head.count("viewport") == 1
 
 
 def test_pages_say_different_things():
