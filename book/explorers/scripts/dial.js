@@ -86,8 +86,10 @@
   IGR.dial = { loss, gradient, descend, crossing, compute, place, allowed, sentence, start: START, first: FIRST };
 
   IGR.explorers ??= {};
-  IGR.explorers.dial = function (root) {
+  IGR.explorers.dial = function (root, { colors }) {
     const { stage } = IGR;
+    // As in the chapter's figures.
+    RATES.forEach(([name], i) => ["", "-dark"].forEach((page, k) => root.style.setProperty(`--${name}${page}`, colors[i][k])));
     const state = {};
     let found, touched = false;
     const degrees = (w) => Math.round((Math.atan2(w[1], w[0]) * 180) / Math.PI);
