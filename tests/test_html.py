@@ -276,6 +276,16 @@ def test_the_first_page_leads_to_the_start_the_explorers_the_verdicts_and_the_pa
     assert "book/reading.html#sec-reading-cite" in links
 
 
+def test_no_rule_asks_a_whole_page_what_it_has():
+    """It would be asked at every node that an explorer draws: 4 ms of each frame on a long page."""
+    for name in ("book.css", "fonts/fonts.css"):
+        sheet = (HTML / "_static" / name).read_text("utf-8")
+        asking = re.findall(r"([^\s{},>+~]*):has\(", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S))
+        assert not [each for each in asking if re.match(r"html|body|main|article|\.bd-", each)], (
+            name
+        )
+
+
 def test_every_chapter_has_a_card():
     text = FIRST.read_text("utf-8")
     (cards,) = re.findall(r'<ol class="igr-cards">(.*?)</ol>', text, re.S)

@@ -90,8 +90,8 @@ def small(drawing):
     edge = 2 * BOLDER  # half of a line at the end of an axis, or of an arrow
     width, height = right - left + 2 * edge, bottom - top + 2 * edge
     box = f"{left - edge:.2f} {top - edge:.2f} {width:.2f} {height:.2f}"
-    # Of a list that is longer than a page some lines.
-    fit = ' preserveAspectRatio="xMidYMid slice"' if height > 2 * width else ""
+    # Of a list that is longer than a page its beginning.
+    fit = ' preserveAspectRatio="xMidYMin slice"' if height > 2 * width else ""
     markup = coloured(f'<defs class="igr-defs">{"".join(kept)}</defs>{lines}')
     return (
         f'<svg class="igr-drawing" viewBox="{box}"{fit} {PAINT} stroke-width="{BOLDER}"'

@@ -22,6 +22,9 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 BOOK = Path(__file__).resolve().parents[1]
 sys.path.append(str(BOOK))  # of the explorers
 WIDE = 480  # px of a thumbnail, twice what is shown
+# In the page itself: a sheet of all pages would have to ask each whether it has the river, at every
+# change of its content, and the article of a chapter has tens of thousands of parts.
+PAGE = ".bd-main .bd-content .bd-article-container{max-width:none}"
 CITED = re.compile(r"\{cite:\w+\}`([^`]+)`")
 YEAR = re.compile(r"^@\w+\{([^,]+),.*?^\s*year\s*=\s*\{(\d+)\}", re.M | re.S)
 PAPER = "barrett2021implicit"
@@ -36,7 +39,7 @@ class River(SphinxDirective):
     def run(self):
         from explorers import river_explorer
 
-        return [raw(river_explorer()._repr_html_())]
+        return [raw(f"<style>{PAGE}</style>{river_explorer()._repr_html_()}")]
 
 
 class Cards(SphinxDirective):
