@@ -1,5 +1,6 @@
 """The built book in a real browser, without a network: what a reader would see and could not."""
 
+import io
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from helpers.formulas import derivatives, random_formulas, twin, twin_gaps
 from helpers.scripts import close
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 import explorers
@@ -1571,3 +1573,93 @@ def test_a_prediction_without_scripts(chromium):
     box.locator("summary").click()
     assert box.locator(".igr-right").inner_text() == "The answer is B."
     context.close()
+
+
+# What goes on beside a phone's screen says so, without a script.
+
+WIDE_CODE = """(node) => ({ wide: node.scrollWidth > node.clientWidth + 20,
+  seen: node.checkVisibility(), height: node.clientHeight })"""
+
+
+def shades(page, code):
+    """How far the colour at both ends of a line without text is from that in its middle."""
+    code.evaluate("node => node.scrollIntoView({ block: 'center' })")
+    area = code.bounding_box()
+    line = {"x": area["x"], "y": area["y"] + 5, "width": area["width"], "height": 2}
+    found = Image.open(io.BytesIO(page.screenshot(clip=line))).convert("RGB")
+    row = np.asarray(found, float)[0]
+    return [float(np.abs(row[k] - row[len(row) // 2]).max()) for k in (3, -4)]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.xdist_group("recipes")
+def test_code_that_goes_on_has_a_shade_where_it_does(chromium, theme):
+    seen = visit(chromium, HTML / "book" / "recipes.html", color_scheme=theme)
+    page = seen.page
+    page.set_viewport_size(PHONE)
+    blocks = page.locator("article div.highlight pre").all()
+    about = [code.evaluate(WIDE_CODE) for code in blocks]
+    shown = [k for k, each in enumerate(about) if each["seen"] and 40 < each["height"] < 600]
+    wide = [blocks[k] for k in shown if about[k]["wide"]][:3]
+    narrow = [blocks[k] for k in shown if not about[k]["wide"]][:3]
+    assert len(wide) == 3
+    assert narrow
+    for code in wide:
+        left, right = shades(page, code)
+        assert left < 2
+        assert right > 20
+        code.evaluate("node => node.scrollLeft = (node.scrollWidth - node.clientWidth) / 2")
+        if code.evaluate("node => node.scrollLeft") > 45:
+            assert min(shades(page, code)) > 20
+        code.evaluate("node => node.scrollLeft = node.scrollWidth")
+        left, right = shades(page, code)
+        assert right < 2
+    for code in narrow:
+        assert max(shades(page, code)) < 2
+    seen.page.context.close()
+
+
+# A frame of an explorer.
+
+# A slider goes through its range. What is asked for meanwhile has the page laid out anew each time.
+ASKED = """(root) => {
+  const asked = [];
+  const watch = (kind, name) => {
+    const found = Object.getOwnPropertyDescriptor(kind.prototype, name);
+    const told = found.get ? "get" : "value", real = found[told];
+    found[told] = function (...given) { asked.push(name); return real.apply(this, given); };
+    Object.defineProperty(kind.prototype, name, found);
+    return () => Object.defineProperty(kind.prototype, name, { ...found, [told]: real });
+  };
+  const watched = [
+    [Element, "clientWidth"], [Element, "clientHeight"], [Element, "scrollWidth"],
+    [Element, "scrollHeight"], [Element, "getBoundingClientRect"], [HTMLElement, "offsetWidth"],
+    [HTMLElement, "offsetHeight"], [SVGGraphicsElement, "getBBox"],
+  ].map(([kind, name]) => watch(kind, name));
+  const slider = root.querySelector("input[type=range]");
+  const behind = [...root.querySelectorAll(".igr-plot svg > g > .igr-level")];
+  for (let k = 0; k <= 20; k++) {
+    slider.value = +slider.min + ((slider.max - slider.min) * k) / 20;
+    slider.dispatchEvent(new Event("input"));
+  }
+  watched.forEach((end) => end());
+  return { asked, behind: behind.length, kept: behind.filter((node) => node.isConnected).length };
+}"""
+BEHIND = {"step": 1, "loss": 1, "catapult": 1, "dial": 4}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.xdist_group(f"explorer-{n}")) for n in EXPLORERS],
+)
+def test_a_frame_asks_for_no_place_and_draws_no_level_lines_anew(chromium, name):
+    seen = visit(chromium, (HTML / "book" / f"{EXPLORERS[name]}.html").resolve())
+    box = seen.page.locator(f"[data-igr-explorer={name}]")
+    if not box.locator("input[type=range]").count():
+        pytest.skip("it has no slider")
+    box.scroll_into_view_if_needed()
+    seen.page.wait_for_timeout(300)
+    found = box.evaluate(ASKED)
+    assert found["asked"] == []
+    assert found["kept"] >= BEHIND.get(name, 0)
+    seen.page.context.close()

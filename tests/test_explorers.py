@@ -11,11 +11,14 @@ import optax
 import pytest
 from helpers.records import record, unit
 from helpers.scripts import close, run
+from matplotlib.colors import to_hex
 from scipy.stats import spearmanr
 
 import explorers
 import igrlib as ig
+from explorers._night import dark
 from explorers.sweep import sweep_explorer
+from igrlib import plots
 from igrlib import two_parameter as tp
 from igrlib.experiments import records
 from igrlib.experiments.table import plain, table_of
@@ -1217,6 +1220,56 @@ def test_what_is_not_measured_does_not_move_axes_or_correlations():
 NAMES = (
     "step, phase, optimizer, sweep, parabola, catapult, loss, river, dial, ellipse, rescale, decay"
 )
+
+
+# Colours mean the same in explorers and figures, on light pages and on dark ones.
+
+SCRIPTS = Path(explorers.__file__).with_name("scripts")
+ON_DARK = r'html\[data-theme="dark"\][^{]*\{([^}]*)\}'
+
+
+def colours(text):
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", text))
+
+
+def at_night(colour):
+    return "#" + dark(to_hex(colour)[1:])
+
+
+def test_the_colours_of_paths_are_those_of_the_figures():
+    style = (SCRIPTS / "style.css").read_text("utf-8")
+    light = colours(style.partition("}")[0])
+    night = light | colours(" ".join(re.findall(ON_DARK, style)))
+    names = {
+        "descent": "gradient descent",
+        "flow": "gradient flow",
+        "modified": "modified flow",
+        "explicit": "explicit",
+    }
+    for name, meaning in names.items():
+        assert to_hex(light[name]) == to_hex(plots.COLORS[meaning]), name
+        assert night[name] == at_night(plots.COLORS[meaning]), name
+
+
+def test_the_bars_of_the_rescaling_have_the_colours_of_the_lines_in_its_figure():
+    style = (SCRIPTS / "rescale.css").read_text("utf-8")
+    # In the figure: sharpness, slope, loss. The bars stand the other way round.
+    meant = list(plots.OTHER_COLORS)[::-1]
+    light = colours(re.search(r"\n\[data-igr-explorer[^{]*\{([^}]*)\}", style)[1])
+    night = colours(re.search(ON_DARK, style)[1])
+    assert [to_hex(light[f"bar{k}"]) for k in range(3)] == [to_hex(c) for c in meant]
+    assert [night[f"bar{k}"] for k in range(3)] == [at_night(c) for c in meant]
+
+
+def test_learning_rates_have_the_colours_of_the_figures(sweep):
+    _, data = sweep
+    for light, night in [
+        *explorers.dial_explorer("fig-x").data["colors"],
+        *zip(data["colors"], data["dark"], strict=True),
+    ]:
+        assert night == at_night(light)
+    steps = [to_hex(color) for color in plots.learning_rate_colors([1.0, 2.0, 3.0])]
+    assert [light for light, _ in explorers.dial_explorer("fig-x").data["colors"]] == steps
 
 
 def test_the_html_holds_everything_and_closes_nothing_early():

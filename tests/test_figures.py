@@ -380,6 +380,28 @@ def test_a_page_without_drawings_is_left_alone():
     assert context == {"body": "<p>Text.</p>"}
 
 
+def test_a_thumbnail_has_the_marks_alone():
+    """Without text, axes, ticks and legends; as wide as the axes, with bolder lines."""
+    figure = two_panels()
+    figure.axes[0].annotate("", (1, 0), (3, 0.5), arrowprops={"arrowstyle": "->", "color": "red"})
+    drawn = display.figure_data(figure)[SVG]
+    root = ElementTree.fromstring(figures.small(drawn))
+    marks = [part for part in root if part.tag != "defs"]
+    # The line, what is filled, the discs of the other panel, and the arrow.
+    colours = [inner.get("stroke") for part in marks for inner in part.iter()]
+    assert colours.count("var(--cd55e00)") == 2
+    assert colours.count("var(--cff0000)") == 1
+    assert len(marks) == 4
+    width, height = map(float, root.get("viewBox").split()[2:])
+    low, high = ([axes.get_window_extent().get_points()[k] for axes in figure.axes] for k in (0, 1))
+    points = 72 / figure.dpi
+    assert width == pytest.approx(points * (high[1][0] - low[0][0]) + 4 * figures.BOLDER, abs=1)
+    assert height == pytest.approx(points * (high[0][1] - low[0][1]) + 4 * figures.BOLDER, abs=1)
+    line = next(part for part in marks if part.get("fill") == "none")
+    drawn_as = re.search(r'stroke="#d55e00" stroke-width="([\d.]+)"', drawn)
+    assert float(line.get("stroke-width")) == pytest.approx(float(drawn_as[1]) * figures.BOLDER)
+
+
 def test_a_thumbnail_has_no_text():
     drawn = display.figure_data(two_panels())[SVG]
     context = {"body": figures.small(drawn)}

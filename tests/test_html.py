@@ -276,6 +276,16 @@ def test_the_first_page_leads_to_the_start_the_explorers_the_verdicts_and_the_pa
     assert "book/reading.html#sec-reading-cite" in links
 
 
+def test_no_rule_asks_a_whole_page_what_it_has():
+    """It would be asked at every node that an explorer draws: 4 ms of each frame on a long page."""
+    for name in ("book.css", "fonts/fonts.css"):
+        sheet = (HTML / "_static" / name).read_text("utf-8")
+        asking = re.findall(r"([^\s{},>+~]*):has\(", re.sub(r"/\*.*?\*/", "", sheet, flags=re.S))
+        assert not [each for each in asking if re.match(r"html|body|main|article|\.bd-", each)], (
+            name
+        )
+
+
 def test_every_chapter_has_a_card():
     text = FIRST.read_text("utf-8")
     (cards,) = re.findall(r'<ol class="igr-cards">(.*?)</ol>', text, re.S)
@@ -292,8 +302,13 @@ def test_every_chapter_has_a_card():
         assert re.search(r"\d+ minutes|\d½? hours", item)
         page = (HTML / f"{chapter}.html").read_text("utf-8")
         assert ("to play with" in item) == ("data-igr-explorer" in page), chapter
-        # The last chapter is prose.
-        assert ("<img" in item or "<svg" in item) == (chapter != "book/after")
+        assert "<img" in item or "<svg" in item
+        # Of the last chapter, which is prose, the works that it cites.
+        assert ("<circle" in item) == (chapter == "book/after")
+    cited = re.findall(
+        r"\{cite:[pt]\}`([^`]+)`", (HTML / "_sources/book/after.md").read_text("utf-8")
+    )
+    assert items[-1].count("<circle") == len({key for keys in cited for key in keys.split(",")})
 
 
 # What search engines and previews are told.
@@ -354,6 +369,14 @@ def test_an_address_is_canonical_only_where_one_is_set():
         text = path.read_text("utf-8")
         assert ('<link rel="canonical"' in text) == known
         assert bool(re.findall(GIVEN % "og:url", text)) == known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_says_once_how_wide_it_is(path):
+    text = path.read_text("utf-8")
+    head = text[: text.index("</head>")]
+    assert len(re.findall(r'<meta name="viewport"[^>]*\bwidth=device-width\b', head)) == 1
+    assert head.count("viewport") == 1
 
 
 def test_pages_say_different_things():

@@ -7,59 +7,26 @@ drawings define alike, as the letters, a page has once. Pictures of points stay 
 
 import html
 import re
+import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 from docutils import nodes
 from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1]))
+from explorers._night import dark
 
 DRAWING = re.compile(r"<svg [^>]*\bdata-smallest=")
 COLOUR = re.compile(r'\b(fill|stroke)="#([0-9a-f]{6})"')
 USED = re.compile(r"var\(--c([0-9a-f]{6})\)")
 DEFINED = re.compile(r'<defs class="igr-defs">(.*?)</defs>', re.S)
 DEFINITION = re.compile(r'<(\w+) id="(\w+)"(?:[^>]*/>|.*?</\1>)', re.S)
-TEXT = re.compile(r"<g [^>]*scale\([^)]*\)[^>]*>(?:<use [^>]*/>|<path [^>]*/>)*</g>")
 FIRST = re.compile(r'<\w+ class="igr-drawing')
 PAINT = 'fill="var(--c000000)" stroke-linejoin="round"'
 GROUND = (18, 18, 18)  # of the theme's dark pages
+BOLDER = 1.6  # lines of a thumbnail by those of its drawing
 READABLE, LEAST = 11, 3.0  # pixels of a text, contrast of a colour with the ground
-
-
-def linear(rgb):
-    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
-
-
-def luminance(light):
-    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), light, strict=True))
-
-
-def channels(colour):
-    return [int(colour[k : k + 2], 16) / 255 for k in (0, 2, 4)]
-
-
-def dark(colour):
-    """The colour of a drawing on a dark page, both as six hexadecimal digits.
-
-    What is grey or pale has the contrast with the ground that it has on white. Other colours stay,
-    and are lifted where they would be dark: one that was darker than another still is.
-    """
-    rgb = channels(colour)
-    light = linear(rgb)
-    y, ground = luminance(light), luminance(linear([c / 255 for c in GROUND]))
-    on_white = 1.05 / (y + 0.05)
-    spread = max(rgb) - min(rgb)
-    if spread < 0.06 or (spread < 0.25 and on_white < 1.5):
-        wanted = min(on_white, 14) * (ground + 0.05) - 0.05
-    else:
-        contrast = (y + 0.05) / (ground + 0.05)
-        lifted = LEAST + max(contrast - 1, 0.05) * (5 - LEAST) / 4
-        wanted = max(lifted, contrast) * (ground + 0.05) - 0.05
-    if max(light) > 0:
-        factor = min(wanted / y, 1 / max(light))
-        light = [factor * c for c in light]
-    white = (wanted - luminance(light)) / max(1 - luminance(light), 1e-9)
-    light = [c + max(white, 0) * (1 - c) for c in light]
-    back = [12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in light]
-    return "".join(f"{round(255 * min(max(c, 0), 1)):02x}" for c in back)
 
 
 def inside(drawing, name, said):
@@ -68,7 +35,7 @@ def inside(drawing, name, said):
     given = dict(re.findall(r'([\w-]+)="([^"]*)"', root))
     width, height = (float(x) for x in given["viewBox"].split()[2:])
     rest = rest.replace("<defs>", '<defs class="igr-defs">', 1)
-    rest = COLOUR.sub(r'\1="var(--c\2)"', rest)
+    rest = coloured(rest)
     scale = READABLE / (float(given["data-smallest"]) * 4 / 3)
     pieces = [p.split() for p in given.get("data-pieces", "").split(",") if p]
     cut = "".join(
@@ -91,13 +58,50 @@ def inside(drawing, name, said):
 
 
 def small(drawing):
-    """The markup of a stored drawing without its text, for a place where none is read."""
-    lines = TEXT.sub("", drawing[drawing.index(">") + 1 : -len("</svg>")])
-    kept = lambda found: found[0] if f"#{found[2]}" in lines else ""  # noqa: E731
-    lines = DEFINITION.sub(kept, lines)
-    box = re.search(r'viewBox="[^"]*"', drawing)[0]
-    lines = COLOUR.sub(r'\1="var(--c\2)"', lines.replace("<defs>", '<defs class="igr-defs">', 1))
-    return f'<svg class="igr-drawing" {box} {PAINT} aria-hidden="true">{lines}</svg>'
+    """The markup of a stored drawing as a thumbnail: its marks alone, bolder.
+
+    Lines, points and areas are cut off at their axes, and arrows have round ends. Nothing else is
+    kept: without its text an axis, a tick or the key of a legend says nothing. The thumbnail is as
+    wide and as high as the axes.
+    """
+    root = ElementTree.fromstring(drawing.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+    areas = {
+        clip.get("id"): [float(clip[0].get(side)) for side in ("x", "y", "width", "height")]
+        for clip in root.iter("clipPath")
+        if len(clip) and clip[0].tag == "rect"
+    }
+    spans = [(x, x + width) for x, _, width, _ in areas.values()]
+
+    def is_mark(part):
+        if any("clip-path" in inner.attrib for inner in part.iter()):
+            return True
+        if part.tag == "image":  # upside down, but from left to right as it is seen
+            middle = float(part.get("x")) + float(part.get("width")) / 2
+            return any(low < middle < high for low, high in spans)
+        return part.tag == "path" and part.get("stroke-linecap") == "round"
+
+    parts = [part for part in root if part.tag != "defs" and is_mark(part)]
+    for inner in (inner for part in parts for inner in part.iter() if inner.get("stroke-width")):
+        inner.set("stroke-width", f"{BOLDER * float(inner.get('stroke-width')):.3g}")
+    lines = "".join(ElementTree.tostring(part, "unicode") for part in parts)
+    kept = [found[0] for found in DEFINITION.finditer(drawing) if f"#{found[2]}" in lines]
+    left, top = (min(area[k] for area in areas.values()) for k in (0, 1))
+    right, bottom = (max(area[k] + area[k + 2] for area in areas.values()) for k in (0, 1))
+    edge = 2 * BOLDER  # half of a line at the end of an axis, or of an arrow
+    width, height = right - left + 2 * edge, bottom - top + 2 * edge
+    box = f"{left - edge:.2f} {top - edge:.2f} {width:.2f} {height:.2f}"
+    # Of a list that is longer than a page its beginning.
+    fit = ' preserveAspectRatio="xMidYMin slice"' if height > 2 * width else ""
+    markup = coloured(f'<defs class="igr-defs">{"".join(kept)}</defs>{lines}')
+    return (
+        f'<svg class="igr-drawing" viewBox="{box}"{fit} {PAINT} stroke-width="{BOLDER}"'
+        f' aria-hidden="true">{markup}</svg>'
+    )
+
+
+def coloured(markup):
+    """The markup with colours that a page knows on white and in the dark; see `share`."""
+    return COLOUR.sub(r'\1="var(--c\2)"', markup)
 
 
 def pixels(points):

@@ -1,19 +1,20 @@
 """The first page: the live river, the chapters as cards, and what stands beside them.
 
 `river` is the figure; `chapter-cards` has a line for each chapter: its file, the figure that stands
-for it or -, its question; `landing-links` is a row of links; the role `minutes` says what chapters
-take.
+for it or `works`, its question; `landing-links` is a row of links; the role `minutes` says what
+chapters take.
 """
 
 import html
 import io
 import json
+import re
 import sys
 from base64 import b64decode
 from pathlib import Path
 
 from docutils import nodes
-from figures import small
+from figures import PAINT, coloured, small
 from PIL import Image
 from reading_times import chapters, minutes
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -21,6 +22,13 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 BOOK = Path(__file__).resolve().parents[1]
 sys.path.append(str(BOOK))  # of the explorers
 WIDE = 480  # px of a thumbnail, twice what is shown
+# In the page itself: a sheet of all pages would have to ask each whether it has the river, at every
+# change of its content, and the article of a chapter has tens of thousands of parts.
+PAGE = ".bd-main .bd-content .bd-article-container{max-width:none}"
+CITED = re.compile(r"\{cite:\w+\}`([^`]+)`")
+YEAR = re.compile(r"^@\w+\{([^,]+),.*?^\s*year\s*=\s*\{(\d+)\}", re.M | re.S)
+PAPER = "barrett2021implicit"
+ACROSS, UP, RADIUS = 26, 9, 3.4  # between two years, between two works, of a dot
 
 
 class Waiting(nodes.General, nodes.Element):
@@ -31,7 +39,7 @@ class River(SphinxDirective):
     def run(self):
         from explorers import river_explorer
 
-        return [raw(river_explorer()._repr_html_())]
+        return [raw(f"<style>{PAGE}</style>{river_explorer()._repr_html_()}")]
 
 
 class Cards(SphinxDirective):
@@ -91,6 +99,33 @@ def store(app, name, data):
     return f"_images/cards/{name}"
 
 
+def works(page):
+    """The works that a chapter cites: dots in columns of years, coloured from the paper on."""
+    text = (BOOK / f"{Path(page).name}.md").read_text("utf-8")
+    published = dict(YEAR.findall((BOOK / "references.bib").read_text("utf-8")))
+    cited = {key.strip() for keys in CITED.findall(text) for key in keys.split(",")}
+    years = {}
+    # The paper lies at the bottom of its year.
+    for key in sorted(cited, key=lambda key: (key != PAPER, key)):
+        years.setdefault(int(published[key]), []).append(key)
+    began, first, last = int(published[PAPER]), min(years), max(years)
+    most = max(map(len, years.values()))
+
+    def colour(key, year):
+        if key == PAPER:
+            return "d55e00"
+        return "0072b2" if year >= began else "999999"
+
+    dots = "".join(
+        f'<circle cx="{(year - first + 0.5) * ACROSS:g}" cy="{(most - row - 0.5) * UP:g}"'
+        f' r="{RADIUS}" fill="#{colour(key, year)}"/>'
+        for year, keys in sorted(years.items())
+        for row, key in enumerate(keys)
+    )
+    box = f'viewBox="0 0 {(last - first + 1) * ACROSS} {most * UP}"'
+    return coloured(f'<svg class="igr-drawing" {box} {PAINT} aria-hidden="true">{dots}</svg>')
+
+
 def is_played_with(doctree):
     return any("data-igr-explorer" in node.astext() for node in doctree.findall(nodes.raw))
 
@@ -101,7 +136,11 @@ def card(app, page, figure, question, number):
     facts = told(minutes(doctree)) + (
         ' · <span class="igr-live">to play with</span>' if is_played_with(doctree) else ""
     )
-    picture = "" if figure == "-" else thumbnail(app, page, figure)
+    if figure == "works":
+        picture = works(page)
+        facts += " · each dot a work that it cites, in the column of its year"
+    else:
+        picture = thumbnail(app, page, figure)
     return (
         f'<li><a href="{app.builder.get_relative_uri(app.config.root_doc, page)}">'
         f'<span class="igr-thumb">{picture}</span>'

@@ -1,4 +1,5 @@
 """Pages load what they use: icons as a font of the few that are shown, and no index of the book.
+They say once how wide they are: docutils, Sphinx and the theme each say it.
 
 The theme draws its icons by a script of 1.5 MB, whose style sheet can do the same with a font, and
 has every page load the index of the whole book, for which section_search has its own.
@@ -19,6 +20,8 @@ SEARCH = re.compile(
     r'\s*<script src="[^"]*(?:searchtools|language_data|searchindex)\.js[^"]*"></script>'
 )
 
+VIEWPORT = re.compile(r'\s*<meta name="viewport"[^>]*>')
+
 SOLID = re.compile(
     r'url\([^)]*fa-solid-900\.woff2\) format\("woff2"\),'
     r'url\([^)]*fa-solid-900\.ttf\) format\("truetype"\)'
@@ -32,7 +35,7 @@ def lighten(app, exception):
     for page in out.rglob("*.html"):
         text = page.read_text("utf-8")
         used |= set(USED.findall(text))
-        lighter = SEARCH.sub("", SCRIPT.sub("", text))
+        lighter = once(VIEWPORT, SEARCH.sub("", SCRIPT.sub("", text)))
         if lighter != text:
             page.write_text(lighter, "utf-8")
     static = out / "_static"
@@ -52,6 +55,13 @@ def lighten(app, exception):
     text = SOLID.sub(f"url(data:font/ttf;base64,{data})", text)
     sheet.write_text(text, "utf-8")
     shutil.rmtree(static / "vendor")
+
+
+def once(pattern, text):
+    """The text with the first match of a pattern, and without the others."""
+    first = pattern.search(text)
+    end = first.end() if first else len(text)
+    return text[:end] + pattern.sub("", text[end:])
 
 
 def icons(text, used):

@@ -1,7 +1,8 @@
 """What search engines and previews of links are told: a description, a picture, the licence.
 
-The address of the published pages follows from the repository's (GitHub Pages); where neither is
-set, nothing that needs one is written.
+The address of the published pages follows from the repository's (GitHub Pages). Where neither is
+set, pages do not say their own address, and that of the picture is relative to them: previews of
+links want a whole one, but a copy without an address has none, and is not linked to.
 """
 
 import html

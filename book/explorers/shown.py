@@ -6,8 +6,10 @@ Source: chapters 2, 3, 4, 8, 10 and 11.
 from collections.abc import Mapping
 from typing import Any
 
+from explorers._night import dark
 from explorers.page import Explorer
 from igrlib import two_parameter as tp
+from igrlib.plots import learning_rate_colors
 
 __all__ = [
     "catapult_explorer",
@@ -137,7 +139,10 @@ def dial_explorer(figure: str) -> Explorer:
     Source: chapter 8, *ResNet-18*.
     """
     title = "The dial: the hand is the function, and steps make the weight longer"
-    return Explorer("dial", title, figure)
+    # Of the three steps, in the order of the script, on a light page and on a dark one.
+    scale = learning_rate_colors([1 / 9, 1 / 3, 1.0])
+    colors = ["#" + bytes(round(255 * part) for part in color[:3]).hex() for color in scale]
+    return Explorer("dial", title, figure, {"colors": [[c, "#" + dark(c[1:])] for c in colors]})
 
 
 def rescale_explorer(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from explorers._night import dark
 from explorers.page import Explorer
 from igrlib.experiments import table as tables
 from igrlib.experiments.records import Record
@@ -52,8 +52,8 @@ def sweep_explorer(record: Record, arm: str, figure: str) -> Explorer:
     data = {
         "rates": rates,
         "colors": [to_hex(colors.learning_rates[h][:3]) for h in rates],
-        # The light end of the map, for a dark page: the dark one would not be seen there.
-        "dark": [to_hex(c) for c in colormaps["viridis"](np.linspace(0.95, 0.38, len(rates)))],
+        # As in the chapter's figures on a dark page.
+        "dark": ["#" + dark(to_hex(colors.learning_rates[h][:3])[1:]) for h in rates],
         "widths": {str(width): colors.markers[width] for width in widths},
         "least": Thresholds().rates,
         "steps": table["gradient_step"].values.tolist(),

@@ -13,7 +13,7 @@
 
   // A slider over equal steps on the whole width, with a box for any number and landmarks to press.
   function scale(parent, label, moved) {
-    const { add, labelled, number, rich } = IGR.stage;
+    const { add, set, labelled, number, rich } = IGR.stage;
     const [input, box] = labelled(parent, label, "input", { type: "range" });
     box.classList.add("igr-full");
     const exact = add(box, "input", { type: "number", "aria-label": `${label}, as a number`, step: "any" });
@@ -38,8 +38,8 @@
     });
     self.limits = (low, high, step, { least = low, most = high } = {}) => {
       Object.assign(self, { low, high });
-      for (const [name, value] of Object.entries({ min: low, max: high, step })) input.setAttribute(name, value);
-      Object.assign(exact, { min: least, max: most });
+      set(input, { min: low, max: high, step });
+      set(exact, { min: least, max: most });
     };
     self.show = (value) => {
       now = value;
@@ -58,7 +58,7 @@
         mark.dataset.name = name;
         mark.style.setProperty("--at", (value - self.low) / (self.high - self.low));
         mark.style.setProperty("--row", row);
-        mark.title = `${meaning}: ${number(value)}`;
+        set(mark, { title: `${meaning}: ${number(value)}` });
         mark.onclick = () => moved(value);
       });
     };

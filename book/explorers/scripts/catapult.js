@@ -142,12 +142,14 @@
       const flows = Object.entries(paths).map(([name, path]) => [name, alive.until(path, times[name], n * h)]);
       const run = points.slice(0, shown), dots = run.filter((_, i) => seen[i]).slice(0, 400);
       for (const view of [plane, close]) {
+        view.behind(() => {
+          if (view === plane) view.pieces("level", levels);
+          branches.forEach((branch) => view.line("guide", branch));
+        });
         view.clear();
         view.area([all, ring]);
-        if (view === plane) view.pieces("level", levels);
-        branches.forEach((branch) => view.line("guide", branch));
         view.line("descent igr-faint", run);
-        dots.forEach((point) => view.dot("descent", point, 2.5));
+        view.dots("descent", dots, 2.5);
         for (const [name, path] of flows) {
           view.line(name, path);
           view.dot(name, IGR.last(path), 4);

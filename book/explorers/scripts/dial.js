@@ -86,8 +86,10 @@
   IGR.dial = { loss, gradient, descend, crossing, compute, place, allowed, sentence, start: START, first: FIRST };
 
   IGR.explorers ??= {};
-  IGR.explorers.dial = function (root) {
+  IGR.explorers.dial = function (root, { colors }) {
     const { stage } = IGR;
+    // As in the chapter's figures.
+    RATES.forEach(([name], i) => ["", "-dark"].forEach((page, k) => root.style.setProperty(`--${name}${page}`, colors[i][k])));
     const state = {};
     let found, touched = false;
     const degrees = (w) => Math.round((Math.atan2(w[1], w[0]) * 180) / Math.PI);
@@ -138,17 +140,19 @@
       plane.limits([-half, half], [-half, half]);
       plane.clear();
       const ring = (r) => IGR.range(97, (i) => [r * Math.cos((i * Math.PI) / 48), r * Math.sin((i * Math.PI) / 48)]);
-      for (const r of [0.5, 1, 1.5, 2]) plane.line("level", ring(r));
-      for (const r of [1, 2]) plane.note([-0.71 * r, -0.71 * r], r === 1 ? "|w| = 1" : "|w| = 2", { dy: 14 });
-      plane.line("rim", ring(RIM));
-      plane.pieces("rim", IGR.range(12, (i) => [RIM - 0.1, RIM].map((r) => [r * Math.cos((i * Math.PI) / 6), r * Math.sin((i * Math.PI) / 6)])));
-      plane.note([RIM, 0], "target", { anchor: "end", dx: -6, dy: -8 });
+      plane.behind(() => {
+        for (const r of [0.5, 1, 1.5, 2]) plane.line("level", ring(r));
+        for (const r of [1, 2]) plane.note([-0.71 * r, -0.71 * r], r === 1 ? "|w| = 1" : "|w| = 2", { dy: 14 });
+        plane.line("rim", ring(RIM));
+        plane.pieces("rim", IGR.range(12, (i) => [RIM - 0.1, RIM].map((r) => [r * Math.cos((i * Math.PI) / 6), r * Math.sin((i * Math.PI) / 6)])));
+        plane.note([RIM, 0], "target", { anchor: "end", dx: -6, dy: -8 });
+      });
       for (const { name, h, points } of runs) {
         const now = place(points, h, t), shown = points.slice(0, Math.floor(t / h + 1e-9) + 1);
         const r = Math.hypot(...now), tip = now.map((v) => (v / r) * (RIM - 0.02));
         plane.line(`tinted igr-hand igr-${name}`, [[0, 0], tip]);
         plane.line(`tinted igr-${name}`, [...shown, now]);
-        if (h > 0.05) shown.slice(0, 200).forEach((w) => plane.dot(`tinted igr-${name}`, w, 2.5));
+        if (h > 0.05) plane.dots(`tinted igr-${name}`, shown.slice(0, 200), 2.5);
         plane.dot(`tinted igr-${name}`, now, 4.5);
         plane.dot(`tinted igr-${name}`, tip, 4);
       }
@@ -173,7 +177,7 @@
           const between = path.slice(1).flatMap((w, n) => IGR.range(parts, (i) => measured(path[n].map((v, j) => v + ((i + 1) / parts) * (w[j] - v)))));
           if (!k) chart.line(`tinted igr-thin igr-${name}`, [shown[0], ...between]);
           const every = Math.max(1, Math.floor(seen.length / 60)); // so that the dots are dots
-          shown.filter((_, n) => n % every === 0).forEach((point) => chart.dot(`tinted igr-${name}`, point, name === "large" ? 3.5 : 2.2));
+          chart.dots(`tinted igr-${name}`, shown.filter((_, n) => n % every === 0), name === "large" ? 3.5 : 2.2);
           if (s === 1 && !k) chart.dot("open", [level, squared(at)], 4.5);
         }
         chart.note([0, 1.3 * highest], k ? "|w|²‖∇E‖²: one curve" : "‖∇E‖²: a large step has less", { anchor: "end", dx: -6, dy: 16 });

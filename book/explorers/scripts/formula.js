@@ -145,7 +145,7 @@
   }
 
   // Of a power x^n, as of the functions. What is 0 times a power stays 0 where the power is infinite.
-  const powered = (n) => (x) =>
+  const powered = (n) => n === 2 ? (x) => [x * x, 2 * x, 2] : (x) =>
     [x ** n, n && n * x ** (n - 1), n && n !== 1 ? n * (n - 1) * x ** (n - 2) : 0];
 
   // The function p = (a, b) -> [E, E_a, E_b, E_aa, E_ab, E_bb] of a tree: second-order Taylor
@@ -216,8 +216,8 @@
     return ([a, b]) => {
       R[0] = a;
       R[6] = b;
-      for (const run of work) run();
-      return Array.from(R.subarray(result, result + 6));
+      for (let k = 0; k < work.length; k++) work[k]();
+      return [R[result], R[result + 1], R[result + 2], R[result + 3], R[result + 4], R[result + 5]];
     };
   }
 

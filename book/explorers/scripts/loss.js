@@ -20,8 +20,8 @@
     let tries = 0, stopped = false;
     const lost = (p) => (stopped = ++tries > TRIES || !(Math.hypot(...p) < DIVERGED));
     const field = (p) => {
-      const at = jet(p), f1 = correction(at);
-      return [weight * f1[0] - at[1], weight * f1[1] - at[2]];
+      const [, u, v, aa, ab, bb] = jet(p), half = -weight / 2;
+      return [half * (aa * u + ab * v) - u, half * (ab * u + bb * v) - v];
     };
     const times = [], points = IGR.flow(field, start, end, tolerance, lost, times);
     return { points, times, arrived: !stopped };
@@ -219,7 +219,7 @@
       for (const view of [plane, close, chart]) view.clear();
       table.replaceChildren();
       if (found.problem) {
-        plane.pieces("level", plane.background);
+        behind();
         return refuse(found.problem);
       }
       field.removeAttribute("aria-invalid");
@@ -249,7 +249,7 @@
         // Dashed: the exact powers 2 and 3 of h, through the least gap.
         if (dots.length > 1) chart.line("guide", sizes.map((s) => [s, IGR.last(dots)[1] * (s / IGR.last(dots)[0]) ** (2 + i)]));
         chart.line(name, dots);
-        dots.forEach((p) => chart.dot(name, p));
+        chart.dots(name, dots);
         // Above the one line and below the other.
         const [size, gap] = dots[Math.min(4, dots.length - 1)] ?? [];
         if (orders[i] !== null) chart.note([size, gap * (i ? 1 / 9 : 9)], `order ${fitted[i]}`).setAttribute("text-anchor", i ? "start" : "end");
@@ -270,11 +270,13 @@
       words.say(sentence(state, found, number));
     }
 
+    const behind = () => plane.behind(() => plane.pieces("level", plane.background), plane.background);
+
     // The steps and both flows in the plane, or while they are played what there is after n steps.
     function trace(n = Infinity) {
       const { points, paths } = found;
       plane.clear();
-      plane.pieces("level", plane.background);
+      behind();
       paths.forEach((path, i) => {
         const shown = alive.until(path.points, path.times, n * state.h);
         plane.line(names[i], shown);
@@ -282,7 +284,7 @@
       });
       const run = points.slice(0, Math.floor(n) + 1);
       plane.line("descent igr-faint", run);
-      run.forEach((p) => plane.dot("descent", p, 3));
+      plane.dots("descent", run, 3);
       guide.invite(state.start);
     }
 

@@ -168,14 +168,16 @@
       const shown = Object.fromEntries(["flow", "modified"].map((name) => [name, alive.until(paths[name], times[name], s < 1 ? s * h * steps : Infinity)]));
       const run = paths.descent.slice(0, Math.floor(s * steps) + 1);
       plane.clear();
-      plane.pieces("level", levels);
-      plane.line("guide", minima);
+      plane.behind(() => {
+        plane.pieces("level", levels);
+        plane.line("guide", minima);
+      });
       const [middle, half] = IGR.around(found.lost ? [state.start, [1, 1]] : Object.values(paths).flat());
       close.limits(...middle.map((m) => [m - half, m + half]));
       close.clear();
       close.line("guide", minima);
       for (const view of [plane, close]) {
-        run.slice(0, 300).forEach((point) => view.dot("descent", point, 2));
+        view.dots("descent", run.slice(0, 300), 2);
         for (const name of ["flow", "modified"]) view.line(name, shown[name]);
         view.dot("modified", paths.modified[0], 3.5);
         for (const [name, path] of Object.entries({ descent: run, ...shown })) view.dot(name, IGR.last(path), 4.5);

@@ -241,12 +241,15 @@
     function paint(t = Infinity) {
       const { paths, times, outcome } = found, far = window[1] - window[0];
       plane.clear();
-      plane.pieces("level", levels(target));
-      plane.line("guide", minima);
-      plane.line("guide", minima.map(other));
+      const background = levels(target);
+      plane.behind(() => {
+        plane.pieces("level", background);
+        plane.line("guide", minima);
+        plane.line("guide", minima.map(other));
+      }, background);
       const shown = Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, alive.until(path, times[name], t)]));
       const steps = times.descent.filter((time) => time <= t).length;
-      paths.descent.slice(0, Math.min(200, steps)).forEach((point) => plane.dot("descent", point, 2.5));
+      plane.dots("descent", paths.descent.slice(0, Math.min(200, steps)), 2.5);
       for (const name of ["descent", "flow", "explicit", "modified"]) {
         plane.line(name, shown[name]);
         plane.dot(name, IGR.last(shown[name]), 5);

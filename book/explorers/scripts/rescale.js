@@ -76,9 +76,11 @@
       graph.limits([inputs[0] - 0.05 * span, IGR.last(inputs) + 0.05 * span], [-most, most]);
       graph.clear();
       const f = network(data, c);
-      inputs.forEach((x, i) => graph.dot("point", [x, targets[i]], 3.5));
+      graph.behind(() => {
+        inputs.forEach((x, i) => graph.dot("point", [x, targets[i]], 3.5));
+        graph.note([graph.x[0], most], "the function: it does not stir", { anchor: "start", dx: 8, dy: 18 });
+      });
       graph.line("function", xs.map((x) => [x, f(x)]));
-      graph.note([graph.x[0], most], "the function: it does not stir", { anchor: "start", dx: 8, dy: 18 });
 
       bars.limits([0.4, 3.6], [low, high], [false, true]);
       bars.clear();

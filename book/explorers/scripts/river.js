@@ -114,13 +114,15 @@
       plane.limits([1.1 - across / 2, 1.1 + across / 2], [-2.8, 1.3]);
       const bank = (c) => IGR.range(121, (i) => plane.x[0] + (across * i) / 120).map((x) => [x, Math.sin(x) + c]);
       plane.clear();
-      for (const c of [0.1, 0.3, 0.6, 1, 1.5, 2.1, 2.8]) plane.area([[...bank(c), ...bank(-c).reverse()]]);
-      plane.line("bed", bank(0));
-      plane.note([NAMED, Math.sin(NAMED)], "minima of E", { kind: "bed", anchor: "start", dx: 12, dy: 18 });
+      plane.behind(() => {
+        for (const c of [0.1, 0.3, 0.6, 1, 1.5, 2.1, 2.8]) plane.area([[...bank(c), ...bank(-c).reverse()]]);
+        plane.line("bed", bank(0));
+        plane.note([NAMED, Math.sin(NAMED)], "minima of E", { kind: "bed", anchor: "start", dx: 12, dy: 18 });
+      });
       plane.line("flow", until(paths.flow, t));
       plane.line("modified", until(paths.modified, t));
       const n = Math.min(found.steps, Math.floor(t / h));
-      paths.descent.slice(0, n + 1).forEach((p) => plane.dot("descent", p, 4));
+      plane.dots("descent", paths.descent.slice(0, n + 1), 4);
       if (t < Infinity) {
         const next = paths.descent[n + 1];
         if (next) plane.dot("descent", leap(paths.descent[n], next, t / h - n), 6);

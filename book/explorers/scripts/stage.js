@@ -15,6 +15,11 @@
     return parent.appendChild(node);
   }
 
+  // Attributes that differ from what is there: those that are only said again cost a layout.
+  function set(node, attributes) {
+    for (const [key, value] of Object.entries(attributes)) if (node.getAttribute(key) !== String(value)) node.setAttribute(key, value);
+  }
+
   // A number in at most three digits, with a true minus and powers of ten.
   function number(value) {
     if (!Number.isFinite(value)) return Number.isNaN(value) ? "–" : "∞";
@@ -54,26 +59,34 @@
     const id = `igr-clip-${IGR.count++}`;
     const clip = add(add(add(svg, "defs"), "clipPath", { id }), "rect");
     const axes = add(svg, "g", { class: "igr-axes", "aria-hidden": "true" });
-    const inside = add(svg, "g", { "clip-path": `url(#${id})`, "aria-hidden": "true" });
+    const [below, inside] = [0, 1].map(() => add(svg, "g", { "clip-path": `url(#${id})`, "aria-hidden": "true" }));
     const above = add(svg, "g");
     const self = { svg, above, x: [0, 1], y: [0, 1], log: [false, false], onresize: [] };
-    const at = (v, [low, high], log, a, b) =>
-      a + (b - a) * (log ? Math.log(v / low) / Math.log(high / low) : (v - low) / (high - low));
+    let layer = inside, framed, behind, measured = false;
+    // Where a value is: `from` and `by` are those of its axis, which change with its limits alone.
+    const line = ([low, high], log, a, b) => {
+      const by = (b - a) / (log ? Math.log(high / low) : high - low);
+      return log ? (v) => a + by * Math.log(v / low) : (v) => a + by * (v - low);
+    };
     const back = (p, [low, high], log, a, b) => {
       const s = (p - a) / (b - a);
       return log ? low * (high / low) ** s : low + s * (high - low);
     };
     const span = () => [around.left, self.width - around.right];
     const rise = () => [self.height - around.bottom, around.top];
-    self.X = (v) => at(v, self.x, self.log[0], ...span());
-    self.Y = (v) => at(v, self.y, self.log[1], ...rise());
     self.inverse = (p, q) => [back(p, self.x, self.log[0], ...span()), back(q, self.y, self.log[1], ...rise())];
     // Where in the plot's own units an event is.
     self.under = (event) => {
       const area = svg.getBoundingClientRect(), scale = self.width / area.width;
       return [(event.clientX - area.left) * scale, (event.clientY - area.top) * scale];
     };
-    const place = ([u, v]) => `${self.X(u).toFixed(1)} ${self.Y(v).toFixed(1)}`;
+    const tenth = (v) => Math.round(10 * v) / 10;
+    const place = ([u, v]) => `${tenth(self.X(u))} ${tenth(self.Y(v))}`;
+    const join = (points) => {
+      let path = "";
+      for (const point of points) path += (path ? "L" : "M") + place(point);
+      return path;
+    };
 
     self.limits = (x, y, log = self.log) => {
       Object.assign(self, { x, y, log: Array.isArray(log) ? log : [log, log] });
@@ -82,24 +95,34 @@
     // Other names for its axes, drawn with the next limits.
     self.labels = (x, y) => ([xlabel, ylabel] = [x, y]);
     self.clear = () => inside.replaceChildren();
-    self.line = (kind, points) =>
-      points.length && add(inside, "path", { class: `igr-line igr-${kind}`, d: `M${points.map(place).join("L")}` });
-    self.pieces = (kind, pieces) =>
-      add(inside, "path", { class: `igr-line igr-${kind}`, d: pieces.map(([p, q]) => `M${place(p)}L${place(q)}`).join("") });
+    // What stands behind, and still: it is drawn by `draw` when limits, size or `key` are others.
+    self.behind = (draw, key) => {
+      if (behind?.framed === framed && behind.key === key) return;
+      behind = { framed, key };
+      layer = below;
+      below.replaceChildren();
+      draw();
+      layer = inside;
+    };
+    self.line = (kind, points) => points.length && add(layer, "path", { class: `igr-line igr-${kind}`, d: join(points) });
+    self.pieces = (kind, pieces) => add(layer, "path", { class: `igr-line igr-${kind}`, d: pieces.map(join).join("") });
     self.dot = (kind, [u, v], r = 4.5) =>
-      add(inside, "circle", { class: `igr-dot igr-${kind}`, cx: self.X(u).toFixed(1), cy: self.Y(v).toFixed(1), r });
+      add(layer, "circle", { class: `igr-dot igr-${kind}`, cx: tenth(self.X(u)), cy: tenth(self.Y(v)), r });
+    // Many of them as one node: ends of lines without a length, which are round.
+    self.dots = (kind, points, r = 4.5) =>
+      points.length && add(layer, "path", { class: `igr-line igr-dots igr-${kind}`, style: `stroke-width:${2 * r}px`, d: points.map((p) => `M${place(p)}h0`).join("") });
 
     const note = (x, y, anchor, text, kind = "plain") =>
-      lowered(add(inside, "text", { class: `igr-note igr-${kind}`, x, y, "text-anchor": anchor }), text);
+      lowered(add(layer, "text", { class: `igr-note igr-${kind}`, x, y, "text-anchor": anchor }), text);
     self.note = ([u, v], text, { kind, anchor = "middle", dx = 0, dy = 4 } = {}) =>
       note(self.X(u) + dx, self.Y(v) + dy, anchor, text, kind);
     // The region between closed lines.
     self.area = (rings) =>
-      add(inside, "path", { class: "igr-area", "fill-rule": "evenodd", d: rings.map((ring) => `M${ring.map(place).join("L")}Z`).join("") });
+      add(layer, "path", { class: "igr-area", "fill-rule": "evenodd", d: rings.map((ring) => `${join(ring)}Z`).join("") });
     // The length between two values of x, as a bracket at the height `v` with its number beside it.
     self.bracket = (kind, ends, v, text) => {
       const [low, high] = ends.map(self.X).sort((p, q) => p - q), y = self.Y(v);
-      add(inside, "path", { class: `igr-line igr-${kind}`, d: `M${low} ${y - 5}v10m0 -5H${high}m0 -5v10` });
+      add(layer, "path", { class: `igr-line igr-${kind}`, d: `M${low} ${y - 5}v10m0 -5H${high}m0 -5v10` });
       if (high + 60 < self.width) note(high + 6, y + 4, "start", text);
       else note(low - 6, y + 4, "end", text);
     };
@@ -117,16 +140,25 @@
     };
 
     self.cross = ([u, v]) =>
-      add(inside, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
+      add(layer, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
 
-    function frame() {
+    // To ask for a width has all that was changed laid out: it is asked until it is known, and told after that.
+    function measure() {
       self.width = Math.max(240, box.clientWidth);
       self.height = Math.round(ratio instanceof Function ? ratio(self.width) : self.width * ratio);
-      svg.setAttribute("viewBox", `0 0 ${self.width} ${self.height}`);
-      svg.setAttribute("height", self.height);
+    }
+
+    function frame() {
+      if (!measured) measure();
+      const now = JSON.stringify([self.x, self.y, self.log, self.width, self.height, xlabel, ylabel]);
+      if (now === framed) return;
+      framed = now;
+      self.X = line(self.x, self.log[0], ...span());
+      self.Y = line(self.y, self.log[1], ...rise());
+      set(svg, { viewBox: `0 0 ${self.width} ${self.height}`, height: self.height });
       const [[left, right], [bottom, top]] = [span(), rise()];
       const area = { x: left, y: top, width: right - left, height: bottom - top };
-      for (const [key, value] of Object.entries(area)) clip.setAttribute(key, value);
+      set(clip, area);
       axes.replaceChildren();
       if (margin !== undefined) return;
       add(axes, "rect", area);
@@ -147,7 +179,10 @@
       lowered(add(axes, "text", { x: 4, y: top + 10 }), ylabel);
     }
     new ResizeObserver(() => {
-      if (Math.abs(box.clientWidth - self.width) < 2 || !box.clientWidth) return;
+      if (!box.clientWidth) return;
+      measured = true;
+      if (Math.abs(box.clientWidth - self.width) < 2) return;
+      measure();
       frame();
       self.onresize.forEach((draw) => draw());
     }).observe(box);
@@ -186,9 +221,9 @@
       now = point;
       // A point out of sight has its handle at the edge.
       const [u, v] = [inside(now[0], plot.x), inside(now[1], plot.y)];
-      ring.forEach((c) => (c.setAttribute("cx", plot.X(u)), c.setAttribute("cy", plot.Y(v))));
-      const state = { valuemin: plot.x[0], valuemax: plot.x[1], valuenow: u, valuetext: text(now) };
-      for (const [key, value] of Object.entries(state)) node.setAttribute(`aria-${key}`, value);
+      ring.forEach((c) => set(c, { cx: plot.X(u), cy: plot.Y(v) }));
+      const [valuemin, valuemax] = plot.x;
+      set(node, { "aria-valuemin": valuemin, "aria-valuemax": valuemax, "aria-valuenow": u, "aria-valuetext": text(now) });
     };
     return { place };
   }
@@ -296,5 +331,5 @@
     }
   }
 
-  IGR.stage = { add, number, tint, ticks, plot, handle, labelled, slider, dial, choice, controls, row, legend, rich, words, mount };
+  IGR.stage = { add, set, number, tint, ticks, plot, handle, labelled, slider, dial, choice, controls, row, legend, rich, words, mount };
 })((globalThis.IGR ??= {}));

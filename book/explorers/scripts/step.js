@@ -79,8 +79,8 @@
   function gaps(loss, start, high = most(loss, start), n = 25) {
     return IGR.geometric(high / SPAN, high, n).map((h) => [h, ...step(loss, start, h).gap]);
   }
-  function halving(loss, start, h) {
-    const now = step(loss, start, h).gap, half = step(loss, start, h / 2).gap;
+  function halving(loss, start, h, now = step(loss, start, h).gap) {
+    const half = step(loss, start, h / 2).gap;
     return now.map((gap, i) => gap / half[i]);
   }
 
@@ -90,7 +90,7 @@
     if (Math.hypot(...losses[loss].gradient(start)) === 0) return `${from} nothing moves: the gradient is 0.`;
     if (!(gap[0] > ROUNDING)) return `${from} a step of h = ${say(h)} ends where both flows do, up to rounding.`;
     const first = `${from} a step of h = ${say(h)} ends ${say(gap[0])} from the flow of E and ${say(gap[1])} from the flow of Ẽ. `;
-    const [two, three] = halving(loss, start, h);
+    const [two, three] = halving(loss, start, h, gap);
     const second = gap[1] > ROUNDING ? `, the second ${say(three)} times (order 3: near 8)` : "";
     return `${first}With half the step the first gap is ${say(two)} times smaller (order 2: near 4 for small h)${second}.`;
   }
@@ -146,7 +146,8 @@
       // As far as the slider tells anything at this start.
       const wanted = Math.max(most(loss, start), +(1.05 * h).toPrecision(2));
       if (!high || h > high || wanted > 1.5 * high || wanted < high / 2) high = wanted;
-      found = { ...step(loss, start, h), table: gaps(loss, start, high) };
+      const same = found && found.of.loss === loss && found.of.high === high && found.of.start.every((v, i) => v === start[i]);
+      found = { ...step(loss, start, h), table: same ? found.table : gaps(loss, start, high), of: { loss, start, high } };
       const by = 10 ** (Math.floor(Math.log10(high)) - 2);
       size.limits(+by.toPrecision(1), high, +by.toPrecision(1), { least: H[0], most: H[1] });
       size.show(h);
@@ -163,7 +164,7 @@
       const [middle, half] = IGR.around([end, ...ends]), reach = half * 1.5;
       close.limits(...middle.map((m) => [m - reach, m + reach]));
       for (const view of [plane, close]) view.clear();
-      plane.pieces("level", plane.background);
+      plane.behind(() => plane.pieces("level", plane.background), plane.background);
       const paths = { flow: alive.until(flow, times[0], s * h), modified: alive.until(modified, times[1], s * h), descent: [start, start.map((v, i) => v + s * (end[i] - v))] };
       for (const view of [plane, close])
         for (const [name, path] of Object.entries(paths)) {
@@ -185,7 +186,7 @@
       const least = (4 * (plane.x[1] - plane.x[0])) / plane.width, r = Math.max(reach, least);
       const [[l, b], [right, t]] = [-r, r].map((by) => middle.map((m) => m + by));
       plane.line("frame", [[l, b], [right, b], [right, t], [l, t], [l, b]]);
-      const below = close.svg.getBoundingClientRect().top > plane.svg.getBoundingClientRect().top + 10;
+      const below = isBelow;
       const corners = below ? [[l, b], [right, b]] : [[right, b], [right, t]];
       const to = below ? plane.x.map((x) => [x, plane.y[0]]) : plane.y.map((y) => [plane.x[1], y]);
       corners.forEach((corner, i) => plane.line("frame igr-joined", [corner, to[i]]));
@@ -210,7 +211,11 @@
       });
     }
 
-    for (const drawn of [plane, close, chart]) drawn.onresize.push(() => paint());
+    // Where its picture stands is asked when a width has changed: at every frame it would cost a layout.
+    let isBelow = false;
+    const look = () => (isBelow = close.svg.getBoundingClientRect().top > plane.svg.getBoundingClientRect().top + 10);
+    look();
+    for (const drawn of [plane, close, chart]) drawn.onresize.push(() => (look(), paint()));
     choose(choice.value);
     IGR.address(root, { state: () => state, allowed: { loss: Object.keys(losses), start: [-4, 4], h: H }, take, play: guide.play });
   };
