@@ -36,6 +36,7 @@ from benchmarks.found import SCHEMA, as_json, of_turns
 from benchmarks.problems import Problem
 from benchmarks.sleepers import FLAG, failing, flagged, sleeper
 from benchmarks.workers import Competitor
+from igrlib.experiments.arm import Arm
 from igrlib.experiments.measures import mean_cross_entropy
 from igrlib.experiments.networks import ResNet18, num_params
 from igrlib.experiments.profiles import EXPERIMENTS
@@ -579,14 +580,28 @@ def test_what_the_paper_costs_is_reckoned_from_the_measured_steps():
     def seconds(experiment, unit):
         if experiment in of_a_model:
             return unit.model_steps * of_a_model[experiment]
-        steps = unit.model_steps / unit.models
-        return steps * max(least, unit.models * peak.flop(unit.width, unit.batch_size, 28) / speed)
+        # All models of a unit go on together until the last of them is done.
+        steps = max(unit.config()["steps"].values())
+        flop = unit.models * peak.flop(unit.width, unit.batch_size, 28)
+        return (
+            steps
+            * max(least, flop / speed)
+            * (penalty if max(unit.arm.mus) > 0 or unit.arm.ladder else 1)
+        )
 
+    penalty = of_a_model["egr-sweep"] / of_a_model["resnet-sweep"]
     page = (SCHEMA.parent.parent / "book" / "reproduce.md").read_text()
     rows = re.findall(r"^\| `(\w+-sweep)` \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
-    assert [name for name, *_ in rows] == ["mlp-sweep", *of_a_model]
+    assert [name for name, *_ in rows] == [
+        name for name, profiles in EXPERIMENTS.items() if "paper" in profiles
+    ]
+    assert f"takes the factor of ResNet-18, {penalty:.1f}" in page
     for name, all_of_them, first in rows:
-        took = {u: seconds(name, u) for u in units(EXPERIMENTS[name]["paper"])}
+        every = units(EXPERIMENTS[name]["paper"])
+        swept = [unit for unit in every if isinstance(unit.arm, Arm)]
+        if swept != every:
+            assert f"The {len(every) - len(swept)} single runs with their flows are not in" in page
+        took = {u: seconds(name, u) for u in swept}
         one = sum(time for unit, time in took.items() if unit.seeds[0] == 0)
         assert f"{sum(took.values()) / 3600:.1f}" == all_of_them
         assert f"{one / 3600:.1f}" == first
@@ -595,29 +610,77 @@ def test_what_the_paper_costs_is_reckoned_from_the_measured_steps():
 RECIPES = SCHEMA.parent.parent / "book" / "recipes.ipynb"
 
 
-@with_torch
-def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
-    import torch
-
+def blocks_for_pytorch():
     cells = nbformat.read(RECIPES, as_version=4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    (block,) = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
-    nn, rng = torch.nn, np.random.default_rng(0)
-    net = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
-    x, y = rng.normal(size=(8, 5)), rng.integers(3, size=8)
-    names = {"net": net, "mu": 0.3, "x": torch.from_numpy(x), "y": torch.from_numpy(y)}
-    exec(compile(block, "recipes.ipynb", "exec"), names)
+    plain, with_batch_norm = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
+    return plain, plain[: plain.index("def loss")] + with_batch_norm
 
-    def loss(p):
-        hidden = jnp.tanh(x @ p["0.weight"].T + p["0.bias"][None])
-        logits = hidden @ p["2.weight"].T + p["2.bias"][None]
-        return mean_cross_entropy(logits, jnp.asarray(y))
 
-    params = {name: jnp.asarray(p.detach().numpy()) for name, p in net.named_parameters()}
-    _, expected = gradient_regularized_value_and_grad(loss, 0.3)(params)
+def compared(names, loss):
+    """Compare the gradient that a block of the book left in `names` with that of igrlib."""
+    start = names["start"]
+    _, expected = gradient_regularized_value_and_grad(loss, names["mu"])(start)
     assert set(names["gradient"]) == set(expected)
     for name, gradient in names["gradient"].items():
         np.testing.assert_allclose(gradient.numpy(), expected[name], rtol=1e-9, atol=1e-12)
+
+
+def run_block(block, *layers):
+    """Run a block on a net of these layers, 5 inputs and 3 outputs."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 5)), rng.integers(3, size=8)
+    net = torch.nn.Sequential(*layers).double()
+    names = {"net": net, "mu": 0.3, "x": torch.from_numpy(x), "y": torch.from_numpy(y)}
+    names["start"] = {
+        name: jnp.asarray(p.detach().numpy().copy()) for name, p in net.named_parameters()
+    }
+    exec(compile(block, "recipes.ipynb", "exec"), names)
+    return names, x, jnp.asarray(y)
+
+
+@with_torch
+def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
+    from torch import nn
+
+    block, _ = blocks_for_pytorch()
+    names, x, y = run_block(block, nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+
+    def loss(p):
+        hidden = jnp.tanh(x @ p["0.weight"].T + p["0.bias"][None])
+        return mean_cross_entropy(hidden @ p["2.weight"].T + p["2.bias"][None], y)
+
+    compared(names, loss)
+
+
+@with_torch
+def test_the_block_for_batch_norm_moves_the_running_statistics_once():
+    import torch
+    from torch import nn
+
+    plain, block = blocks_for_pytorch()
+    layers = nn.Linear(5, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)
+    with pytest.raises(RuntimeError, match="mutate a captured Tensor"):
+        run_block(plain, *layers)
+    names, x, y = run_block(block, *layers)
+
+    def loss(p):
+        z = x @ p["0.weight"].T
+        z = (z - z.mean(0)[None]) / jnp.sqrt(z.var(0)[None] + 1e-5)
+        hidden = jnp.tanh(z * p["1.weight"][None] + p["1.bias"][None])
+        return mean_cross_entropy(hidden @ p["3.weight"].T + p["3.bias"][None], y)
+
+    compared(names, loss)
+    norm, z = names["net"][1], x @ np.asarray(names["start"]["0.weight"]).T
+    np.testing.assert_allclose(norm.running_mean.numpy(), 0.1 * z.mean(0), rtol=1e-9)
+    moved = 0.9 + 0.1 * z.var(0, ddof=1)
+    np.testing.assert_allclose(norm.running_var.numpy(), moved, rtol=1e-9)
+    assert norm.num_batches_tracked == 1
+    names["net"](names["x"])  # a further pass, as the text says
+    assert norm.num_batches_tracked == 2
+    assert not torch.allclose(norm.running_var, torch.from_numpy(moved))
 
 
 @with_torch

@@ -56,7 +56,7 @@ def test_the_ladder_draws_predictions_before_what_was_observed():
         order = [one.get_zorder() for one in ax.lines]
         assert max(order[:2]) < min(one.get_zorder() for one in kept)
         labels = [tick.get_text() for tick in ax.get_xticklabels()]
-        assert labels == ["$h_L$", "$h_L/4$", "$h_L/16$", "$h_L/64$"]
+        assert labels == ["1", "1/4", "1/16", "1/64"]
         assert ax.get_xlim()[0] > h[0] > h[-1] > ax.get_xlim()[1]
         bound = lines(ax, figures.PREDICTIONS["edge"], ":")
         assert len(bound) == (slope == -0.6)

@@ -1,5 +1,6 @@
 """The README and *How to reproduce*: what they tell to run does what they say."""
 
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,10 @@ from helpers import enable_x64
 from PIL import Image
 
 from igrlib.experiments import data, records
+from igrlib.experiments.arm import Arm
+from igrlib.experiments.networks import num_params
+from igrlib.experiments.profiles import EXPERIMENTS
+from igrlib.experiments.runner import units
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,3 +99,62 @@ def test_what_a_gpu_takes_is_what_was_measured():
     ]
     assert f"took {seconds[0]:.0f} seconds for $10^6$ steps" in page
     assert f"for 10,000 steps took {seconds[1]:.0f} seconds" in page
+
+
+def rows_of(page, head):
+    """The rows of the table of *How to reproduce* that has this heading."""
+    lines = page.splitlines()
+    first = lines.index(head) + 2
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_what_the_records_took_is_in_their_manifests():
+    page = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    rows = rows_of(page, "| record | `digits`, minutes | `cpu`, hours | `long`, hours |")
+    assert [f"{name}" for name, *_ in rows] == [f"`{name}`" for name in EXPERIMENTS]
+    for experiment, (_, *told) in zip(EXPERIMENTS, rows, strict=True):
+        for profile, hours in zip(("digits", "cpu", "long"), told, strict=True):
+            folder = ROOT / "book" / "results" / f"{experiment}-{profile}"
+            if not folder.exists():
+                assert hours == "–"
+                continue
+            manifest = json.loads((folder / "manifest.json").read_text())
+            assert manifest["missing"] == []
+            seconds = sum(unit["seconds"] for unit in manifest["units"].values())
+            assert hours == (
+                f"{seconds / 60:.0f}" if profile == "digits" else f"{seconds / 3600:.1f}"
+            )
+
+
+# Bytes of an image and its label, and how many images are tested on.
+IMAGES = {"mnist": (28 * 28 + 4, 10_000), "cifar10": (32 * 32 * 3 + 4, 10_000)}
+
+
+def test_the_memory_of_the_largest_units_is_data_and_three_copies():
+    page = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    head = "| experiment, profile | models | parameters of each | GiB at least |"
+    told = []
+    for experiment, profiles, models, m, gib in (
+        (*re.findall(r"`([\w-]+)`", name)[:1], re.findall(r"`(\w+)`", name), *rest)
+        for name, *rest in rows_of(page, head)
+    ):
+        for profile in profiles:
+            largest = (0, 0, 0)
+            for unit in units(EXPERIMENTS[experiment][profile]):
+                if not isinstance(unit.arm, Arm):
+                    continue
+                size, tested = IMAGES[unit.arm.dataset]
+                images = unit.arm.num_train + unit.arm.num_validation + tested
+                each = num_params(unit.arm.network, unit.width, unit.arm.dataset)
+                needed = images * size + 3 * 4 * each * unit.models
+                largest = max(largest, (needed, unit.models, each))
+            needed, *largest = largest
+            assert [f"{needed / 2**30:.1f}", *largest] == [
+                gib,
+                int(models),
+                int(m.replace(",", "")),
+            ]
+            told.append((experiment, profile))
+    for_a_gpu = [(e, p) for e in EXPERIMENTS for p in ("gpu", "paper") if p in EXPERIMENTS[e]]
+    assert sorted(told) == sorted(for_a_gpu)

@@ -39,7 +39,7 @@ PAGE = r"""
 | prediction | few | many |
 | --- | --- | --- |
 | P1 | reproduced | cannot tell |
-| P2 | reproduced in part | not reproduced |
+| P2 | reproduced in part (at 0.01 only) | not reproduced |
 
 | rival | when |
 | --- | --- |
@@ -79,7 +79,7 @@ def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
         ("no", "two sets, digits: not reproduced"),
         ("part", "two sets, MNIST: reproduced in part"),
         ("yes", "P1, few: reproduced"),
-        ("part", "P2, few: reproduced in part"),
+        ("part", "P2, few: reproduced in part (at 0.01 only)"),
         ("open", "P1, many: cannot tell"),
         ("no", "P2, many: not reproduced"),
     ]
@@ -109,6 +109,10 @@ def test_each_verdict_is_a_sign_that_leads_to_its_line(page):
         "?",
         "✗",
     ]
+    under = re.findall(
+        r'href="#[^"]+" title="([^"]+)">.*?</a> <span class="score-condition">(.*?)<', grid
+    )
+    assert under == [("P2, few: reproduced in part (at 0.01 only)", "at 0.01 only")]
     assert re.findall(r'<td class="[^"]*claim-verdict[^"]*">', html)
     assert len(re.findall(r"<table[^>]*claims", html)) == 2
 

@@ -1,10 +1,11 @@
 """The directive `scoreboard`: every verdict of the tables of a page as one sign, with its count.
 
 A table has verdicts in its column *verdict* or *observation*, or in all columns after the first
-where these hold nothing else; such a table becomes a grid. Each sign leads to its line of the
-table. Where a cell has several verdicts, each is named by what stands before it and a colon. The
-cells of a table with a column of verdicts get the class `claim-` and the name of their column, by
-which a narrow page stacks them.
+where these hold nothing else; such a table becomes a grid. A condition in brackets after a verdict
+of a grid, as in "reproduced (at 0.01 only)", stands under its sign. Each sign leads to its line of
+the table. Where a cell has several verdicts, each is named by what stands before it and a colon.
+The cells of a table with a column of verdicts get the class `claim-` and the name of their column,
+by which a narrow page stacks them.
 """
 
 import re
@@ -31,6 +32,7 @@ SIGNS = {
     "not yet tested": ("…", "open"),
 }
 WORDS = re.compile("|".join(sorted(map(re.escape, SIGNS), key=len, reverse=True)))
+IN_GRID = re.compile(rf"({WORDS.pattern})(?: \(([^()]+)\))?")
 OF = re.compile(r"([^;,:]+):\s*$")
 logger = logging.getLogger(__name__)
 
@@ -49,10 +51,12 @@ class Verdict(NamedTuple):
     claim: str
     of: str
     line: nodes.row
+    condition: str = ""
 
     @property
     def label(self):
-        return f"{self.claim}{self.of and f', {self.of}'}: {self.word}"
+        of, under = self.of and f", {self.of}", self.condition and f" ({self.condition})"
+        return f"{self.claim}{of}: {self.word}{under}"
 
 
 def heads(table):
@@ -64,10 +68,10 @@ def lines(table):
 
 
 def is_grid(table):
-    """Whether all columns after the first hold verdicts and nothing else."""
+    """Whether all columns after the first hold verdicts, with or without a condition, alone."""
     others = [cell.astext() for row in lines(table) for cell in row[1:]]
     named = set(heads(table)).intersection(HEADS)
-    return bool(not named and others and all(map(WORDS.fullmatch, others)))
+    return bool(not named and others and all(map(IN_GRID.fullmatch, others)))
 
 
 def verdicts(table, page):
@@ -79,10 +83,14 @@ def verdicts(table, page):
             if not grid and name not in HEADS:
                 continue
             text = cell.astext()
+            if grid:
+                word, condition = IN_GRID.fullmatch(text).groups()
+                yield Verdict(word, claim, name, row[0].parent, condition or "")
+                continue
             found = []
             for match in WORDS.finditer(text):
                 before = OF.search(text[: match.start()])
-                of = name if grid else before[1].strip() if before else ""
+                of = before[1].strip() if before else ""
                 found.append(Verdict(match[0], claim, of, row[0].parent))
             if len({one.of for one in found}) < len(found):
                 told = f"scoreboard: verdicts of one cell need names, as in 'digits: holds': {text}"
@@ -122,7 +130,15 @@ def section_of(table, whole):
 
 
 def row_of(*cells):
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", *cell)) for cell in cells))
+
+
+def sign_under(verdict):
+    """The sign of a verdict of a grid, and its condition if it has one."""
+    if not verdict.condition:
+        return [sign(verdict)]
+    told = nodes.inline("", verdict.condition, classes=["score-condition"])
+    return [sign(verdict), nodes.Text(" "), told]
 
 
 def grid_of(found):
@@ -131,10 +147,11 @@ def grid_of(found):
     names = list(dict.fromkeys(one.of for one in found))
     signs = {(one.claim, one.of): one for one in found}
     body = [
-        row_of(nodes.Text(name), *(sign(signs[claim, name]) for claim in claims)) for name in names
+        row_of([nodes.Text(name)], *(sign_under(signs[claim, name]) for claim in claims))
+        for name in names
     ]
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in ["", *claims]))
-    group += nodes.thead("", row_of(nodes.Text(""), *map(nodes.Text, claims)))
+    group += nodes.thead("", row_of([nodes.Text("")], *([nodes.Text(claim)] for claim in claims)))
     group += nodes.tbody("", *body)
     return nodes.table("", group, classes=["score-grid"])
 

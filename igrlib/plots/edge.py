@@ -228,10 +228,10 @@ def _rungs(ax: Axes, one: Ladder) -> None:
                 ax.plot([h, h], shown(found.interval), color=color, lw=1.4, zorder=3)
     ax.set_xscale("log")
     parts = [one.large / h for h in whole]
-    ax.set_xticks(whole, ["$h_L$" if k == 1 else f"$h_L/{k:.3g}$" for k in parts])
+    ax.set_xticks(whole, ["1" if k == 1 else f"1/{k:.3g}" for k in parts])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(1.3 * whole[0], whole[-1] / 1.3)
-    ax.set(xlabel=f"$h$, with $h_L = {one.large:g}$", ylabel=_NAMES[one.measure])
+    ax.set(xlabel=f"$h/h_L$, with $h_L = {one.large:g}$", ylabel=_NAMES[one.measure])
     if one.relative:
         ax.set_yscale("log", base=2)
         ax.yaxis.set_major_formatter("{x:g}")
