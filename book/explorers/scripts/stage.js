@@ -142,7 +142,7 @@
     self.cross = ([u, v]) =>
       add(layer, "path", { class: "igr-line igr-cross", d: `M${self.X(u) - 5} ${self.Y(v) - 5}l10 10m0 -10l-10 10` });
 
-    // To ask for a width has all that was changed laid out: it is asked until it is known, and told after that.
+    // Asking for a width lays out all that was changed. It is asked until the browser tells it by itself.
     function measure() {
       self.width = Math.max(240, box.clientWidth);
       self.height = Math.round(ratio instanceof Function ? ratio(self.width) : self.width * ratio);
