@@ -102,7 +102,8 @@ def chromium():
     found = installed.find()
     if found is None:
         pytest.skip(installed.NOT_FOUND)
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+    arguments += ["--host-resolver-rules=MAP * ~NOTFOUND"]
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=arguments)
         yield browser
@@ -268,7 +269,8 @@ def test_what_is_seen_on_white_is_seen_in_the_dark(opened):
 
 
 # Nine in ten of the parts of a page say nothing new to axe: the strokes of formulas and drawings,
-# which have no text, and words of code that look like words before them. The last test of a page.
+# which have no text, and words of code that look like words before them, which keep their place.
+# The last test of a page.
 THIN = """() => {
   document.querySelectorAll(".formula svg, .igr-drawing svg").forEach((n) => n.replaceChildren());
   const seen = new Set();
@@ -278,7 +280,7 @@ THIN = """() => {
     .filter((node) => !node.closest("a, button, label, summary") && node.childElementCount === 0 &&
       node.getAttributeNames().every((name) => name === "class"))
     .filter((node) => seen.has(kind(node)) || !seen.add(kind(node)));
-  like.forEach((node) => node.remove());
+  like.forEach((node) => { node.style.visibility = "hidden"; });
 }"""
 
 
@@ -656,7 +658,7 @@ def test_the_sweep_keeps_its_height_and_fits_on_a_screen(chromium, size):
     words = box.locator(".igr-words")
     height = box.bounding_box()["height"]
     box.locator(".igr-deals button").nth(1).click()
-    named = {"Compare at": 6, "Show": 3, "Model": 72}
+    named = {"Compare at": 6, "Show": 3, "Model": 60}
     lists = [box.get_by_role("combobox", name=name) for name in named]
     for each, least in zip(lists, named.values(), strict=True):
         assert each.locator("option").count() >= least
@@ -1650,13 +1652,11 @@ BEHIND = {"step": 1, "loss": 1, "catapult": 1, "dial": 4}
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.xdist_group(f"explorer-{n}")) for n in EXPLORERS],
+    [each for each in ALL if each.values[0] not in ("sweep", "ellipse")],  # which have no slider
 )
 def test_a_frame_asks_for_no_place_and_draws_no_level_lines_anew(chromium, name):
     seen = visit(chromium, (HTML / "book" / f"{EXPLORERS[name]}.html").resolve())
     box = seen.page.locator(f"[data-igr-explorer={name}]")
-    if not box.locator("input[type=range]").count():
-        pytest.skip("it has no slider")
     box.scroll_into_view_if_needed()
     seen.page.wait_for_timeout(300)
     found = box.evaluate(ASKED)
