@@ -26,7 +26,8 @@ FRAMES = """(root) => {
   const took = [];
   for (let k = 0; k <= 60; k++) {
     const place = low + ((high - low) * k) / 60;
-    if (control) control.value = isRange ? place : Math.round(place);
+    if (isRange) control.value = place;
+    else if (control) control.selectedIndex = Math.round(place);
     const began = performance.now();
     const key = k < 30 ? "ArrowUp" : "ArrowLeft";
     if (handle) handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
