@@ -329,7 +329,7 @@ FIRST_PAGE = {
         "held-cpu-gd-1": "reproduced",
         "held-gd-again": "not reproduced",
     },
-    "and the verdict on flatter ends is *cannot tell* (": {"held-cpu-gd-2": "cannot tell"},
+    "and on flatter ends the verdict is *cannot tell* (": {"held-cpu-gd-2": "cannot tell"},
     "Every one of these trends may have another cause that our recorded runs do not exclude": {
         f"held-reading-cpu-{arm}-{k}": reading
         for arm, readings in {
@@ -358,10 +358,12 @@ LEARNING_RATE = {
         "held-cpu-gd-3": "reproduced",
     },
     "It costs about two gradients a step.": {"recipes-cost": r"2\.\d+|1\.[89]\d*"},
-    "With batches of 32 it brought back most of the flattening,": {
+    "With batches of 32 it brought back most of the flattening.": {
         "edge-batches-share": r"0\.[5-9]\d? to 0\.\d+"
     },
-    "with full batches hardly any:": {"held-ladder-full-2": "edge"},
+    "With full batches it brought back less, the smaller the step, as its own edge predicts:": {
+        "held-ladder-full-2": "edge"
+    },
 }
 SAID = [("index.md", words, claims) for words, claims in FIRST_PAGE.items()]
 SAID += [("book/on_a_page.md", words, claims) for words, claims in LEARNING_RATE.items()]
