@@ -240,7 +240,8 @@ def gradient_penalty(mu: Any, *, mask: PyTree = None) -> Any:
     `optax.chain` passes `grad_fn` on. `mu` is a finite scalar, or a schedule: a function of the
     number of updates so far. `mask`, a pytree of Booleans like `params`, says which arrays'
     gradients are penalized; the penalty acts on all arrays. Use `mask` instead of `optax.masked`,
-    which hides arrays from `grad_fn`.
+    which hides arrays from `grad_fn`. Put it before `optax.MultiSteps`, not inside: there it would
+    multiply the mean gradient by the Hessian of the last micro-batch.
 
     Raises `ImportError` without Optax. `update` raises `ValueError` without `params` or `grad_fn`,
     and inside `optax.masked`.

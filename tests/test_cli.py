@@ -816,7 +816,8 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     record = records.open_record(path.parent)
     _, out, _ = igr("verdicts", "egr-sweep", "--arm", "sgd")
     plain, alone = (judge(record, "sgd", explicit=way) for way in (False, True))
-    sentences = ["by learning rate:", *(describe(v).sentence for v in plain)]
+    sentences = ["Arm sgd; --arm judges another: tanh, relu, mu."]
+    sentences += ["by learning rate:", *(describe(v).sentence for v in plain)]
     sentences += ["by μ, at learning rate 0.05:", *(describe(v).sentence for v in alone)]
     assert [line for line in out.splitlines() if line[0] != " "] == sentences
     assert describe(plain[0]).sentence != describe(alone[0]).sentence

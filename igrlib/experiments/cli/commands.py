@@ -227,6 +227,9 @@ def verdicts(args: argparse.Namespace) -> int:
     said = {title: [*map(describe, several)] for title, several in judged.items()}
     if args.experiment == "edge-sweep":
         said |= _of_the_edge(record, arm, arms.values())
+    if len(arms) > 1:
+        others = ", ".join(name for name in arms if name != arm.name)
+        print(f"Arm {arm.name}; --arm judges another: {others}.")
     for title, several in said.items():
         if len(said) > 1:
             print(f"{title}:")

@@ -159,7 +159,10 @@ def open_record(directory: str | os.PathLike[str]) -> Record:
         manifest = json.loads((folder / _MANIFEST).read_bytes())
         listed, expected = manifest["units"], _names(manifest["expected"])
     except FileNotFoundError:
-        raise RecordError(f"{folder} holds no {_MANIFEST}: run a unit first. {mend}") from None
+        if not any(folder.glob("*.npz")):
+            stopped = " or go on with one that was stopped" if any(folder.glob("*/*")) else ""
+            mend = f"No unit is finished here: run a unit first{stopped}, with `igr run`."
+        raise RecordError(f"{folder} holds no {_MANIFEST}. {mend}") from None
     except OSError as error:
         raise RecordError(
             f"{folder / _MANIFEST} cannot be read: {error.strerror}. Mend that first."

@@ -154,11 +154,11 @@ def _notes(verdict: Verdict) -> Iterator[str]:
         yield "This is about one network and says nothing of others."
     standing = verdict.standing
     if standing is not None:
-        medians = _columns(verdict, standing.edge) or "unknown"
-        yield (
-            f"h·λ_max is over {verdict.thresholds.edge:g} in {verdict.beyond_edge}; "
-            f"median {medians}."
-        )
+        if medians := _columns(verdict, standing.edge):
+            beyond = f"is over {verdict.thresholds.edge:g} in {verdict.beyond_edge}"
+            yield f"h·λ_max {beyond}; median {medians}."
+        else:
+            yield "h·λ_max is unknown: it has no value in any of these models."
         for name, values in (("t = n·h", standing.time), ("E", standing.loss)):
             if name != "E" or standing.level is None:
                 yield f"Median {name}: {_columns(verdict, values) or 'unknown'}."
