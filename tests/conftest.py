@@ -1,7 +1,6 @@
 """Tests run in float64, with silent broadcasting across ranks forbidden."""
 
 import os
-from contextlib import contextmanager
 
 import jax
 import jaxtyping
@@ -9,6 +8,8 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Programs of tests are small: compiling them costs more than running them.
+jax.config.update("jax_disable_most_optimizations", True)
 
 pytest_plugins = ["pytester"]
 
@@ -26,28 +27,6 @@ def programs_of_a_module_end_with_it():
     """Else a worker would hold five gigabytes of compiled programs by the end."""
     yield
     jax.clear_caches()
-
-
-@contextmanager
-def compiling_quickly():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture
-def quick_compiling():
-    """For programs that take longer to compile than to run."""
-    with compiling_quickly():
-        yield
-
-
-@pytest.fixture(scope="module")
-def module_compiling_quickly():
-    """The same for every test of a module, and for what they share."""
-    with compiling_quickly():
-        yield
 
 
 def refuse_skip(report):

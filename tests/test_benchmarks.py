@@ -197,7 +197,6 @@ def test_on_a_gpu_the_loops_of_the_ensemble_are_compared_too():
     assert "unroll" in found["igrlib ensemble, a CUDA graph, unrolled"].env["XLA_FLAGS"]
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_the_trainer_and_the_loop_do_an_epoch_of_steps():
     sizes = trainer.Sizes(models=2, batch_size=8, num_images=20, side=3)
     jobs = [
@@ -229,7 +228,6 @@ def test_as_many_devices_are_compared_as_there_are(capsys):
     assert "SKIPPED: a single device" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_each_device_takes_an_epoch_of_steps():
     sizes = trainer.Sizes(batch_size=8, num_images=20, side=3)
     job = devices.one_each(jax.devices()[:1], 4, sizes)
@@ -255,7 +253,6 @@ def test_the_products_run(make):
     assert job.units == peak.REPEATS * 2 * 8**3
 
 
-@pytest.mark.usefixtures("quick_compiling")
 @pytest.mark.parametrize("outputs", [1, 10])
 def test_every_way_to_the_quadratic_form_finds_the_same(outputs):
     found = {name: float(way()) for name, way in kernel.ways(6, outputs).items()}
@@ -328,7 +325,6 @@ def test_without_pytorch_igrlib_runs_alone(monkeypatch, gpu, torch, why):
     assert [racer.name for racer in residual.competitors(RESNET, gpu)] == [residual.IGRLIB]
 
 
-@pytest.mark.usefixtures("quick_compiling")
 @pytest.mark.parametrize("way", regularized.METHODS)
 def test_every_method_is_of_the_regularized_loss(way):
     model = problems.model_of(MLP)
@@ -342,7 +338,6 @@ def test_every_method_is_of_the_regularized_loss(way):
     np.testing.assert_allclose(value - plain, regularized.MU * square, rtol=1e-3)
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_steps_are_taken_one_at_a_time(monkeypatch):
     monkeypatch.setattr(regularized, "TURN", 1e-9)
     for way in (regularized.PLAIN, "forward_over_reverse"):
@@ -371,7 +366,6 @@ def test_the_report_of_the_corrections_of_optimizers():
     ]
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_corrections_are_computed_and_their_memory_is_counted(monkeypatch):
     monkeypatch.setattr(corrections, "TURN", 1e-9)
     job = corrections.evaluate(MLP, "Adam")
@@ -393,7 +387,6 @@ def test_the_report_of_the_flows_at_the_edge():
     ]
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_a_flow_at_the_edge_is_run_for_its_span(monkeypatch):
     monkeypatch.setattr(edge, "TURN", 1e-9)
     monkeypatch.setattr(edge, "SPAN", 2)
@@ -411,7 +404,6 @@ def test_the_report_of_layouts():
     assert lines[3] == "  3.00 (2.00 to 4.00) times as long as that: together"
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_all_models_of_a_layout_take_their_steps(monkeypatch):
     monkeypatch.setattr(laid, "TURN", 1e-9)
     assert [(c.args, c.make.args[1:]) for c in laid.competitors(RESNET)] == [
@@ -486,7 +478,6 @@ def test_committed_results_are_of_the_schema(path):
             against_schema(held | change)
 
 
-@pytest.mark.usefixtures("quick_compiling")
 def test_the_sweep_takes_an_epoch_of_steps_of_the_residual_network():
     job = residual.sweep(RESNET, 10)
     job.work()
@@ -531,7 +522,6 @@ def shared_with(net, params):
 
 
 @with_torch
-@pytest.mark.usefixtures("quick_compiling")
 def test_the_residual_network_of_pytorch_is_that_of_igrlib():
     net, data, _ = pytorch.start(ODD, ODD.batch_size, 1)
     model, (images, _) = problems.model_of(ODD), problems.images_of(ODD, 4)
@@ -541,7 +531,6 @@ def test_the_residual_network_of_pytorch_is_that_of_igrlib():
 
 
 @with_torch
-@pytest.mark.usefixtures("quick_compiling")
 @pytest.mark.parametrize("mu", [0.0, 0.1])
 def test_a_step_of_pytorch_is_that_of_igrlib(mu):
     import torch

@@ -37,9 +37,6 @@ ARM = dataclasses.replace(
 NET = ResNet18("imagenet").module(2)
 
 
-pytestmark = pytest.mark.usefixtures("module_compiling_quickly")
-
-
 @pytest.fixture(scope="module")
 def slices():
     """The first images of either split, in the order of the cache."""

@@ -8,8 +8,6 @@ import pytest
 import igrlib as ig
 from igrlib import edge
 
-pytestmark = pytest.mark.usefixtures("module_compiling_quickly")
-
 VALUES = np.array([3.0, 1.5, 0.5, -0.4])
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
 HESSIAN = ROTATION * VALUES @ ROTATION.T

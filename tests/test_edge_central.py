@@ -11,8 +11,6 @@ from igrlib.edge import central_flow
 from igrlib.edge._complementarity import solve_complementarity
 from igrlib.edge._eigenvectors import top_eigenvectors
 
-pytestmark = pytest.mark.usefixtures("module_compiling_quickly")
-
 H = 0.5
 EDGE = 2 / H
 

@@ -26,8 +26,6 @@ from igrlib.experiments.schema import MARKS
 from igrlib.experiments.settings import changed
 from igrlib.experiments.table import arms, table_of
 
-pytestmark = pytest.mark.usefixtures("module_compiling_quickly")
-
 ARM = PathArm(
     "small",
     dataset="digits",
