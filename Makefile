@@ -79,7 +79,7 @@ cluster: $(STAMP) ## unpack Slurm (of Debian or Ubuntu) and Snakemake under _bui
 unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
 	$(call heading,Unit tests)
 	@mkdir -p _build/coverage
-	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95
+	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95 --durations=25
 
 versions: $(STAMP) ## tests with the oldest packages that are promised, and with the newest there are
 	.ci/versions $(ARGS)
@@ -96,7 +96,8 @@ html: $(STAMP) ## build the HTML strictly from the stored outputs
 
 html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 	$(call heading,Built HTML)
-	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html tests/test_html.py tests/test_browser.py tests/test_pdf.py
+	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html --durations=25 \
+	  tests/test_html.py tests/test_browser.py tests/test_pdf.py
 
 pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chromium)
 	$(call heading,One PDF)
