@@ -300,6 +300,24 @@ def test_arms_of_one_record_may_differ_in_data_set_and_config(folder):
     assert manifest(folder)["units"]["c"]["dataset"] == other
 
 
+def test_without_a_manifest_it_is_told_what_to_do(folder):
+    """Nothing is there, a unit was stopped, or a unit is finished."""
+
+    def said():
+        with pytest.raises(records.RecordError, match=r"holds no manifest\.json") as caught:
+            records.open_record(folder)
+        return str(caught.value)
+
+    assert "run a unit first, with" in said()
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "a.npz").touch()
+    assert "run a unit first or go on with one that was stopped" in said()
+    assert "rebuild_manifest(" not in said()
+    add(folder, "a", 1.0)
+    (folder / "manifest.json").unlink()
+    assert "rebuild_manifest(" in said()
+
+
 def test_a_manifest_that_disagrees_is_told(folder):
     add(folder, "a", 1.0)
     add(folder, "b")

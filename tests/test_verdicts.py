@@ -499,3 +499,12 @@ def test_the_median_of_the_edges_is_told():
     # 2h at each of the rates.
     told = "0.01 at h = 0.005, 0.02 at h = 0.01, 0.05 at h = 0.025, 0.1 at h = 0.05, 0.2 at h = 0.1"
     assert note.endswith(f"median {told}.")
+
+
+def test_an_edge_that_was_not_measured_is_not_told_as_never_passed():
+    made = [unit(n, tuple(range(8)), effects=LARGE) for n in (50, 100)]
+    for each in made:
+        each.arrays["crossing_lambda_max"][:] = np.nan
+    notes = describe(judge(record(*made))[0]).notes
+    assert "h·λ_max is unknown: it has no value in any of these models." in notes
+    assert not any("is over" in note for note in notes)
