@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from PIL import Image
 from sphinx.util.inventory import InventoryFile
 
@@ -418,6 +419,22 @@ def test_no_bar_hides_nothing_or_stands_beside_another(path):
     ):
         lines = [line for line in re.sub("<[^>]+>", "", code).splitlines() if line.strip()]
         assert not all(line.startswith("glue(") for line in lines)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_code_without_an_output_goes_with_the_next_link_of_its_section(path):
+    page = BeautifulSoup(path.read_text("utf-8"), "html.parser")
+    parts = lambda cell: cell.find_all(True, recursive=False)  # noqa: E731
+    for cell in page.select("article div.cell"):
+        if [part.get("class") for part in parts(cell)] == [["igr-code"]]:
+            after = next(
+                (n for n in cell.find_next_siblings(["div", "section"]) if is_part(n)), None
+            )
+            assert after is None or not any("igr-code" in p.get("class", []) for p in parts(after))
+
+
+def is_part(node):
+    return node.name == "section" or "cell" in node["class"]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=name)
