@@ -244,7 +244,8 @@ def gradient_penalty(mu: Any, *, mask: PyTree = None) -> Any:
     multiply the mean gradient by the Hessian of the last micro-batch.
 
     Raises `ImportError` without Optax. `update` raises `ValueError` without `params` or `grad_fn`,
-    and inside `optax.masked`.
+    and inside `optax.masked`, and `TypeError` for a whole model of Equinox or NNX: give it the
+    model's arrays, as `eqx.filter` or `nnx.state` returns them.
 
     Source: eq. (8); chapter 9, *Explicit regularization*.
 
@@ -284,7 +285,7 @@ def gradient_penalty(mu: Any, *, mask: PyTree = None) -> Any:
                 "gradient_penalty must not stand inside optax.masked, which hides parameters from "
                 "grad_fn: pass mask to gradient_penalty"
             )
-        along = updates
+        params, along = check_params(params), updates
         if mask is not None:
             along = jax.tree.map(lambda g, on: g if on else jnp.zeros_like(g), updates, mask)
         _, product = jax.jvp(grad_fn, (params,), (along,))

@@ -4,7 +4,7 @@ Source: eqs. (3) and (4); the mean over batches: Smith, Dherin, Barrett & De (20
 *MNIST*, and 12, *What held*.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -66,8 +66,10 @@ def probe(
     list or a loader, not a generator. With 0, the default, λ_max is NaN. `learning_rate` is
     h.
 
-    Raises `ValueError` without a batch, or for a generator where several passes are asked for, and
-    as `igrlib.implicit_gradient_regularizer` does, which says what `wrt` is.
+    Raises `ValueError` without a batch, for a batch that is no tuple or begins with a random key,
+    or for a generator where several passes are asked for, and as
+    `igrlib.implicit_gradient_regularizer` does, which says what `wrt` is. A loss that is a sum over
+    its examples raises nothing, and makes E as many times too large.
 
     Source: eqs. (3) and (4); chapter 7, *MNIST*.
 
@@ -146,13 +148,8 @@ def _mean(function: Callable[[Any], PyTree], fixed: tuple[PyTree, ...], batches:
     programs: dict[Any, Program] = {}
     total, examples = None, 0
     for batch in batches:
-        batch = jax.tree.map(jnp.asarray, tuple(batch))
+        batch = _arguments(batch)
         leaves, structure = jax.tree.flatten(batch)
-        if not leaves or not leaves[0].ndim:
-            raise ValueError(
-                "batches must be tuples of the arguments of loss after params, the first array "
-                f"with an axis of examples; got {jax.tree.map(jnp.shape, batch)}"
-            )
         key = (structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
         if key not in programs:
             programs[key] = traced(function, (fixed, batch))
@@ -163,6 +160,33 @@ def _mean(function: Callable[[Any], PyTree], fixed: tuple[PyTree, ...], batches:
     if total is None:
         raise ValueError("batches must be one or more, got none")
     return jax.tree.map(lambda a: (a / examples).astype(a.dtype), total)
+
+
+def _arguments(batch: Any) -> tuple[PyTree, ...]:
+    """A batch as a tuple of arrays, the first of which has an axis of examples."""
+    wanted = "batches must be tuples of the arguments of loss after params"
+    if isinstance(batch, Mapping):
+        name = type(batch).__name__
+        raise ValueError(f"{wanted}, got a {name}: for a loss of (params, batch) pass [(batch,)]")
+    if not isinstance(batch, (tuple, list)):
+        what = f"an array of shape {batch.shape}" if hasattr(batch, "shape") else repr(batch)[:80]
+        raise ValueError(f"{wanted}, got {what} in place of a tuple: for one batch pass [(x, y)]")
+    arguments = jax.tree.map(jnp.asarray, tuple(batch))
+    leaves = jax.tree.leaves(arguments)
+    if not leaves or not leaves[0].ndim or _is_key(*leaves):
+        raise ValueError(
+            f"{wanted}, the first array with an axis of examples; got "
+            f"{jax.tree.map(jax.typeof, arguments)}: pass keys and scalars after the examples"
+        )
+    return arguments
+
+
+def _is_key(first: Array, *others: Array) -> bool:
+    """Whether an array is a random key: of JAX's own dtype, or two words beside longer arrays."""
+    words = first.dtype == jnp.uint32 and first.shape == (2,)
+    return jax.dtypes.issubdtype(first.dtype, jax.dtypes.prng_key) or (
+        words and any(a.ndim and len(a) != 2 for a in others)
+    )
 
 
 def _largest(

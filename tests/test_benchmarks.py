@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jsonschema
 import nbformat
 import numpy as np
+import optax
 import pytest
 
 from benchmarks import (
@@ -602,8 +603,8 @@ RECIPES = SCHEMA.parent.parent / "book" / "recipes.ipynb"
 def blocks_for_pytorch():
     cells = nbformat.read(RECIPES, as_version=4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    plain, with_batch_norm = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
-    return plain, plain[: plain.index("def loss")] + with_batch_norm
+    plain, loop, with_batch_norm = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
+    return plain, plain + loop, plain[: plain.index("def loss")] + with_batch_norm
 
 
 def compared(names, loss):
@@ -622,7 +623,8 @@ def run_block(block, *layers):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(8, 5)), rng.integers(3, size=8)
     net = torch.nn.Sequential(*layers).double()
-    names = {"net": net, "mu": 0.3, "x": torch.from_numpy(x), "y": torch.from_numpy(y)}
+    names = {"net": net, "mu": 0.3, "x": torch.from_numpy(x), "y": torch.from_numpy(y), "h": 0.1}
+    names["loader"] = 3 * [(names["x"], names["y"])]
     names["start"] = {
         name: jnp.asarray(p.detach().numpy().copy()) for name, p in net.named_parameters()
     }
@@ -634,14 +636,25 @@ def run_block(block, *layers):
 def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
     from torch import nn
 
-    block, _ = blocks_for_pytorch()
-    names, x, y = run_block(block, nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+    block, loop, _ = blocks_for_pytorch()
+    layers = nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)
+    names, x, y = run_block(block, *layers)
 
     def loss(p):
         hidden = jnp.tanh(x @ p["0.weight"].T + p["0.bias"][None])
         return mean_cross_entropy(hidden @ p["2.weight"].T + p["2.bias"][None], y)
 
     compared(names, loss)
+    names, x, y = run_block(loop, *layers)
+    params, value_and_grad = names["start"], gradient_regularized_value_and_grad(loss, names["mu"])
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(names["h"], momentum=0.9))
+    state = optimizer.init(params)
+    for _ in names["loader"]:
+        updates, state = optimizer.update(value_and_grad(params)[1], state)
+        params = optax.apply_updates(params, updates)
+    for name, moved in names["net"].named_parameters():
+        assert np.abs(moved.detach().numpy() - names["start"][name]).max() > 0.01
+        np.testing.assert_allclose(moved.detach().numpy(), params[name], rtol=1e-5)
 
 
 @with_torch
@@ -649,7 +662,7 @@ def test_the_block_for_batch_norm_moves_the_running_statistics_once():
     import torch
     from torch import nn
 
-    plain, block = blocks_for_pytorch()
+    plain, _, block = blocks_for_pytorch()
     layers = nn.Linear(5, 4, bias=False), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)
     with pytest.raises(RuntimeError, match="mutate a captured Tensor"):
         run_block(plain, *layers)

@@ -72,9 +72,12 @@ def igr(tmp_path, capsys):
     return call
 
 
+BEGINS = re.compile("igr: (the devices stay as they are|[0-9]+ of [0-9]+ units? done; now )")
+
+
 def one_line(err):
-    """The only line of an error, besides that JAX has been used in this process before."""
-    lines = [line for line in err.splitlines() if "the devices stay as they are" not in line]
+    """The only line of an error, besides what begins, and that JAX has been used before."""
+    lines = [line for line in err.splitlines() if not BEGINS.match(line)]
     assert len(lines) == 1, err
     assert lines[0].startswith("igr: ")
     return lines[0]
@@ -228,7 +231,7 @@ def test_units_that_cannot_fit_are_left_out_and_the_others_run(igr, tmp_path, mo
     assert status == 2
     assert runs.ran == ["gd-n0008-b00500-s00-07", "sgd-n0008-b00032-s00-07"]
     assert out.count("done") == 2
-    *said, last = [line for line in err.splitlines() if "the devices stay as they are" not in line]
+    *said, last = [line for line in err.splitlines() if not BEGINS.match(line)]
     for line, name in zip(said, ("gd-n0400-b00500", "sgd-n0400-b00032"), strict=True):
         assert re.match(rf"igr: unit {name}-s00-07 needs data .* and 8\.0 MiB are free: set ", line)
     assert last == f"igr: 2 of 4 units failed, the first: {said[0].removeprefix('igr: ')}"
@@ -596,6 +599,24 @@ def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
     assert records.load(path)[1]["unit_config"]["group"] == 2
 
 
+def test_what_begins_is_said_and_whether_from_a_checkpoint(igr, tmp_path, monkeypatch):
+    """Also of a single unit that was stopped; a single one from its start needs no line."""
+    _, second = runner.units(MLP_SWEEP["digits"])
+    monkeypatch.setattr(
+        runner, "run_unit", lambda unit, folder, **_: shard(tmp_path, "digits", unit)
+    )
+    left = Folder(tmp_path, "mlp-sweep", "digits").checkpoint(second)
+    left.parent.mkdir(parents=True)
+    left.touch()
+    begins = lambda err: [line for line in err.splitlines() if "; now " in line]  # noqa: E731
+    assert begins(igr(*RUN, "--unit", "1")[2]) == []
+    said = f"now {second.name}, from its checkpoint"
+    assert begins(igr(*RUN, "--unit", "2")[2]) == [f"igr: 0 of 1 unit done; {said}"]
+    Folder(tmp_path, "mlp-sweep", "digits").shard(second).unlink()
+    left.touch()
+    assert begins(igr(*RUN)[2]) == [f"igr: 1 of 2 units done; {said}"]
+
+
 def test_with_no_time_at_all_nothing_is_begun(igr, monkeypatch):
     monkeypatch.setattr(runner, "run_unit", lambda *_, **__: pytest.fail("it was begun"))
     status, _, err = igr(*RUN, "--time-limit", "0")
@@ -693,8 +714,9 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path, broken_pipe, bot
     stderr = broken_pipe if both else subprocess.PIPE
     code = WITH_UNITS_THAT_DO_NOTHING
     done = process(*RUN, code=code, cwd=tmp_path, stdout=broken_pipe, stderr=stderr)
-    assert (done.returncode, done.stderr or "") == (0, "")
     names = [unit.name for unit in runner.units(MLP_SWEEP["digits"])]
+    begun = [f"igr: 0 of 2 units done; now {name}" for name in names]
+    assert (done.returncode, (done.stderr or "").splitlines()) == (0, [] if both else begun)
     assert (tmp_path / "ran").read_text().split() == names
 
 

@@ -227,7 +227,8 @@ def test_no_unit_begins_that_could_not_be_stopped_within_the_limit(igr, tmp_path
     assert stub.ran == IN_ORDER[:begun]
     assert len(list(tmp_path.glob("*/*.npz"))) == done
     assert status == (0 if done == 14 else 75)
-    more = " with a longer --time-limit: a unit took 10 s to start" if seconds == 1 else ""
+    longer = "; give a longer --time-limit: a unit took 10 s to load data and compile"
+    more = longer if seconds == 1 else ""
     if status:
         assert err[-1] == f"igr: stopped, {14 - done} of 14 units left; run again to go on{more}"
 

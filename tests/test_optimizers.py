@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.integrate
+from flax import nnx
 from helpers import flat
 
 import igrlib as ig
@@ -444,6 +445,32 @@ def test_a_penalty_without_what_it_needs_says_so():
         masked.update(grads, masked.init(START), START, grad_fn=jax.grad(loss))
     with pytest.raises(ValueError, match="mu must be finite"):
         opt.gradient_penalty(math.inf)
+
+
+def test_a_penalty_on_a_whole_model_says_what_to_pass():
+    model = eqx.nn.MLP(2, "scalar", 3, 1, key=jax.random.key(0))
+    x = jnp.array([1.0, 2.0])
+
+    def of(model):
+        return eqx.combine(model, static)(x) ** 2
+
+    arrays, static = eqx.partition(model, eqx.is_inexact_array)
+    optimizer, grad_fn = opt.gradient_penalty(0.2), eqx.filter_grad(of)
+    grads = grad_fn(arrays)
+    with pytest.raises(
+        TypeError, match=r"params\.act.* must be a floating.*eqx\.filter\(model, eqx\.is_"
+    ):
+        optimizer.update(grads, optimizer.init(model), model, grad_fn=grad_fn)
+    found, _ = optimizer.update(grads, optimizer.init(arrays), arrays, grad_fn=grad_fn)
+    expected = eqx.filter_grad(lambda m: of(m) + 0.2 * squares(eqx.filter_grad(of)(m)))(arrays)
+    np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-10)
+    whole = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=r"params must be arrays, got an nnx\.Module.*nnx\.state"):
+        optimizer.update(None, optimizer.init(None), whole, grad_fn=grad_fn)
+
+
+def squares(tree):
+    return sum((a**2).sum() for a in jax.tree.leaves(tree))
 
 
 # One epoch in every order of four batches, on losses that are quartics of their own.

@@ -113,6 +113,19 @@ def test_other_parameters_compile_nothing():
         ),
         ({}, [], "batches must be one or more, got none"),
         ({}, [(jnp.float64(1.0), Y)], "the first array with an axis of examples"),
+        ({}, [(jax.random.key(0), X, Y)], r"of examples; got .*key<fry>\[\].* pass keys and scal"),
+        ({}, [(jax.random.PRNGKey(0), X, Y)], r"got .*uint32\[2\].* after the examples"),
+        (
+            {},
+            [{"x": X, "y": Y}],
+            r"got a dict: for a loss of \(params, batch\) pass \[\(batch,\)\]",
+        ),
+        (
+            {},
+            (X, Y),
+            r"got an array of shape \(20, 4\) in place of a tuple: for one batch pass \[\(",
+        ),
+        ({}, {"x": X, "y": Y}, r"got 'x' in place of a tuple: for one batch pass"),
         ({"num_matvecs": -1}, batches(5), "num_matvecs must be at least 0, got -1"),
         ({"learning_rate": np.nan}, batches(5), "learning_rate must be finite"),
     ],
@@ -120,3 +133,9 @@ def test_other_parameters_compile_nothing():
 def test_what_cannot_be_probed_is_named(how, given, message):
     with pytest.raises(ValueError, match=message):
         ig.probe(loss, **{"learning_rate": H, **how})(PARAMS, given)
+
+
+def test_two_examples_of_two_words_are_no_key():
+    two = np.array([0, 3], np.uint32)
+    found = ig.probe(lambda p, x: jnp.mean(p * x), learning_rate=H)(1.0, [(two,)])
+    np.testing.assert_allclose(found.loss, 1.5)

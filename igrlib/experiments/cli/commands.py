@@ -118,8 +118,10 @@ def run(args: argparse.Namespace) -> int:
         def run_one(folder: Any, unit: Any) -> Path:
             if signals or not limit.begins():
                 raise Stopped
-            if args.experiment == ALL:
-                say(f"igr: {_done(tasks)}; now {folder.experiment}/{unit.name}")
+            waits = folder.checkpoint(unit).exists()
+            if len(asked) > 1 or waits:
+                name = unit.name if args.experiment != ALL else f"{folder.experiment}/{unit.name}"
+                say(f"igr: {_done(asked)}; now {name}{', from its checkpoint' * waits}")
             with run_errors(folder, unit), closing(progress):
                 return runner.run_unit(
                     unit,
@@ -143,13 +145,13 @@ def run(args: argparse.Namespace) -> int:
                 except Claimed:
                     taken.append(task)
                 except Stopped:
-                    say(f"igr: stopped, {_left(missing)}; run again to go on{limit.too_short}")
+                    say(f"igr: stopped, {_left(asked)}; run again to go on{limit.too_short}")
                     return STOPPED
                 except DeviceLost as error:
                     if not (error.got_on or any(f.shard(u).exists() for f, u in missing)):
                         again = "this run made no progress: check the device before you run again"
                         raise Mistake(f"{error}; {again}") from error
-                    say(f"igr: {error}; {_left(missing)}; run again to go on")
+                    say(f"igr: {error}; {_left(asked)}; run again to go on")
                     return STOPPED
                 except UnitFailed as error:
                     if len(missing) == 1:

@@ -49,4 +49,5 @@ class Limit:
         """What to add where the start of a unit alone took longer, else nothing."""
         if not 0 < self._seconds < self.longest_start:
             return ""
-        return f" with a longer --time-limit: a unit took {self.longest_start:.0f} s to start"
+        took = f"{self.longest_start:.0f} s"
+        return f"; give a longer --time-limit: a unit took {took} to load data and compile"
