@@ -8,6 +8,8 @@ STAMP := .venv/.installed
 WITH_BIN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CHAPTERS := $(wildcard book/*.ipynb)
 BUILD := $(BIN)/jupyter-book build . -W --keep-going -n --all
+# Test processes: one a core, and no more than the memory of a usual machine holds.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 2, 8))')
 heading = @printf '\n==== %s ====\n' "$(1)"
 
 # The theory needs no accelerator, and the stored outputs were computed on the CPU.
@@ -25,8 +27,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data cluster versions bench rehearse rehearse-book unit notebooks \
-        html html-test pdf links record lock clean
+.PHONY: help book test setup lint types schemas data cluster versions bench rehearse rehearse-book unit coverage \
+        notebooks html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -76,10 +78,15 @@ cluster: $(STAMP) ## unpack Slurm (of Debian or Ubuntu) and Snakemake under _bui
 	$(call heading,Cluster)
 	.ci/cluster
 
-unit: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers
+UNIT := $(BIN)/pytest -q -n $(JOBS) --dist loadfile -m 'not html' --durations=25
+unit: $(STAMP) ## unit tests
 	$(call heading,Unit tests)
+	$(UNIT)
+
+coverage: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers (a fifth slower)
+	$(call heading,Coverage of the unit tests)
 	@mkdir -p _build/coverage
-	$(BIN)/pytest -q -n 2 --dist loadfile -m 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95 --durations=25
+	$(UNIT) --cov=igrlib --cov=explorers --cov-fail-under=95
 
 versions: $(STAMP) ## tests with the oldest packages that are promised, and with the newest there are
 	.ci/versions $(ARGS)
@@ -87,7 +94,7 @@ versions: $(STAMP) ## tests with the oldest packages that are promised, and with
 notebooks: $(STAMP) ## every chapter against its stored outputs
 	$(call heading,Notebooks)
 	$(BIN)/python book/_tools/notebooks.py --check $(CHAPTERS)
-	$(BIN)/pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 $(CHAPTERS)
+	$(BIN)/pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=120 $(CHAPTERS)
 
 html: $(STAMP) ## build the HTML strictly from the stored outputs
 	$(call heading,Build from the stored outputs)
@@ -96,7 +103,7 @@ html: $(STAMP) ## build the HTML strictly from the stored outputs
 
 html-test: $(STAMP) ## look at the built HTML, in a browser without a network
 	$(call heading,Built HTML)
-	$(BIN)/pytest -q -rs -n 2 --dist loadgroup -m html --durations=25 \
+	$(BIN)/pytest -q -rs -n $(JOBS) --dist loadgroup -m html --durations=25 \
 	  tests/test_html.py tests/test_browser.py tests/test_pdf.py
 
 pdf: $(STAMP) ## the whole book as one PDF, from the stored outputs (needs Chromium)
