@@ -149,7 +149,7 @@ def test_a_relu_network_is_compared():
     assert "nearer to" in words(found)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_lower_precision_is_within_its_tolerance(dtype):
     tree = jax.tree.map(lambda leaf: leaf.astype(dtype), TREE)
     found = ig.compare(lambda p: quadratic(p, LAMBDAS.astype(np.float32)), tree, 0.1, 8)
@@ -167,8 +167,8 @@ def test_arguments_and_aux():
         value = scale * quadratic(params, batch["lambdas"])
         return value, {"seen": value}
 
-    found = ig.compare(loss, TREE, 0.05, 5, batch, 0.5, has_aux=True)
-    plain = ig.compare(quadratic, TREE, 0.05, 5)
+    found = ig.compare(loss, TREE, 0.05, 10, batch, 0.5, has_aux=True)
+    plain = ig.compare(quadratic, TREE, 0.05, 10)
     for one, other in zip(found, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
