@@ -29,7 +29,8 @@ def closed_forms(h, steps, lambdas=LAMBDAS):
     )
 
 
-@pytest.mark.parametrize(("h", "num_steps", "save_every"), [(0.1, 10, 1), (0.2, 11, 4)])
+# Runs on the quadratic save 11 steps where they can: the programs of their flows are the same.
+@pytest.mark.parametrize(("h", "num_steps", "save_every"), [(0.1, 10, 1), (0.2, 39, 4)])
 def test_a_quadratic_is_its_closed_forms(h, num_steps, save_every):
     found = ig.compare(quadratic, TREE, h, num_steps, save_every=save_every)
     assert isinstance(found, ig.Comparison)
@@ -92,7 +93,7 @@ def test_a_quadratic_beyond_one_is_outside_the_theory():
 
 def test_a_run_that_diverges_says_so():
     """Factors 1 − 2.4: the steps overflow, and both flows go to 0."""
-    found = ig.compare(quadratic, TREE, 0.8, 3000, save_every=500)
+    found = ig.compare(quadratic, TREE, 0.8, 3000, save_every=300)
     with np.errstate(over="ignore"):
         steps, *_ = closed_forms(0.8, found.steps)
         lost = ~np.isfinite(np.sum(steps**2, axis=1))
