@@ -29,7 +29,7 @@ from igrlib._checks import (
     real_array,
 )
 from igrlib._models import of_model, split
-from igrlib._programs import run, traced
+from igrlib._programs import run, shared, traced
 from igrlib._trees import add_scaled
 from igrlib._typing import Filter, PyTree, Scalar
 
@@ -86,7 +86,7 @@ def euler_corrections(
 
         def advance(coefficients: PyTree) -> PyTree:
             shorter = jax.tree.map(lambda c: c[:-1], coefficients)
-            slopes = _taylor(lambda t: at(_at(shorter, t)), params, order)
+            slopes = _taylor(lambda t: at(_at(shorter, t)), params, order, unroll)
             return jax.tree.map(lambda c, s: c.at[1:].add(s), coefficients, slopes)
 
         first = jax.tree.map(lambda c, s: c.at[1].add(s), _constant(params, order), at(params))
@@ -135,7 +135,7 @@ def step_corrections(
             def curve(t: Array) -> PyTree:
                 return checked(_at(coefficients, t), t, *args, **kwargs)
 
-            return _taylor(curve, params, order + 1)
+            return _taylor(curve, params, order + 1, unroll)
 
         first = advance(_constant(params, order))
         still = jax.tree.map(lambda c: c[0], first)
@@ -346,7 +346,7 @@ def _at(coefficients: PyTree, t: Array) -> PyTree:
     return jax.tree.map(leaf, coefficients)
 
 
-def _taylor(curve: Callable[[Array], PyTree], like: PyTree, order: int) -> PyTree:
+def _taylor(curve: Callable[[Array], PyTree], like: PyTree, order: int, unroll: bool) -> PyTree:
     """Taylor coefficients 0, …, order of a curve at t = 0, stacked, in the dtypes of `like`."""
 
     def value(t: Array) -> tuple[PyTree, ...]:
@@ -355,7 +355,8 @@ def _taylor(curve: Callable[[Array], PyTree], like: PyTree, order: int) -> PyTre
     derivatives: Callable[[Array], tuple[PyTree, ...]] = value
     for _ in range(order):
         derivatives = _append_derivative(derivatives)
-    values = derivatives(jnp.zeros(()))
+    zero = jnp.zeros(())
+    values = derivatives(zero) if unroll else shared(derivatives, zero)
     return jax.tree.map(
         lambda theta, *d: jnp.stack(
             [d[k].astype(theta.dtype) / math.factorial(k) for k in range(order + 1)]

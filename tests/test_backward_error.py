@@ -159,7 +159,7 @@ def test_one_euler_step_follows_the_truncated_flow_to_order_k_plus_2(order):
     modified = jax.jit(lambda theta, h: ig.modified_field(field, h, order)(theta))
     start = np.array([0.8, -0.3])
     euler = np.array([np.sin(-0.3) - 0.32, np.cos(0.8) + 0.24])
-    steps = np.geomspace(0.03, 0.2, 6)
+    steps = np.geomspace(0.03, 0.2, 4)
     errors = []
     for h in steps:
         reached = scipy.integrate.solve_ivp(
@@ -516,7 +516,8 @@ def symplectic_step(theta, h):
 def test_a_step_follows_its_truncated_flow_to_order_k_plus_2(step, order):
     """Against SciPy's DOP853."""
     modified = jax.jit(lambda theta, h: ig.step_field(step, h, order)(theta))
-    steps, errors = np.geomspace(0.02, 0.12, 6), []
+    moved = jax.jit(step)
+    steps, errors = np.geomspace(0.02, 0.12, 4), []
     for h in steps:
         reached = scipy.integrate.solve_ivp(
             lambda t, theta, h=h: np.asarray(modified(theta, h)),
@@ -526,7 +527,7 @@ def test_a_step_follows_its_truncated_flow_to_order_k_plus_2(step, order):
             rtol=1e-13,
             atol=1e-15,
         ).y[:, -1]
-        errors.append(np.linalg.norm(step(PLANE_START, h) - reached))
+        errors.append(np.linalg.norm(moved(PLANE_START, h) - reached))
     assert ig.convergence_order(steps, errors) == pytest.approx(order + 2, abs=0.2)
 
 

@@ -29,7 +29,8 @@ def closed_forms(h, steps, lambdas=LAMBDAS):
     )
 
 
-@pytest.mark.parametrize(("h", "num_steps", "save_every"), [(0.1, 10, 1), (0.2, 11, 4)])
+# Runs on the quadratic save 11 steps where they can: the programs of their flows are the same.
+@pytest.mark.parametrize(("h", "num_steps", "save_every"), [(0.1, 10, 1), (0.2, 39, 4)])
 def test_a_quadratic_is_its_closed_forms(h, num_steps, save_every):
     found = ig.compare(quadratic, TREE, h, num_steps, save_every=save_every)
     assert isinstance(found, ig.Comparison)
@@ -92,7 +93,7 @@ def test_a_quadratic_beyond_one_is_outside_the_theory():
 
 def test_a_run_that_diverges_says_so():
     """Factors 1 − 2.4: the steps overflow, and both flows go to 0."""
-    found = ig.compare(quadratic, TREE, 0.8, 3000, save_every=500)
+    found = ig.compare(quadratic, TREE, 0.8, 3000, save_every=300)
     with np.errstate(over="ignore"):
         steps, *_ = closed_forms(0.8, found.steps)
         lost = ~np.isfinite(np.sum(steps**2, axis=1))
@@ -149,7 +150,7 @@ def test_a_relu_network_is_compared():
     assert "nearer to" in words(found)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_lower_precision_is_within_its_tolerance(dtype):
     tree = jax.tree.map(lambda leaf: leaf.astype(dtype), TREE)
     found = ig.compare(lambda p: quadratic(p, LAMBDAS.astype(np.float32)), tree, 0.1, 8)
@@ -167,8 +168,8 @@ def test_arguments_and_aux():
         value = scale * quadratic(params, batch["lambdas"])
         return value, {"seen": value}
 
-    found = ig.compare(loss, TREE, 0.05, 5, batch, 0.5, has_aux=True)
-    plain = ig.compare(quadratic, TREE, 0.05, 5)
+    found = ig.compare(loss, TREE, 0.05, 10, batch, 0.5, has_aux=True)
+    plain = ig.compare(quadratic, TREE, 0.05, 10)
     for one, other in zip(found, plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 

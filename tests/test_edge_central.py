@@ -19,8 +19,10 @@ def close(found, expected, **tolerances):
     np.testing.assert_allclose(found, expected, **tolerances)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    ("k", "dtype"),
+    [(1, np.float64), (2, np.float32), (5, np.float64), (8, np.float32), (8, np.float64)],
+)
 def test_the_complementarity_problem(k, dtype):
     """Its conditions, looked at with NumPy; the solution is the only one."""
     rng = np.random.default_rng(k)

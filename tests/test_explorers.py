@@ -1,5 +1,6 @@
 """The explorers: their scripts, run by Node, against igrlib and automatic differentiation."""
 
+import functools
 import json
 import re
 from pathlib import Path
@@ -53,9 +54,18 @@ def two_parameters(p):
     return tp.loss(tp.Params(*p), X, Y)
 
 
-def flow_end(loss, start, time):
+def modified(loss):
+    """Ẽ as a function of θ and h: E for h = 0. With h an argument, one program serves all."""
+    return lambda p, h, *args: ig.modified_loss(loss, h)(p, *args)
+
+
+def penalized(p, mu):
+    return ig.gradient_regularized_loss(two_parameters, mu, normalization="mean")(p)
+
+
+def flow_end(loss, start, time, *args):
     field = ig.gradient_field(loss)
-    return ig.flow(field, start, jnp.array([0.0, time]), rtol=1e-13, atol=1e-15)
+    return ig.flow(field, start, jnp.array([0.0, time]), *args, rtol=1e-13, atol=1e-15)[-1]
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -82,12 +92,11 @@ def test_one_step_and_the_two_flows(name):
     found = run("step", "IGR.step.step(name, start, h)", name=name, start=about[0], h=h)
     loss = LOSSES[name]
     end = ig.gradient_descent(loss, start, h, 1).params[-1]
-    flow = flow_end(loss, start, h)[-1]
-    modified = flow_end(ig.modified_loss(loss, h), start, h)[-1]
+    flow, other = (flow_end(modified(loss), start, h, rate) for rate in (0.0, h))
     close(found["end"], end)
     close(found["flow"][-1], flow)
-    close(found["modified"][-1], modified)
-    close(found["gap"], [jnp.linalg.norm(flow - end), jnp.linalg.norm(modified - end)])
+    close(found["modified"][-1], other)
+    close(found["gap"], [jnp.linalg.norm(flow - end), jnp.linalg.norm(other - end)])
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -106,9 +115,10 @@ def test_the_gaps_close_at_orders_two_and_three(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_slider_of_the_step_size_goes_beyond_the_edge(name):
     start = run("step", "IGR.step.losses[name].start", name=name)
+    hessian = jax.jit(jax.hessian(LOSSES[name]))
     for p in (start, [0.2, -0.3]):
         found = run("step", "[IGR.step.sharpness(name, p), IGR.step.most(name, p)]", name=name, p=p)
-        sharpest = float(jnp.linalg.eigvalsh(jax.hessian(LOSSES[name])(jnp.array(p)))[-1])
+        sharpest = float(np.linalg.eigvalsh(hessian(jnp.array(p)))[-1])
         close(found[0], sharpest, 1e-10)
         assert sharpest > 0
         if 2.5 / sharpest < (10 if name == "logistic" else 1):
@@ -175,8 +185,7 @@ def test_the_phase_plane_of_every_setting_of_table_a1(preset):
     if not stopped:
         close(found["ends"]["flow"]["end"], tp.minimum_on_flow(tp.Params(*start), X, Y))
     for name, rate in (("flow", 0.0), ("modified", h / 2), ("explicit", mu)):
-        regularized = ig.gradient_regularized_loss(two_parameters, rate, normalization="mean")
-        end = flow_end(regularized, jnp.array(start), time)[-1]
+        end = flow_end(penalized, jnp.array(start), time, rate)
         close(found["ends"][name]["end"], end)
         close(found["ends"][name]["ratio"], X**2 * (end**2).sum())
         close(found["ends"][name]["distance"], jnp.linalg.norm(end - descent))
@@ -189,16 +198,17 @@ VIEW = "IGR.phase.view(state, IGR.phase.compute(state))"
 def test_the_window_of_the_phase_plane_holds_what_leaps(start):
     """Whatever the slider says: steps that grow or change sides, the ends, and a start nearby."""
     high, _ = run("phase", "Object.values(IGR.phase.sizes(start, x))", start=start, x=X)
-    for share in (0.02, 0.1, 0.3, 0.43, 0.6, 0.76, 0.79):
+    shares = np.array([0.02, 0.1, 0.3, 0.43, 0.6, 0.76, 0.79])
+    runs = jax.vmap(
+        lambda h: ig.gradient_descent(two_parameters, jnp.array(start), h, 3000).params
+    )(jnp.array(shares * high))
+    for share, steps in zip(shares.tolist(), np.asarray(runs), strict=True):
         state = {"start": start, "h": share * high, "mu": 0.5, "x": X, "y": Y}
         low, top = run("phase", VIEW, state=state)
-        steps = ig.gradient_descent(two_parameters, jnp.array(start), share * high, 3000).params
-        if not np.isfinite(np.asarray(steps)).all():  # no window holds a run that diverges
+        if not np.isfinite(steps).all():  # no window holds a run that diverges
             continue
-        norms = np.linalg.norm(np.asarray(steps), axis=1)
-        leaps = np.asarray(steps)[1:][
-            (norms[1:] > norms[:-1]) | (np.asarray(steps)[1:] * np.array(start) < 0).any(axis=1)
-        ]
+        norms = np.linalg.norm(steps, axis=1)
+        leaps = steps[1:][(norms[1:] > norms[:-1]) | (steps[1:] * np.array(start) < 0).any(axis=1)]
         end = tp.minimum_on_flow(tp.Params(*start), X, Y)
         wanted = [*leaps, np.array(end)]
         if max(map(abs, start)) < 10:
@@ -254,9 +264,8 @@ def test_the_clock_of_the_phase_plane():
     start = jnp.array(state["start"])
     close(found["descent"][0], ig.gradient_descent(two_parameters, start, 0.025, 4).params[-1])
     for name, rate in (("flow", 0.0), ("modified", 0.0125), ("explicit", 0.5)):
-        regularized = ig.gradient_regularized_loss(two_parameters, rate, normalization="mean")
         # Between two of its points a path is a straight piece.
-        close(found[name][0], flow_end(regularized, start, 0.1)[-1], 2e-3)
+        close(found[name][0], flow_end(penalized, start, 0.1, rate), 2e-3)
 
 
 @pytest.mark.parametrize(
@@ -390,41 +399,58 @@ def test_the_corrections_and_the_displacement_of_an_optimizer(kind):
     close(run("optimizer", "IGR.optimizer.value(p)", p=p), hyperbola(at), 1e-13)
 
 
+@functools.cache
+def run_and_flows(kind, beta, h, count, start):
+    """Where the steps of an optimizer end, and its flow from a point at a rate: F_0 at 0."""
+    optimizer, start = OPTIMIZERS[kind](beta), jnp.array(start)
+    transformation = optimizer(h)
+
+    @jax.jit
+    def step(params, memory):
+        updates, memory = transformation.update(jax.grad(hyperbola)(params), memory, params)
+        return optax.apply_updates(params, updates), memory
+
+    params, memory = start, transformation.init(start)
+    for _ in range(count):
+        params, memory = step(params, memory)
+
+    def field(p, rate):
+        return ig.optimizers.optimizer_field(optimizer, hyperbola, rate)(p)
+
+    delta = ig.optimizers.start_displacement(optimizer, hyperbola)(start)
+    times = jnp.array([0.0, h * count])
+    return params, {
+        (name, displaced): ig.flow(field, start + displaced * h * delta, times, rate)[-1]
+        for name, rate, displaced in (
+            ("flow", 0.0, False),
+            ("modified", h, False),
+            ("modified", h, True),
+        )
+    }
+
+
 @pytest.mark.parametrize("displaced", [True, False])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_the_steps_and_both_flows_of_an_optimizer(kind, displaced):
-    beta, effective, start = 0.8, 0.004, jnp.array([2.2, 1.4])
+    beta, effective, start = 0.8, 0.004, [2.2, 1.4]
     state = {
         "kind": kind,
         "beta": beta,
         "effective": effective,
         "until": 0.3,
-        "start": start.tolist(),
+        "start": start,
     }
     found = run(
         "optimizer",
         "(({h, steps, ends}) => ({h, steps, ends}))(IGR.optimizer.compute(state))",
         state=state | {"displaced": displaced},
     )
-    optimizer = OPTIMIZERS[kind](beta)
     h, count = effective * (1 - beta if kind in ("heavy", "nesterov") else 1), 75
     assert found["steps"] == count
     close(found["h"], h)
-    transformation = optimizer(h)
-    params, memory = start, transformation.init(start)
-    update = jax.jit(transformation.update)
-    for _ in range(count):
-        updates, memory = update(jax.grad(hyperbola)(params), memory, params)
-        params = optax.apply_updates(params, updates)
+    params, flows = run_and_flows(kind, beta, h, count, tuple(start))
     close(found["ends"]["descent"]["end"], params)
-    f0, f1 = (
-        ig.optimizers.optimizer_field(optimizer, hyperbola, h, order=order) for order in (0, 1)
-    )
-    delta = ig.optimizers.start_displacement(optimizer, hyperbola)(start)
-    begin = start + h * delta if displaced else start
-    times = jnp.array([0.0, h * count])
-    for name, field, origin in (("flow", f0, start), ("modified", f1, begin)):
-        end = ig.flow(field, origin, times)[-1]
+    for name, end in (("flow", flows["flow", False]), ("modified", flows["modified", displaced])):
         close(found["ends"][name]["end"], end, 1e-8)
         close(found["ends"][name]["curvature"], (end**2).sum(), 1e-8)
         close(found["ends"][name]["distance"], jnp.linalg.norm(end - params), 1e-8)
@@ -448,16 +474,19 @@ def test_the_explorer_of_optimizers_says_what_there_is_to_see(words):
     assert words in told("optimizer", state)
 
 
+def parabola(theta, s):
+    return s * theta**2 / 2
+
+
 @pytest.mark.parametrize(("h", "s"), [(0.3, 1.0), (0.1, 8.0), (0.5, 2.0), (0.5, 3.6), (0.8, 3.1)])
 def test_a_step_on_a_parabola_and_both_flows(h, s):
-    loss, start = lambda theta: s * theta**2 / 2, jnp.float64(1.0)
+    start, curvature = jnp.float64(1.0), jnp.array(s)
     found = run("parabola", "[IGR.parabola.factors(hs), IGR.parabola.gaps(hs)]", hs=h * s)
-    steps = ig.gradient_descent(loss, start, h, 6).params
-    flow = flow_end(loss, start, h)[-1]
-    modified = flow_end(ig.modified_loss(loss, h), start, h)[-1]
-    for name, end in (("descent", steps[1]), ("flow", flow), ("modified", modified)):
+    steps = ig.gradient_descent(lambda p: parabola(p, curvature), start, h, 6).params
+    flow, other = (flow_end(modified(parabola), start, h, rate, s) for rate in (0.0, h))
+    for name, end in (("descent", steps[1]), ("flow", flow), ("modified", other)):
         close(found[0][name], end)
-    close([found[1]["flow"], found[1]["modified"]], [flow - steps[1], modified - steps[1]])
+    close([found[1]["flow"], found[1]["modified"]], [flow - steps[1], other - steps[1]])
     close(run("parabola", "IGR.parabola.iterates(hs, 6)", hs=h * s), steps)
 
 
@@ -467,9 +496,9 @@ def test_ten_steps_on_a_parabola_and_both_flows(hs):
     found = run("decay", "IGR.decay.compute(hs)", hs=hs)
     close(found["descent"], ig.gradient_descent(loss, start, h, 10).params)
     times = h * jnp.linspace(0, 10, 81)
-    for name, e in (("flow", loss), ("modified", ig.modified_loss(loss, h))):
-        path = ig.flow(ig.gradient_field(e), start, times, rtol=1e-12, atol=1e-14)
-        close(found[name], path, 1e-8)
+    field = ig.gradient_field(modified(loss))
+    for name, rate in (("flow", 0.0), ("modified", h)):
+        close(found[name], ig.flow(field, start, times, rate, rtol=1e-12, atol=1e-14), 1e-8)
 
 
 def test_the_regimes_of_ten_steps_are_those_of_the_text():
@@ -525,28 +554,32 @@ def sharpness(p):
     return tp.largest_hessian_eigenvalue(tp.Params(*jnp.asarray(p).T), X, Y)
 
 
+hessian_of_two = jax.jit(jax.hessian(two_parameters))
+
+
 @pytest.mark.parametrize("preset", RUNS, ids=lambda p: f"{p['start'][0]}-{p['h']}")
 def test_the_runs_of_the_catapult(preset):
     start, h = jnp.array(preset["start"]), preset["h"]
     state = preset | {"x": X, "y": Y}
     found = run("catapult", "IGR.catapult.compute(state)", state=state)
-    steps = ig.gradient_descent(two_parameters, start, h, found["steps"])
+    # One program for all runs: it goes on after the explorer has stopped.
+    _, params, losses = ig.gradient_descent(two_parameters, start, h, 2000)
+    params, losses = params[: found["steps"] + 1], losses[: found["steps"] + 1]
     # Where the steps jump about, a difference of one digit doubles with each.
     tolerance = 1e-6 if found["outcome"] == "diverged" or h > 0.3 else 1e-9
-    close(found["points"], steps.params, tolerance)
-    close(found["losses"], steps.losses, tolerance)
-    eigenvalues = jax.vmap(lambda p: jnp.linalg.eigvalsh(jax.hessian(two_parameters)(p))[-1])
-    sharp = h * eigenvalues(steps.params)
+    close(found["points"], params, tolerance)
+    close(found["losses"], losses, tolerance)
+    sharp = h * np.linalg.eigvalsh([hessian_of_two(p) for p in params])[:, -1]
     close(found["sharp"], sharp, tolerance)
-    assert found["peak"] == int(jnp.argmax(steps.losses))
+    assert found["peak"] == int(jnp.argmax(losses))
     beyond = np.flatnonzero(sharp >= 2)
     assert found["settled"] == (beyond[-1] + 1 if len(beyond) else 0)
     # Beyond 4/K, K the squared length at the start, it diverges.
     diverged = h * X**2 * float(start @ start) > 4
     assert found["outcome"] == ("diverged" if diverged else "arrived")
     close(found["ends"]["flow"], sharpness(tp.minimum_on_flow(tp.Params(*start), X, Y)))
-    modified = flow_end(ig.modified_loss(two_parameters, h), start, 30.0)[-1]
-    close(found["ends"]["modified"], sharpness(modified))
+    end = flow_end(modified(two_parameters), start, 30.0, h)
+    close(found["ends"]["modified"], sharpness(end))
 
 
 @pytest.mark.parametrize(("h", "x", "y"), [(0.05, X, Y), (0.25, X, Y), (0.6, 1.3, -0.8)])
@@ -611,8 +644,9 @@ def test_three_ways_down_the_river(start, h):
     assert times[-1] == 10
     steps = ig.gradient_descent(of_the_river, at, h, found["steps"]).params
     close(found["paths"]["descent"], steps)
-    for name, e in (("flow", of_the_river), ("modified", ig.modified_loss(of_the_river, h))):
-        path = ig.flow(ig.gradient_field(e), at, times, rtol=1e-12, atol=1e-14)
+    field = ig.gradient_field(modified(of_the_river))
+    for name, rate in (("flow", 0.0), ("modified", h)):
+        path = ig.flow(field, at, times, rate, rtol=1e-12, atol=1e-14)
         close(found["paths"][name], path, 1e-7)
     for name, path in found["paths"].items():
         assert found["ends"][name] == path[-1]
@@ -657,35 +691,39 @@ def of_the_dial(w):
     return 1 - w[0] / jnp.linalg.norm(w)
 
 
+slopes_of_the_dial = jax.jit(jax.vmap(jax.grad(of_the_dial)))
+
 OF_DIALS = [([-0.6, 0.8], 0.9), ([0.0, 1.0], 0.5), ([-1.5, -1.1], 0.33), ([0.2, 0.5], 0.9)]
 
 
 @pytest.mark.parametrize(("start", "h"), OF_DIALS)
 def test_the_runs_of_the_dial(start, h):
     found = run("dial", "IGR.dial.compute(state)", state={"start": start, "h": h})
-    level, slope = float(of_the_dial(jnp.array(start))) / 2, jax.grad(of_the_dial)
+    level = float(of_the_dial(jnp.array(start))) / 2
     close(found["level"], level)
     assert len(found["runs"]) == 3
     for each, part in zip(found["runs"], (9, 3, 1), strict=True):
         close(each["h"], h / part)
         points = np.array(each["points"])
-        steps = ig.gradient_descent(of_the_dial, jnp.array(start), h / part, len(points) - 1)
-        close(points, steps.params, 1e-8)
-        squares = (np.asarray(jax.vmap(slope)(steps.params)) ** 2).sum(1)
-        lengths = np.linalg.norm(steps.params, axis=1)
+        # One program for all runs: it goes on after the explorer has stopped.
+        _, params, losses = ig.gradient_descent(of_the_dial, jnp.array(start), h / part, 2000)
+        squares = (np.asarray(slopes_of_the_dial(params)) ** 2).sum(1)[: len(points)]
+        params, losses = params[: len(points)], losses[: len(points)]
+        close(points, params, 1e-8)
+        lengths = np.linalg.norm(params, axis=1)
         close(each["length"], lengths[-1], 1e-8)
-        close(each["seen"], np.stack([steps.losses, squares, lengths**2 * squares], 1), 1e-7)
+        close(each["seen"], np.stack([losses, squares, lengths**2 * squares], 1), 1e-7)
         # All hands come to the same hour, and on the way |w| grows by Proposition 8.1.
         assert abs(np.degrees(np.arctan2(*points[-1][::-1]))) < 0.3
         close(np.diff(lengths**2), (h / part) ** 2 * squares[:-1], 1e-7)
         # Where it passes the level, it is on the line of the step that does.
-        n = int((np.asarray(steps.losses) < level).argmax())
+        n = int((np.asarray(losses) < level).argmax())
         line, at = points[n] - points[n - 1], np.array(each["at"])
         along = (at - points[n - 1]) @ line / (line @ line)
         assert 0 <= along <= 1
         close(points[n - 1] + along * line, at, 1e-8)
         close(of_the_dial(at), level)
-        close(each["squared"], (np.asarray(slope(jnp.array(at))) ** 2).sum())
+        close(each["squared"], (np.asarray(jax.grad(of_the_dial)(jnp.array(at))) ** 2).sum())
         close(each["free"], 1 - (1 - level) ** 2)
     small, middle, large = (each["squared"] for each in found["runs"])
     assert small > middle >= large * (1 - 1e-12)

@@ -7,7 +7,7 @@ import pytest
 from helpers import counted_compilations
 
 import igrlib as ig
-from igrlib._programs import traced
+from igrlib._programs import shared, traced
 
 TIMES = np.array([0.0, 0.5])
 STEP = 0.1
@@ -173,3 +173,32 @@ def test_traced_captures(compute):
     nudge = 1e-6
     slope = (CLOSED_FORMS[compute](1 + nudge) - CLOSED_FORMS[compute](1 - nudge)) / (2 * nudge)
     np.testing.assert_allclose(jax.grad(of_scale)(1.0), slope, rtol=1e-6)
+
+
+def test_what_is_computed_twice_is_computed_once_and_nothing_else_is():
+    seen = []
+
+    def function(t):
+        jax.debug.callback(seen.append, t)
+        jax.debug.callback(seen.append, t)
+        zeros = jnp.copysign(t, 0.0), jnp.copysign(t, -0.0)
+        return (jnp.sin(t) + 1) * (jnp.sin(t) + 1), jnp.sin(2 * t), zeros
+
+    at = jnp.array(0.7)
+    square, double, signs = shared(function, at)
+    np.testing.assert_allclose(square, (np.sin(0.7) + 1) ** 2, rtol=1e-15)
+    np.testing.assert_allclose(double, np.sin(1.4), rtol=1e-15)
+    assert signs == (0.7, -0.7)
+    jax.effects_barrier()
+    assert len(seen) == 2
+    assert str(jax.make_jaxpr(lambda t: shared(function, t))(at)).count(" sin ") == 2
+
+
+def test_the_program_of_the_corrections_does_not_double_with_each_order():
+    """Without sharing it would almost triple."""
+    lengths = []
+    for order in (3, 4, 5):
+        corrections = ig.euler_corrections(lambda theta: jnp.sin(theta) * theta, order)
+        lengths.append(str(jax.make_jaxpr(corrections)(0.5)).count(" = "))
+    assert lengths[1] < 1.6 * lengths[0]
+    assert lengths[2] < 1.6 * lengths[1]

@@ -1,5 +1,6 @@
 """Losses of two parameters, written as formulas: twins in JAX, and formulas drawn by chance."""
 
+import functools
 import re
 
 import jax
@@ -44,6 +45,7 @@ def derivatives(loss, p):
     return np.array([value, *gradient, hessian[0, 0], hessian[0, 1], hessian[1, 1]])
 
 
+@functools.cache
 def random_formulas(count, seed=0):
     """Formulas of both parameters with a start where everything is finite and not huge."""
     rng, found = np.random.default_rng(seed), []
@@ -57,7 +59,7 @@ def random_formulas(count, seed=0):
             continue  # as of (-2) ** 0.5, a complex number
         if np.isfinite(jet).all() and np.abs(jet).max() < 100 and np.abs(jet[1:]).max() > 0.1:
             found.append((formula, p, jet))
-    return found
+    return tuple(found)
 
 
 def twin_gaps(loss, start, sizes, longer=()):
