@@ -1,6 +1,7 @@
 """The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -369,6 +370,8 @@ def test_the_report_of_the_corrections_of_optimizers():
 
 def test_corrections_are_computed_and_their_memory_is_counted(monkeypatch):
     monkeypatch.setattr(corrections, "TURN", 1e-9)
+    # The program of Adam is timed and then weighed: compiled once is enough.
+    monkeypatch.setattr(corrections, "compiled", functools.cache(corrections.compiled))
     job = corrections.evaluate(MLP, "Adam")
     job.work()
     assert job.units == 1

@@ -17,7 +17,8 @@ from igrlib.experiments.networks import ResNet18
 from igrlib.experiments.profiles.resnet import CIFAR
 from igrlib.experiments.units import units_of
 
-RATE, MU, STEPS, TRAIN, TEST = 0.1, 0.02, 4, 48, 40
+# Splits of one size share their programs: compiling a residual network takes seconds.
+RATE, MU, STEPS, SIZE = 0.1, 0.02, 4, 48
 HOPELESS = 1e30
 ARM = dataclasses.replace(
     CIFAR,
@@ -26,8 +27,8 @@ ARM = dataclasses.replace(
     mus=(0.0, MU),
     batch_sizes=(None,),
     num_seeds=(1,),
-    num_train=TRAIN,
-    num_validation=16,
+    num_train=SIZE,
+    num_validation=SIZE,
     min_steps=STEPS,
     max_steps=STEPS,
     score_every=2,
@@ -48,7 +49,7 @@ def slices():
     def first(split, n):
         return Split(split.images[:n], split.labels[:n])
 
-    train, test = first(cifar.train, TRAIN + 16), first(cifar.test, TEST)
+    train, test = first(cifar.train, 2 * SIZE), first(cifar.test, SIZE)
     return Dataset("cifar10", train, test, 10, cifar.scale, "")
 
 
@@ -76,7 +77,7 @@ def loss_of(params, stats, x, y):
 @pytest.fixture(scope="module")
 def expected(slices, trained):
     """Parameters and statistics after all steps, by μ: plain loops, reverse over reverse."""
-    x, y = batch(slices.train, TRAIN)
+    x, y = batch(slices.train, SIZE)
 
     def regularized(params, stats, mu):
         (value, after), g = jax.value_and_grad(loss_of, has_aux=True)(params, stats, x, y)
@@ -126,8 +127,8 @@ def test_what_is_recorded_is_what_can_be_computed(slices, trained):
     sweep, _, arrays = trained
     gradient = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
     evaluate = jax.jit(lambda p, s, x: NET.apply({"params": p, "batch_stats": s}, x, False))
-    x, y = batch(slices.train, TRAIN)
-    images, labels = batch(slices.test, TEST)
+    x, y = batch(slices.train, SIZE)
+    images, labels = batch(slices.test, SIZE)
     for k in np.flatnonzero(arrays["learning_rate"] < 1):
         params, stats = jax.tree.map(lambda a, k=k: np.asarray(a[k]), sweep.state.variables)
         (value, _), g = gradient(params, stats, x, y)

@@ -177,7 +177,7 @@ def test_the_same_letter_has_one_name_in_every_figure():
 def test_lines_are_drawings_and_clouds_are_pictures_of_twice_the_pixels():
     assert set(display.figure_data(two_panels())) == {SVG}
     figure, ax = plt.subplots(figsize=(5, 3))
-    ax.plot(*np.random.default_rng(0).normal(size=(2, 30_000)), ".")
+    ax.plot(*np.random.default_rng(0).normal(size=(2, 15_000)), ".")
     (kind,) = data = display.figure_data(figure)
     assert kind == "image/png"
     with Image.open(io.BytesIO(b64decode(data[kind]))) as image:

@@ -20,18 +20,18 @@ from igrlib.experiments.runner import units
 ONE = {"num_seeds": (1,), "seeds_per_unit": (1,)}
 
 
-def least(unit, dataset, layout, monkeypatch):
-    """The number of free bytes from which a unit is not refused, found by halving."""
-    low, high = 0, 2**40
-    while low < high:
-        free = (low + high) // 2
-        monkeypatch.setattr(layouts, "free_bytes", lambda device, free=free: free)
+def is_least(free, unit, dataset, layout, monkeypatch):
+    """Whether a unit fits into so many free bytes, and is refused with one less."""
+
+    def fits(number):
+        monkeypatch.setattr(layouts, "free_bytes", lambda device: number)
         try:
             layouts.check_fits(unit, dataset, layout)
-            high = free
         except MemoryError:
-            low = free + 1
-    return low
+            return False
+        return True
+
+    return fits(free) and not fits(free - 1)
 
 
 def nbytes(tree):
@@ -60,7 +60,7 @@ def test_what_is_refused_is_what_lies_on_the_device(monkeypatch, arm, fields, gr
     with enable_x64(False):
         sweep = build(unit, dataset, layout)
         held = nbytes((sweep.state.variables, sweep.log.chosen, sweep.log.evaluator.splits))
-        assert least(unit, dataset, layout, monkeypatch) == held
+        assert is_least(held, unit, dataset, layout, monkeypatch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,19 +137,20 @@ def test_on_a_cpu_all_devices_share_one_memory(monkeypatch, without_type_hook):
     (unit,) = units([dataclasses.replace(MLP_SWEEP["digits"][0], **ONE)])
     dataset = data.load("digits")
 
-    def wanted(platform, group):
+    def wanted(free, platform, group):
         devices = np.array([SimpleNamespace(platform=platform)] * 2, object)
         mesh = SimpleNamespace(devices=devices, size=2)
         layout = SimpleNamespace(mesh=mesh, group=group, per_round=2 * group)
-        return least(unit, dataset, layout, monkeypatch)
+        return is_least(free, unit, dataset, layout, monkeypatch)
 
     split = 997 * 68
     model = 4 * (64 * 32 + 32**2 + 32 * 10 + 74)
     # Four models, two on each device.
-    assert wanted("cpu", 1) == 2 * split + 3 * 4 * model
-    assert wanted("gpu", 1) == wanted("gpu", 2) == split + 3 * 2 * model
+    assert wanted(2 * split + 3 * 4 * model, "cpu", 1)
+    assert wanted(split + 3 * 2 * model, "gpu", 1)
+    assert wanted(split + 3 * 2 * model, "gpu", 2)
     # Filled up to three on each.
-    assert wanted("gpu", 3) == split + 3 * 3 * model
+    assert wanted(split + 3 * 3 * model, "gpu", 3)
 
 
 def test_the_device_with_the_least_memory_counts(monkeypatch, without_type_hook):

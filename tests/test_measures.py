@@ -89,10 +89,17 @@ def test_logits_that_are_nan_answer_nothing(at_once):
     x, y = DATA
     spoilt = jnp.asarray(x, jnp.float64).at[3].set(jnp.nan)
     assert (np.asarray(y) == 0).any()  # What the largest of NaN would be.
-    found = of.measures(logits, PARAMS, spoilt, y, at_once=at_once)
+
+    @jax.jit
+    def both(p):
+        return [
+            measure(logits, p, spoilt, y, at_once=at_once) for measure in (of.measures, of.scores)
+        ]
+
+    found, scored = both(PARAMS)
     assert np.isnan(found.loss)
     assert np.isnan(found.accuracy)
-    assert np.isnan(of.scores(logits, PARAMS, spoilt, y, at_once=at_once).accuracy)
+    assert np.isnan(scored.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -170,20 +177,24 @@ def test_the_residual_is_that_of_the_vector(hessian):
     """Of one product the vector is the gradient; of many it is an eigenvector."""
     _, gradient = loss_and_gradient_numpy(LAYERS, IMAGES / 255, LABELS)
     g = np.concatenate([a.ravel() for layer in gradient for a in layer])
-    found = of.largest_hessian_eigenvalue(logits, PARAMS, *DATA, num_matvecs=1, at_once=10)
+
+    def found_by(num_matvecs, at_once):
+        kinds = {"num_matvecs": num_matvecs, "at_once": at_once}
+        return jax.jit(lambda p: of.largest_hessian_eigenvalue(logits, p, *DATA, **kinds))(PARAMS)
+
+    found = found_by(1, 10)
     v = g / np.linalg.norm(g)
     wanted = np.linalg.norm(hessian @ v - (v @ hessian @ v) * v)
     np.testing.assert_allclose(found, (v @ hessian @ v, wanted), rtol=1e-6)
-    close = of.largest_hessian_eigenvalue(logits, PARAMS, *DATA, num_matvecs=20)
+    close = found_by(20, 500)
     assert close.residual < 1e-2 * close.value
     assert abs(close.value - np.linalg.eigvalsh(hessian)[-1]) <= close.residual + 1e-7
 
 
 def test_sharpness_is_that_of_the_split_and_of_its_first_batches(hessian):
     """By the dense Hessians of NumPy: three batches of 7 of the 23 examples."""
-    found = of.sharpness(
-        logits, PARAMS, *DATA, batch_size=7, num_batches=3, num_matvecs=25, at_once=10
-    )
+    sizes = {"batch_size": 7, "num_batches": 3, "num_matvecs": 25, "at_once": 10}
+    found = jax.jit(lambda p: of.sharpness(logits, p, *DATA, **sizes))(PARAMS)
     curved, squared, largest = [], [], []
     for k in range(0, 21, 7):
         x, y = IMAGES[k : k + 7], LABELS[k : k + 7]
@@ -199,7 +210,8 @@ def test_sharpness_is_that_of_the_split_and_of_its_first_batches(hessian):
     np.testing.assert_allclose(found.batch_sharpness, curved.mean() / squared.mean(), rtol=1e-6)
     np.testing.assert_allclose(found.batch_sharpness_mean, (curved / squared).mean(), rtol=1e-6)
     np.testing.assert_allclose(found.batch_lambda_max, largest, rtol=1e-5)
-    every = of.sharpness_of_batches(logits, PARAMS, *DATA, batch_size=7)  # Three, and two over.
+    # Three, and two over.
+    every = jax.jit(lambda p: of.sharpness_of_batches(logits, p, *DATA, batch_size=7))(PARAMS)
     np.testing.assert_allclose(
         every, (found.batch_sharpness, found.batch_sharpness_mean), rtol=1e-9
     )

@@ -1,5 +1,7 @@
 """Models with batch norm in the trainer and the sweep, against Flax and NumPy one at a time."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -48,6 +50,7 @@ class Network(nn.Module):
 NET = Network()
 
 
+@jax.jit
 def start(key):
     made = NET.init(key, jnp.asarray(IMAGES[:2]), True)
     # Flax makes them in float32.
@@ -80,25 +83,25 @@ def cross_entropy(logits, labels):
     )
 
 
+@partial(jax.jit, static_argnums=0)
+def step(mu, h, variables, x, y):
+    def loss(params):
+        logits, after = training(params, variables.stats, x)
+        return cross_entropy(logits, y), after
+
+    regularized = gradient_regularized_loss(loss, mu, has_aux=True)
+    (_, after), gradient = jax.value_and_grad(regularized, has_aux=True)(variables.params)
+    return Variables(jax.tree.map(lambda p, g: p - h * g, variables.params, gradient), after)
+
+
 def trained_alone(k, steps):
     """Member k after `steps`, one compiled step at a time."""
-
-    @jax.jit
-    def step(variables, x, y):
-        def loss(params):
-            logits, after = training(params, variables.stats, x)
-            return cross_entropy(logits, y), after
-
-        regularized = gradient_regularized_loss(loss, MEMBERS.mus[k], has_aux=True)
-        (_, after), gradient = jax.value_and_grad(regularized, has_aux=True)(variables.params)
-        h = MEMBERS.learning_rates[k]
-        return Variables(jax.tree.map(lambda p, g: p - h * g, variables.params, gradient), after)
-
     root = jax.random.key(MEMBERS.seeds[k])
     variables = start(jax.random.fold_in(root, 0))
     for t in range(steps):
         at = batch_indices(jax.random.fold_in(root, 1), t, N, 8)
-        variables = step(variables, jnp.asarray(IMAGES)[at], jnp.asarray(LABELS)[at])
+        batch = jnp.asarray(IMAGES)[at], jnp.asarray(LABELS)[at]
+        variables = step(MEMBERS.mus[k], MEMBERS.learning_rates[k], variables, *batch)
     return variables
 
 
@@ -235,6 +238,7 @@ def measured():
     return Evaluator(NORMALIZED, evaluation, made, splits), state.variables
 
 
+@partial(jax.jit, static_argnames=("name", "function", "at_once"))
 def by_hand(name, variables, split, function, at_once=10):
     """A measure of one model, whose logits are those of `training` or `evaluation`."""
 
@@ -245,17 +249,22 @@ def by_hand(name, variables, split, function, at_once=10):
     params, (x, y) = variables.params, split
     keys = [jax.random.fold_in(jax.random.key(0), purpose) for purpose in (2, 3)]
     if name == "noise_slope":
-        noisy = [perturbed(params, k, jnp.float32(0.3)) for k in jax.random.split(keys[0], 2)]
-        squares = [measures(logits, p, x, y, at_once=at_once).squared_gradient for p in noisy]
-        return np.mean(np.sqrt(squares))
+
+        def square(key):
+            noisy = perturbed(params, key, jnp.float32(0.3))
+            return measures(logits, noisy, x, y, at_once=at_once).squared_gradient
+
+        return jnp.mean(jnp.sqrt(jax.lax.map(square, jax.random.split(keys[0], 2))))
     if name == "noise_accuracy":
-        half, right = len(y) // 2, []
-        for number, key in enumerate(jax.random.split(keys[1], 4)):
-            part = slice(half * (number % 2), half * (number % 2 + 1))
-            outputs = logits(perturbed(params, key, jnp.float32(0.5)), x[part])
-            right.append(np.mean(np.argmax(outputs, -1) == y[part]))
-        return np.mean(right)
-    if name in ("lambda_max", "sharpness"):
+        # The two halves of the split take turns.
+        halves = (jnp.tile(a.reshape(2, -1, *a.shape[1:]), (2,) + (1,) * a.ndim) for a in (x, y))
+
+        def right(key, x, y):
+            outputs = logits(perturbed(params, key, jnp.float32(0.5)), x)
+            return jnp.mean(jnp.argmax(outputs, -1) == y)
+
+        return jnp.mean(jax.vmap(right)(jax.random.split(keys[1], 4), *halves))
+    if name == "lambda_max":
         found = largest_hessian_eigenvalue(logits, params, x, y, num_matvecs=3, at_once=at_once)
         return found.value
     if name == "batch_sharpness":
@@ -281,6 +290,7 @@ def test_every_measure_is_of_its_mode(measured, name, split):
     own = MODE_OF[name, split]
     variables = jax.tree.map(jnp.asarray, model(models, 0))
     data = getattr(evaluator.splits, "train" if split == "evaluated" else split)
+    name = {"sharpness": "lambda_max", "scores": "measures"}.get(name, name)
     np.testing.assert_allclose(value, by_hand(name, variables, data, own), rtol=1e-9)
     # Neither in the other mode nor, in training mode, with other parts.
     others = [by_hand(name, variables, data, evaluation if own is training else training)]

@@ -80,7 +80,7 @@ def run(digits):
     iterates = [np.asarray(theta, float)]
     for _ in range(13):
         iterates.append(iterates[-1] - 0.5 * np.asarray(gradient(jnp.asarray(iterates[-1]))))
-    return loss, gradient, np.array(iterates)
+    return jax.jit(loss), gradient, np.array(iterates)
 
 
 def test_a_unit_has_whole_even_intervals():
@@ -111,8 +111,9 @@ def test_the_run_is_that_of_gradient_descent(made, run):
     np.testing.assert_allclose(made["moved"], moved, rtol=1e-4)
     norms = np.linalg.norm(iterates[[0, 4, 8, 12]], axis=1)
     np.testing.assert_allclose(made["norm"], [norms], rtol=1e-5)
+    hessian = jax.jit(jax.hessian(loss))
     for column, step in enumerate((0, 4, 8, 12)):
-        values = np.linalg.eigvalsh(jax.hessian(loss)(jnp.asarray(iterates[step])))
+        values = np.linalg.eigvalsh(hessian(jnp.asarray(iterates[step])))
         np.testing.assert_allclose(made["eigenvalue"][column], values[:-3:-1], rtol=1e-3)
     assert (made["residual"] < 1e-2 * made["eigenvalue"]).all()
 

@@ -215,7 +215,9 @@ def _levels(table: xr.Dataset, judged: float, limits: Thresholds) -> Iterator[Le
     grid = {float(f"{d}e{power + k}") for k in (-2, -1, 0, 1, 2) for d in _DIGITS}
     near = {level for level in grid if 1 / 10.001 <= level / judged <= 10.001}
     for level in sorted({*near, judged}, reverse=True):
-        question = at_level(table, level, edge=limits.edge, least=limits.least_squared_gradient)
+        question = at_level(
+            table, level, edge=limits.edge, least=limits.least_squared_gradient, alone=True
+        )
         total, widths, controls, _ = _trends(question, limits)
         if total.blocks >= limits.blocks:
             found: Observation = observation_of(question, total, widths, controls, limits)[0]

@@ -141,8 +141,10 @@ def questions(
     ]
 
 
-def at_level(table: xr.Dataset, level: float, *, edge: float, least: float) -> Question:
-    """P1 at one training loss."""
+def at_level(
+    table: xr.Dataset, level: float, *, edge: float, least: float, alone: bool = False
+) -> Question:
+    """P1 at one training loss; `alone`: without the other losses beside."""
     crossing, time = edge_of(lambda_max_at(table, level)), time_at(table, level)
     controls = _controls(table, _point(table))
     if table["full_batch"].all() and str(table["optimizer"].values) == "sgd":
@@ -164,7 +166,7 @@ def at_level(table: xr.Dataset, level: float, *, edge: float, least: float) -> Q
         beside={
             f"‖∇E‖² at training loss {other:g}": log_at(table, "train_squared_gradient", other)
             for other in table["level"].values.tolist()
-            if not np.isclose(other, level)
+            if not alone and not np.isclose(other, level)
         },
         controls=controls,
     )

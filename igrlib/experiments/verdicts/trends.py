@@ -137,7 +137,10 @@ def exact_tails(rows: Sequence[Float[np.ndarray, " _"]]) -> Tails:
 
 def _doubled_ranks(values: Real[np.ndarray, " n"]) -> tuple[int, ...]:
     """Twice the ranks: integers, also where equal values share their mean rank."""
-    return tuple(int(r) for r in 2 * stats.rankdata(values))
+    # The places of k equal values that have j below them are j + 1 to j + k.
+    below = (values[:, None] > values[None]).sum(axis=1)
+    equal = (values[:, None] == values[None]).sum(axis=1)
+    return tuple((2 * below + equal + 1).tolist())
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
