@@ -1,5 +1,6 @@
 """Tests run in float64, with silent broadcasting across ranks forbidden."""
 
+import gc
 import os
 
 import jax
@@ -10,6 +11,9 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Programs of tests are small: compiling them costs more than running them.
 jax.config.update("jax_disable_most_optimizations", True)
+
+# Traces leave little garbage: looking for it at every turn took a twentieth of the time.
+gc.set_threshold(50_000, 20, 100)
 
 pytest_plugins = ["pytester"]
 
