@@ -184,7 +184,7 @@ def _arguments(batch: Any) -> tuple[PyTree, ...]:
 def _is_key(first: Array, *others: Array) -> bool:
     """Whether an array is a random key: of JAX's own dtype, or two words beside longer arrays."""
     words = first.dtype == jnp.uint32 and first.shape == (2,)
-    return jax.dtypes.issubdtype(first.dtype, jax.dtypes.prng_key) or (
+    return jnp.issubdtype(first.dtype, jax.dtypes.prng_key) or (
         words and any(a.ndim and len(a) != 2 for a in others)
     )
 
