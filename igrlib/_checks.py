@@ -27,7 +27,9 @@ def is_traced(*trees: PyTree) -> bool:
 
 def check_callable(name: str, function: object) -> None:
     if not callable(function):
-        raise TypeError(f"{name} must be a function, got {_kind(function)}")
+        made = callable(getattr(function, "init", None))  # a transformation of Optax
+        instead = ": pass optax.adam or lambda h: …, and not what it returns" if made else ""
+        raise TypeError(f"{name} must be a function, got {_kind(function)}{instead}")
 
 
 def check_params(params: PyTree, name: str = "params") -> PyTree:
@@ -74,6 +76,11 @@ def holds_nnx(tree: PyTree) -> bool:
 
 def check_finite(name: str, value: Any) -> None:
     """Refuse all but finite real scalars; a traced one may have any value."""
+    if callable(value) and not hasattr(value, "dtype"):
+        raise TypeError(
+            f"{name} must be a real number, got {_kind(value)}: of a schedule pass its value at "
+            "the step, inside the jitted step"
+        )
     shape = _shape(value, f"{name} must be a real number", jnp.floating, jnp.integer)
     if shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}")

@@ -231,6 +231,11 @@ def test_another_mu_compiles_nothing(method):
     [
         ({"method": "hessian"}, ValueError, "method must be one of forward.*, got 'hessian'"),
         ({"mu": np.inf}, ValueError, "mu must be finite, got inf"),
+        (
+            {"mu": lambda n: 0.1},
+            TypeError,
+            "mu must be a real number.*of a schedule pass its value at the step",
+        ),
         ({"distance": 0.1}, ValueError, 'distance is for "finite_difference", got 0.1'),
         ({"method": "finite_difference", "distance": 0.0}, ValueError, "distance must be positive"),
         ({"method": "finite_difference", "distance": -1e-3}, ValueError, "got -0.001"),
