@@ -8,8 +8,8 @@ STAMP := .venv/.installed
 WITH_BIN := PATH="$(CURDIR)/$(BIN):$$PATH"
 CHAPTERS := $(wildcard book/*.ipynb)
 BUILD := $(BIN)/jupyter-book build . -W --keep-going -n --all
-# Test processes: one more than cores, since some wait, and no more than a usual machine holds in memory.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 2, 8) + 1)')
+# Test processes: one a core, and no more than the memory of a usual machine holds.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() or 2, 8))')
 heading = @printf '\n==== %s ====\n' "$(1)"
 
 # The theory needs no accelerator, and the stored outputs were computed on the CPU.
