@@ -3,6 +3,7 @@
 import operator
 import re
 import statistics
+import symtable
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -425,3 +426,50 @@ HOUSE = (
 
 def test_glossary_has_the_words_of_the_house():
     assert set(HOUSE) <= set(glossary())
+
+
+# What a recipe takes from another part of its page, beside the cells of the top and those of the
+# heading above it.
+TAKEN = {"sec-recipes-edge": {"sec-recipes-linen"}, "sec-recipes-haiku": {"sec-recipes-linen"}}
+SHARED = ("app-recipes", "sec-recipes-four", "sec-recipes-small")
+
+
+def names_of(source):
+    """The names that a cell binds, and those that it reads, those of its functions included."""
+    table = symtable.symtable(source, "cell", "exec")
+    inner, below = [], table.get_children()
+    while below:
+        inner += below
+        below = [child for one in below for child in one.get_children()]
+    bound = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    read = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
+    return bound, read | {s.get_name() for one in inner for s in one.get_symbols() if s.is_global()}
+
+
+def borrowed(page):
+    """Of each label of the page the labels whose names its cells read."""
+    at, where, found = None, {}, {}
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            at = [at, *re.findall(r"^\(([\w-]+)\)=$", cell.source, re.M)][-1]
+            continue
+        bound, read = names_of(cell.source)
+        # What a cell both reads and binds, it binds first, as a loop does; `ruff` sees to the rest.
+        found.setdefault(at, set()).update(where[name] for name in read & where.keys() - bound)
+        where |= dict.fromkeys(bound, at)
+    return {label: others - {label} for label, others in found.items()}
+
+
+def test_a_recipe_can_be_read_alone():
+    """A reader who copies one recipe and the cells that it names has all that it uses."""
+    page = nbformat.read(ROOT / "book" / "recipes.ipynb", as_version=4)
+    found, above = borrowed(page), {"app-recipes"}
+    assert len(found) > 10
+    for label, others in found.items():
+        if label in SHARED:
+            above = {"app-recipes", label}
+        assert others <= above | TAKEN.get(label, set()), label
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    for label, others in TAKEN.items():
+        section = text.split(f"({label})=")[1].split(")=\n")[0]
+        assert all(f"<{other}>" in section for other in others), label
