@@ -77,13 +77,6 @@ PARTED = """() => [...document.querySelectorAll("article .formula-kept")]
 TORN = """() => [...document.querySelectorAll(".cell_output > .stream + .stream")]
   .map((node) => `${node.previousElementSibling.textContent}|${node.textContent}`)"""
 
-# The levels A and AA of the guidelines. Style sheets are read as they stand, not asked for again.
-AXE = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
-    "resultTypes": ["violations"],
-    "preload": False,
-}
-
 
 @dataclass
 class Visit:
@@ -150,15 +143,6 @@ def test_formulas_are_drawn(opened):
     assert opened.page.evaluate(UNDRAWN) == []
 
 
-def test_formulas_fit_on_a_phone_and_keep_their_punctuation(opened):
-    opened.page.set_viewport_size(PHONE)
-    try:
-        assert opened.page.evaluate(BESIDE_THE_LINE) == []
-        assert opened.page.evaluate(PARTED) == []
-    finally:
-        opened.page.set_viewport_size(DESKTOP)
-
-
 def test_pictures_are_there_and_named(opened):
     assert opened.page.evaluate(MISSING_PICTURES) == []
     assert opened.page.evaluate(UNNAMED_PICTURES) == []
@@ -168,15 +152,6 @@ def test_a_page_is_light_with_all_that_it_loads(opened):
     opened.page.evaluate(MISSING_PICTURES)
     weight = sum(file.stat().st_size for file in opened.files if file.is_file())
     assert weight < (1e6 if opened.path == FIRST else 2.5e6)
-
-
-def test_no_sideways_scroll_on_a_phone(opened):
-    opened.page.set_viewport_size(PHONE)
-    try:
-        width = opened.page.evaluate("() => document.documentElement.scrollWidth")
-        assert width <= PHONE["width"], opened.page.evaluate(WIDER)
-    finally:
-        opened.page.set_viewport_size(DESKTOP)
 
 
 def test_nothing_is_cut_or_torn_on_a_desktop(opened):
@@ -214,21 +189,36 @@ def test_drawings_are_read_on_a_desktop(opened):
         assert not drawing["scrolls"]
 
 
+# The tests for a phone come after those for a desktop, so that a page is laid out anew once.
 def test_drawings_are_read_on_a_phone(opened):
     """Panels stand one below the other; a drawing of one panel may scroll in its own box."""
     opened.page.set_viewport_size({"width": 390, "height": 844})
-    try:
-        for drawing in opened.page.evaluate(DRAWINGS):
-            shown = drawing["shown"]
-            assert len(shown) == max(drawing["parts"], 1)
-            assert all(part["drawn"] and part["text"] >= 10.9 for part in shown)
-            if drawing["parts"]:
-                tops = [part["top"] for part in shown]
-                assert tops == sorted(tops)
-            fits = all(part["right"] <= drawing["column"] + 1 for part in shown)
-            assert fits or drawing["scrolls"]
-    finally:
-        opened.page.set_viewport_size(DESKTOP)
+    for drawing in opened.page.evaluate(DRAWINGS):
+        shown = drawing["shown"]
+        assert len(shown) == max(drawing["parts"], 1)
+        assert all(part["drawn"] and part["text"] >= 10.9 for part in shown)
+        if drawing["parts"]:
+            tops = [part["top"] for part in shown]
+            assert tops == sorted(tops)
+        fits = all(part["right"] <= drawing["column"] + 1 for part in shown)
+        assert fits or drawing["scrolls"]
+
+
+@pytest.fixture
+def on_phone(opened):
+    if opened.page.viewport_size != PHONE:
+        opened.page.set_viewport_size(PHONE)
+    return opened.page
+
+
+def test_formulas_fit_on_a_phone_and_keep_their_punctuation(on_phone):
+    assert on_phone.evaluate(BESIDE_THE_LINE) == []
+    assert on_phone.evaluate(PARTED) == []
+
+
+def test_no_sideways_scroll_on_a_phone(on_phone):
+    width = on_phone.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= PHONE["width"], on_phone.evaluate(WIDER)
 
 
 PAINTED = """() => [...new Set(
@@ -268,35 +258,67 @@ def test_what_is_seen_on_white_is_seen_in_the_dark(opened):
             assert contrast(night[name], ground) > 2.95, name
 
 
-# Nine in ten of the parts of a page say nothing new to axe: the strokes of formulas and drawings,
-# which have no text, and words of code that look like words before them, which keep their place.
-# The last test of a page.
-THIN = """() => {
-  document.querySelectorAll(".formula svg, .igr-drawing svg").forEach((n) => n.replaceChildren());
-  const seen = new Set();
+# Strokes of formulas and drawings have no text, and what is said of a formula is not shown.
+BARE = """() => document.querySelectorAll(".formula svg, .igr-drawing svg, .formula-spoken")
+  .forEach((node) => node.replaceChildren())"""
+# Of all texts that are drawn alike, in the same kind of place, on the same ground, one is kept.
+DISTINCT = """() => {
   const kind = (node) => !node || node === document.body ? "" :
     `${node.tagName}.${node.className}>${kind(node.parentElement)}`;
-  const like = [...document.querySelectorAll("article :is(pre, dt, p, td) :is(span, code)")]
-    .filter((node) => !node.closest("a, button, label, summary") && node.childElementCount === 0 &&
-      node.getAttributeNames().every((name) => name === "class"))
-    .filter((node) => seen.has(kind(node)) || !seen.add(kind(node)));
-  like.forEach((node) => { node.style.visibility = "hidden"; });
+  const ground = (node) => {
+    const colour = node ? getComputedStyle(node).backgroundColor : "none";
+    return colour === "rgba(0, 0, 0, 0)" ? ground(node.parentElement) : colour;
+  };
+  const FORM = "input, select, textarea, button, img";
+  const texts = (node) => [...node.childNodes].filter((n) => n.nodeType === 3 && n.data.trim());
+  const told = [...document.querySelectorAll("article *:not(svg *)")]
+    .filter((node) => texts(node).length).map((node) => [node, kind(node)]);
+  for (const scheme of ["dark", "light"]) {
+    document.documentElement.dataset.theme = scheme;
+    for (const one of told) {
+      const style = getComputedStyle(one[0]);
+      one.push(ground(one[0]), style.color, style.fontSize, style.fontWeight, style.opacity);
+    }
+  }
+  const seen = new Set();
+  const again = told.filter(([, ...look]) => seen.size === seen.add(look.join("|")).size);
+  again.forEach(([node]) => texts(node).forEach((text) => { text.data = " "; }));
+  const blank = (node) => !node.textContent.trim() && !node.matches(FORM) &&
+    !node.querySelector(FORM);
+  [...document.querySelectorAll("article *")].filter(blank).forEach((node) => node.remove());
+  return seen.size;
 }"""
+# Style sheets are read as they stand, not asked for again.
+AXE = {"resultTypes": ["violations"], "preload": False}
+# The levels A and AA of the guidelines.
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+GUIDELINES = {"runOnly": {"type": "tag", "values": LEVELS}}
+ALL_BUT_CONTRAST = GUIDELINES | {"rules": {"color-contrast": {"enabled": False}}}
 
 
+def violations(page, rules, context=None):
+    found = Axe().run(page, context, options=AXE | rules).response["violations"]
+    return [f"{v['id']}: {n['html'][:150]} {n['any'][:1]}" for v in found for n in v["nodes"][:4]]
+
+
+def test_names_roles_and_order(opened):
+    """What axe finds by the guidelines, but for contrast."""
+    opened.page.set_viewport_size(DESKTOP)
+    opened.page.evaluate(BARE)
+    assert violations(opened.page, ALL_BUT_CONTRAST) == []
+
+
+# The last test of a page: it takes texts away.
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast_and_labels(opened, scheme):
-    opened.page.evaluate(THIN)
+def test_contrast(opened, scheme):
+    page = opened.page
+    page.evaluate(BARE)
     # Colours on their way from one scheme to the other belong to neither.
-    opened.page.add_style_tag(content="* { transition: none !important }")
-    opened.page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
-    # What is dark differs from what is light in its colours alone.
-    rules = AXE if scheme == "light" else AXE | {"runOnly": ["color-contrast"]}
-    # What is said of a formula is not shown.
-    context = {"exclude": [[".formula-spoken"]]}
-    found = Axe().run(opened.page, context, options=rules).response["violations"]
-    told = [f"{v['id']}: {n['html'][:150]}" for v in found for n in v["nodes"][:4]]
-    assert told == []
+    page.add_style_tag(content="* { transition: none !important }")
+    page.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
+    if scheme == "light":
+        assert page.evaluate(DISTINCT) > 5
+    assert violations(page, {"runOnly": ["color-contrast"]}) == []
 
 
 BASELINE = """() => [...document.querySelectorAll("article p .formula")]
@@ -837,9 +859,7 @@ def test_a_formula_that_is_wrong_is_marked_and_said(own_loss):
         assert words in problem.inner_text()
         page.wait_for_timeout(800)
         assert words in own_loss.get_by_role("status").inner_text()
-    rules = AXE | {"resultTypes": ["violations"]}
-    found = Axe().run(page, "[data-igr-explorer=loss]", options=rules).response["violations"]
-    assert [v["id"] for v in found] == []
+    assert violations(page, GUIDELINES, "[data-igr-explorer=loss]") == []
     formula.fill("(1 - a)^2 + log(b)")
     own_loss.get_by_label("start b").fill("-1")
     own_loss.get_by_label("start b").press("Enter")
@@ -1560,15 +1580,11 @@ def test_an_answered_prediction_is_accessible(chromium, scheme):
     page.evaluate("""() => document.querySelectorAll(".igr-selfcheck details")
       .forEach((node) => { node.open = true; })""")
     assert page.evaluate(SMALL) == []
-    values = [*AXE["runOnly"]["values"], "wcag22aa"]
-    rules = AXE | {"runOnly": {"type": "tag", "values": values}}
     context = {
         "include": [[".igr-prediction"], [".igr-selfcheck"]],
         "exclude": [[".formula-spoken"]],
     }
-    found = Axe().run(page, context, options=rules).response["violations"]
-    told = [f"{v['id']}: {n['html'][:150]} {n['any'][:1]}" for v in found for n in v["nodes"]]
-    assert told == []
+    assert violations(page, GUIDELINES, context) == []
     page.context.close()
 
 
