@@ -185,7 +185,10 @@ def modified_field(
 
 
 def field_from_iterates(iterates: PyTree, learning_rate: Scalar) -> PyTree:
-    """The modified field at θ_0 of any one-step method, read off its iterates θ_0, …, θ_J.
+    """The modified field at θ_0 of any method of constant step, read off its iterates θ_0 … θ_J.
+
+    For momentum and other optimizers with a fading memory, take iterates after the transient: the
+    field is then theirs, at the first of these.
 
     `iterates` is a pytree whose leaves have a leading axis of length J + 1 ≥ 2, as in
     `Trajectory.params` with `save_every=1`; `learning_rate` is a finite scalar h that is not 0.

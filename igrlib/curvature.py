@@ -1,6 +1,6 @@
 """The curvature of any loss: the largest eigenvalues of its Hessian, and the sharpness of batches.
 
-The Hessian is never formed: its product with a vector costs about three gradients.
+The Hessian is never formed: its product with a vector costs about two gradients.
 
 Source: not in the paper: the rival explanation, stability at hλ_max = 2; chapters 6, *Higher orders
 and the edge*, and 7, *MNIST*.

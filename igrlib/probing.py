@@ -63,8 +63,13 @@ def probe(
     over the examples of the batch, whose number is the length of the first array in it. Means over
     all examples, and over batches weighted by their size, take one pass. λ_max takes a pass for
     each of `num_matvecs` products with the Hessian, so `batches` must then allow several passes: a
-    list or a loader, not a generator. With 0, the default, λ_max is NaN. `learning_rate` is
-    h.
+    list or a loader, not a generator. With 0, the default, λ_max is NaN. λ_max is found
+    from below: where `residual` is not small beside it, take more products.
+
+    `learning_rate` is the h of plain gradient descent. For heavy ball with β pass h/(1 − β): then
+    `relative_penalty` lacks the factor (1 + β)/(1 − β) of full batches, and the edges of
+    `scaled_curvature` and of `batch_sharpness` are those of chapter 11. For Adam no h gives its
+    penalty or its edge.
 
     Raises `ValueError` without a batch, for a batch that is no tuple or begins with a random key,
     or for a generator where several passes are asked for, and as

@@ -74,6 +74,9 @@ def implicit_gradient_regularizer(
     wider, or `(R_IG, aux)`. In float32 ‖∇E‖² is inf for ‖∇E‖ above 1.8e19; below 1e-19 it
     loses digits, then is 0. This holds wherever igrlib squares a gradient.
 
+    It costs a gradient. In one `jax.jit` with the gradient of the loss it costs nothing more, as
+    the compiler computes that once. For data that do not fit into one call see `igrlib.probe`.
+
     With `wrt` you can pass a whole model instead of `params`, to `loss` too. `wrt` is a filter
     that says which arrays of the model are the parameters.
 
@@ -84,8 +87,9 @@ def implicit_gradient_regularizer(
       `params` is then an `nnx.State`. `loss` gets a copy: return its changes to the copy as `aux`.
 
     Raises `TypeError` for parameters that are not floating-point, a loss that is not real, and a
-    `wrt` that is not a filter or selects other arrays; `ValueError` for an empty pytree, a loss
-    that is not a scalar, and a `wrt` that selects nothing.
+    `wrt` that is not a filter or selects other arrays; `ValueError` for an empty pytree, for the
+    whole variables of Flax instead of their "params", a loss that is not a scalar, and a `wrt` that
+    selects nothing.
 
     Source: eq. (4); chapter 2.
 
@@ -114,7 +118,9 @@ def regularization_rate(learning_rate: Scalar, num_params: int) -> Any:
 
     `learning_rate` is a finite scalar, `num_params` an integer m ≥ 1; else `TypeError` or
     `ValueError`. In λ·R_IG = (h/4)‖∇E‖² the number of parameters cancels: λ alone says nothing
-    about the strength of the regularization in networks of different size.
+    about the strength of the regularization in networks of different size. This is the rate of
+    plain gradient descent: heavy ball with β has (1 + β)/(1 − β)² times as much, and for Adam no h
+    makes it true (chapter 11).
 
     Source: eq. (3); chapter 2.
 

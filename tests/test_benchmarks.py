@@ -1,5 +1,6 @@
 """The benchmarks' arithmetic against numbers worked out by hand, and each comparison once, tiny."""
 
+import copy
 import dataclasses
 import functools
 import importlib.util
@@ -606,8 +607,10 @@ RECIPES = SCHEMA.parent.parent / "book" / "recipes.ipynb"
 def blocks_for_pytorch():
     cells = nbformat.read(RECIPES, as_version=4).cells
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    plain, loop, with_batch_norm = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
-    return plain, plain + loop, plain[: plain.index("def loss")] + with_batch_norm
+    plain, loop, scaled, with_batch_norm = re.findall(r"^```python\n(.*?)^```", prose, re.M | re.S)
+    optimizer = loop[: loop.index("for x, y")]
+    with_batch_norm = plain[: plain.index("def loss")] + with_batch_norm
+    return plain, (plain + loop, plain + optimizer + scaled), with_batch_norm
 
 
 def compared(names, loss):
@@ -639,7 +642,7 @@ def run_block(block, *layers):
 def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
     from torch import nn
 
-    block, loop, _ = blocks_for_pytorch()
+    block, loops, _ = blocks_for_pytorch()
     layers = nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)
     names, x, y = run_block(block, *layers)
 
@@ -648,16 +651,21 @@ def test_the_block_of_the_book_for_pytorch_finds_the_gradient_of_igrlib():
         return mean_cross_entropy(hidden @ p["2.weight"].T + p["2.bias"][None], y)
 
     compared(names, loss)
-    names, x, y = run_block(loop, *layers)
-    params, value_and_grad = names["start"], gradient_regularized_value_and_grad(loss, names["mu"])
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(names["h"], momentum=0.9))
-    state = optimizer.init(params)
-    for _ in names["loader"]:
-        updates, state = optimizer.update(value_and_grad(params)[1], state)
-        params = optax.apply_updates(params, updates)
-    for name, moved in names["net"].named_parameters():
-        assert np.abs(moved.detach().numpy() - names["start"][name]).max() > 0.01
-        np.testing.assert_allclose(moved.detach().numpy(), params[name], rtol=1e-5)
+    assert float(names["value"]) == pytest.approx(float(loss(names["start"])), rel=1e-9)
+    for text in loops:
+        names, x, y = run_block(text, *[copy.deepcopy(layer) for layer in layers])
+        params, mu = names["start"], names["mu"]
+        value_and_grad = gradient_regularized_value_and_grad(loss, mu)
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(names["h"], momentum=0.9))
+        state = optimizer.init(params)
+        for _ in names["loader"]:
+            value, (_, gradient) = loss(params), value_and_grad(params)
+            updates, state = optimizer.update(gradient, state)
+            params = optax.apply_updates(params, updates)
+        assert float(names["value"]) == pytest.approx(float(value), rel=1e-5)
+        for name, moved in names["net"].named_parameters():
+            assert np.abs(moved.detach().numpy() - names["start"][name]).max() > 0.01
+            np.testing.assert_allclose(moved.detach().numpy(), params[name], rtol=1e-5)
 
 
 @with_torch

@@ -358,7 +358,7 @@ LEARNING_RATE = {
         "held-cpu-sgd-3": "reproduced",
         "held-cpu-gd-3": "reproduced",
     },
-    "It costs about two gradients a step.": {"recipes-cost": r"2\.\d+|1\.[89]\d*"},
+    "It costs two to three gradients a step.": {"recipes-cost": r"2\.\d+"},
     "With batches of 32 it brought back most of the flattening.": {
         "edge-batches-share": r"0\.[5-9]\d? to 0\.\d+"
     },

@@ -41,7 +41,7 @@ def principal_field(
 
     `learning_rate` h is positive; `loss` and `wrt` are as in `igrlib.modified_loss`, and the
     returned function takes the same arguments. `num_matvecs` products with the Hessian, of about
-    three gradients each, find the eigenvectors by Lanczos' method from the gradient.
+    two gradients each, find the eigenvectors by Lanczos' method from the gradient.
 
     Raises `TypeError` or `ValueError` unless 1 ≤ `num_directions` ≤ `num_matvecs` are integers, and
     `ValueError` where an eigenvalue of the other directions is beyond the edge, 2/h. (Inside

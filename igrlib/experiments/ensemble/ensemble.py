@@ -152,10 +152,10 @@ class Ensemble:
         return State(start.params, start.stats, diverged, opt_state)
 
     def advance(self, state: State, first: int, last: int) -> State:
-        """The state after the steps first … last − 1.
+        """The state after the steps first … last − 1; with last ≤ first, the state as it is.
 
-        Each model stops at its own `stops`, or where it diverged. The call donates `state`, which
-        nobody may use afterwards.
+        Each model stops at its own `stops`, or where it diverged, and stays there. The call donates
+        `state`, which nobody may use afterwards.
         """
         full = self.batch_size == self.num_examples
         while first < last:

@@ -31,7 +31,7 @@ def largest_hessian_eigenvalue(
 ) -> Eigenvalue:
     """λ_max of ∇²E over a whole split, the largest algebraic eigenvalue, with its residual.
 
-    `num_matvecs` products of the Hessian with a vector, each about three gradients, by Lanczos'
+    `num_matvecs` products of the Hessian with a vector, each about two gradients, by Lanczos'
     method from the gradient, which lies mostly along the largest eigenvectors (`matfree`), and one
     for the residual. The estimate is from below, up to rounding, and can be negative where ∇²E has
     no positive eigenvalue; it is 0 for ∇²E = 0. Vectors past the end of the Krylov space, which are

@@ -106,7 +106,7 @@ def cross_entropy(logits: Logits) -> Callable[[PyTree, Array, Array], Float[Arra
 
 
 def training_loss(model: Model) -> Callable[..., tuple[Float[Array, ""], PyTree]]:
-    """The same in training mode, `(params, stats, images, labels) -> (E, stats)`.
+    """The mean cross entropy in training mode, `(params, stats, images, labels) -> (E, stats)`.
 
     The statistics that it returns are those after these images.
     """

@@ -1,4 +1,4 @@
-"""The profiles of the MNIST sweep: what is run live, on two cores in an evening, and on one GPU.
+"""The profiles of the MNIST sweep: what is run live, on two cores in a day, and on one GPU.
 
 Source: Section 6 and Appendix A.5; chapter 7, *MNIST*.
 """
@@ -72,7 +72,7 @@ MLP_SWEEP: dict[str, tuple[Arm, ...]] = {
         ),
     ),
     # Real MNIST. Of the paper's 10⁶ steps 60,000 are kept, and as many more for the small learning
-    # rates as the time T = 750 takes: what two cores train in an evening, and enough for training
+    # rates as the time T = 750 takes: what two cores train in a day, and enough for training
     # losses of about 10⁻².
     "cpu": (
         Arm(

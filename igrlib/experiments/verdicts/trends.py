@@ -75,6 +75,15 @@ def trend(
     them, for shapes that do not fit, and for a `confidence` that is not above 0 and at most 1.
 
     Source: chapter 7, *MNIST*.
+
+    Example:
+        >>> import numpy as np
+        >>> from igrlib.experiments.verdicts import trend
+        >>> loss = np.array([[8.0, 4.0, 2.0], [9.0, 4.0, 1.5]])  # two seeds, three learning rates
+        >>> kept = dict(relative=True, rates=3, seeds=2, confidence=0.95)
+        >>> found = trend(np.array([0.1, 0.2, 0.4]), np.log(loss), np.array([0, 1]), **kept)
+        >>> round(found.effect, 1), round(found.p.falling, 4)  # per cent a doubling; 1/6² by chance
+        (-54.8, 0.0278)
     """
     one_dimensional = learning_rate.ndim == seed.ndim == 1
     if not one_dimensional or quantity.shape != seed.shape + learning_rate.shape:
