@@ -52,7 +52,11 @@ def examples_of(module):
     return [test for test in found if test.examples]
 
 
-PARTS = ("igrlib.experiments.ensemble.members", "igrlib.experiments.records.metadata")
+PARTS = (
+    "igrlib.experiments.ensemble.members",
+    "igrlib.experiments.records.metadata",
+    "igrlib.experiments.verdicts.trends",
+)
 LABORATORY = {
     test.name: test
     for module in (*PUBLIC, *PARTS)

@@ -16,7 +16,7 @@ from pathlib import Path
 from docutils import nodes
 from figures import PAINT, coloured, small
 from PIL import Image
-from reading_times import chapters, minutes
+from reading_times import chapters, minutes, told
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 BOOK = Path(__file__).resolve().parents[1]
@@ -59,14 +59,6 @@ class Links(SphinxDirective):
 class Minutes(SphinxRole):
     def run(self):
         return [Waiting(what="minutes", pages=[f"book/{name}" for name in self.text.split()])], []
-
-
-def told(total):
-    """A time as a reader would say it: 35 minutes, 2 hours, 2½ hours."""
-    if total < 90:
-        return f"{total} minutes"
-    hours, half = divmod(round(total / 30), 2)
-    return f"{hours}{'½' if half else ''} hours"
 
 
 def raw(markup):

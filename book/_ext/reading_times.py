@@ -39,6 +39,14 @@ def minutes(doctree):
     return STEP * math.ceil((spent + len(doctree.astext().split()) / WORDS_A_MINUTE) / STEP)
 
 
+def told(total):
+    """A time as a reader would say it: 35 minutes, 2 hours, 2½ hours."""
+    if total < 90:
+        return f"{total} minutes"
+    hours, half = divmod(round(total / 30), 2)
+    return f"{hours}{'½' if half else ''} hours"
+
+
 def chapters(app):
     """The numbered pages, in order."""
     numbers = app.env.toc_secnumbers
@@ -59,7 +67,7 @@ def table(app, page):
         body += row(
             [
                 nodes.reference("", title, internal=True, refuri=uri),
-                nodes.Text(f"{minutes(app.env.get_doctree(chapter))} minutes"),
+                nodes.Text(told(minutes(app.env.get_doctree(chapter)))),
                 nodes.Text(str(exercises)),
             ]
         )

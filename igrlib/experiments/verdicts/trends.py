@@ -78,7 +78,7 @@ def trend(
 
     Example:
         >>> import numpy as np
-        >>> from igrlib.experiments.verdicts import trend
+        >>> from igrlib.experiments.verdicts.trends import trend
         >>> loss = np.array([[8.0, 4.0, 2.0], [9.0, 4.0, 1.5]])  # two seeds, three learning rates
         >>> kept = dict(relative=True, rates=3, seeds=2, confidence=0.95)
         >>> found = trend(np.array([0.1, 0.2, 0.4]), np.log(loss), np.array([0, 1]), **kept)
