@@ -27,7 +27,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test setup lint types schemas data cluster versions bench rehearse rehearse-book unit coverage \
+.PHONY: help book test test-package test-book setup lint types schemas data cluster versions bench rehearse rehearse-book unit coverage \
         notebooks html html-test pdf links record lock clean
 
 help: ## print this list
@@ -40,8 +40,12 @@ book: $(STAMP) ## execute every chapter afresh and build the HTML
 	IGR_EXECUTE=force $(BUILD)
 	@printf '\nThe book is built. Open\n    file://%s/_build/html/index.html\n' '$(CURDIR)'
 
-test: lint types schemas unit notebooks html html-test ## lint, types, tests, notebooks, strict build
+test: test-package test-book ## all that follows: the package, and the book in a browser
 	$(call heading,All checks passed)
+
+test-package: lint types schemas unit ## lint, types, unit tests
+
+test-book: notebooks html html-test ## every chapter's outputs, the strict build, every page in a browser
 
 setup: $(STAMP) ## make .venv and install the locked packages and igrlib
 $(STAMP): requirements.txt pyproject.toml
