@@ -78,11 +78,12 @@ def trend(
 
     Example:
         >>> import numpy as np
-        >>> from igrlib.experiments.verdicts.trends import trend
-        >>> loss = np.array([[8.0, 4.0, 2.0], [9.0, 4.0, 1.5]])  # two seeds, three learning rates
+        >>> from igrlib.experiments.verdicts import trends
+        >>> h, seed = np.array([0.1, 0.2, 0.4]), np.array([0, 1])
+        >>> loss = np.array([[8.0, 4.0, 2.0], [9.0, 4.0, 1.5]])  # a row a seed
         >>> kept = dict(relative=True, rates=3, seeds=2, confidence=0.95)
-        >>> found = trend(np.array([0.1, 0.2, 0.4]), np.log(loss), np.array([0, 1]), **kept)
-        >>> round(found.effect, 1), round(found.p.falling, 4)  # per cent a doubling; 1/6² by chance
+        >>> found = trends.trend(h, np.log(loss), seed, **kept)
+        >>> round(found.effect, 1), round(found.p.falling, 4)  # by chance 1/6²
         (-54.8, 0.0278)
     """
     one_dimensional = learning_rate.ndim == seed.ndim == 1
