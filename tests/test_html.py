@@ -300,8 +300,9 @@ def test_every_chapter_has_a_card():
         assert f'href="{chapter}.html"' in item
         assert f'<span class="igr-name">{number} ' in item
         assert re.search(r'<span class="igr-question">[^<]{20,}\?</span>', item)
-        assert re.search(r"\d+ minutes|\d½? hours", item)
+        (time,) = re.findall(r"\d+ minutes|\d½? hours", item)
         page = (HTML / f"{chapter}.html").read_text("utf-8")
+        assert re.search(rf'</h1>\s*<p class="igr-time">{time} to read', page)
         assert ("to play with" in item) == ("data-igr-explorer" in page), chapter
         assert "<img" in item or "<svg" in item
         # Of the last chapter, which is prose, the works that it cites.

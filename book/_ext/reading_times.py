@@ -1,4 +1,4 @@
-"""The directive `reading-times`: what a chapter takes to read and how many exercises it has."""
+"""What a chapter takes to read, below its title, and in the table of `reading-times`."""
 
 import math
 
@@ -58,17 +58,20 @@ def row(cells):
     return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells])
 
 
+def num_exercises(app, chapter):
+    return len(app.env.toc_fignumbers.get(chapter, {}).get("exercise", {}))
+
+
 def table(app, page):
     body = nodes.tbody()
     for chapter, number in chapters(app):
         uri = app.builder.get_relative_uri(page, chapter)
         title = f"{'.'.join(map(str, number))}. {app.env.titles[chapter].astext()}"
-        exercises = len(app.env.toc_fignumbers.get(chapter, {}).get("exercise", {}))
         body += row(
             [
                 nodes.reference("", title, internal=True, refuri=uri),
                 nodes.Text(told(minutes(app.env.get_doctree(chapter)))),
-                nodes.Text(str(exercises)),
+                nodes.Text(str(num_exercises(app, chapter))),
             ]
         )
     head = nodes.thead("", row([nodes.Text(t) for t in ("chapter", "to read", "exercises")]))
@@ -79,6 +82,12 @@ def table(app, page):
 def fill(app, doctree, page):
     for place in list(doctree.findall(ReadingTimes)):
         place.replace_self(table(app, page))
+    if page in dict(chapters(app)):
+        time = f"{told(minutes(app.env.get_doctree(page)))} to read"
+        if exercises := num_exercises(app, page):
+            time += f", {exercises} exercises"
+        title = next(doctree.findall(nodes.title))
+        title.parent.insert(1, nodes.paragraph("", time, classes=["igr-time"]))
 
 
 def setup(app):
