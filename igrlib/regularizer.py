@@ -193,13 +193,13 @@ def gradient_regularized_loss(
     if normalization not in ("sum", "mean"):
         raise ValueError(f'normalization must be "sum" or "mean", got {normalization!r}')
 
-    def penalised(value: Array, gradient: PyTree) -> Float[Array, ""]:
+    def penalized(value: Array, gradient: PyTree) -> Float[Array, ""]:
         penalty = squared_norm(gradient)
         if normalization == "mean":
             penalty = penalty / float(num_params(gradient))
         return value + jnp.asarray(mu, penalty.dtype) * penalty
 
-    return transform_of_gradient(loss, has_aux, penalised, wrt)
+    return transform_of_gradient(loss, has_aux, penalized, wrt)
 
 
 def gradient_regularized_value_and_grad(
@@ -261,7 +261,7 @@ def gradient_regularized_value_and_grad(
             raise ValueError(f'distance is for "finite_difference", got {distance} for {method!r}')
     value_and_grad = jax.value_and_grad(checked_loss(loss, has_aux), has_aux=has_aux)
 
-    def penalised(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Any, Array]]:
+    def penalized(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Array, tuple[Any, Array]]:
         out, gradient = value_and_grad(params, *args, **kwargs)
         squared = squared_norm(gradient)
         total = (out[0] if has_aux else out) + jnp.asarray(mu, squared.dtype) * squared
@@ -307,7 +307,7 @@ def gradient_regularized_value_and_grad(
     def computed(params: PyTree, *args: Any, **kwargs: Any) -> tuple[Any, PyTree]:
         params = check_params(params)
         if method == "reverse_over_reverse":
-            (_, (out, squared)), full = jax.value_and_grad(penalised, has_aux=True)(
+            (_, (out, squared)), full = jax.value_and_grad(penalized, has_aux=True)(
                 params, *args, **kwargs
             )
         else:

@@ -275,7 +275,7 @@ def test_every_section_of_the_theory_has_a_self_check(path):
 
 @pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
 def test_has_the_parts_that_readers_are_told_of(path):
-    """As *How to read this book* and *How to add* say."""
+    """As *How to read this book* and *How to extend* say."""
     chapter = nbformat.read(path, as_version=4)
     assert len(gates(chapter)[0]) >= 4
     prose = prose_of(chapter)
@@ -339,7 +339,7 @@ FIRST_PAGE = {
         }.items()
         for k, reading in enumerate(readings, 1)
     },
-    "Nor is it shown that flat minima generalise better.": {"held-flat": r"cannot tell in \d\d,.*"},
+    "Nor is it shown that flat minima generalize better.": {"held-flat": r"cannot tell in \d\d,.*"},
     "With full batches the sharpness of the end follows the edge of stability.": {
         "held-ladder-full-2": "edge"
     },

@@ -65,7 +65,7 @@ STEPS = {
     "implicit Euler": implicit,
     "midpoint rule": lambda theta, h: theta - h * g(theta - h / 2 * g(theta)),
     "EGR, rate $\\mu$": lambda theta, h: theta - h * penalised(h)(theta),
-    "SAM, not normalised": lambda theta, h: theta - h * g(theta + RHO * h * g(theta)),
+    "SAM, not normalized": lambda theta, h: theta - h * g(theta + RHO * h * g(theta)),
     "SAM": sam,
 }
 # The losses as the page writes them.

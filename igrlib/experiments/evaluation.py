@@ -1,6 +1,6 @@
 """What is measured of the models of an ensemble, on which split, and in which mode of batch norm.
 
-With batch norm a network computes two functions: in training mode each batch is normalised by its
+With batch norm a network computes two functions: in training mode each batch is normalized by its
 own mean and variance, in evaluation mode by the moving averages. `MODES` says which of the two each
 measure takes. The loss E that descends, its gradient and so R_IG, its curvature and its noise are
 those of training mode, over consecutive parts of the split as large as the batches of training;

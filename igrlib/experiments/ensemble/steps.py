@@ -70,7 +70,7 @@ def compiled_steps(
     num_groups = len(stops) // layout.per_round
     by_group = (-1, num_groups, layout.group)  # Devices, groups on a device, models of a group.
     ends: list[int] = np.reshape(stops, by_group).max(axis=(0, 2)).tolist()
-    penalised: list[bool] = np.greater(np.reshape(mus, by_group).max(axis=(0, 2)), 0).tolist()
+    penalized: list[bool] = np.greater(np.reshape(mus, by_group).max(axis=(0, 2)), 0).tolist()
 
     def step(
         one: Callable[..., Any],
@@ -142,12 +142,12 @@ def compiled_steps(
         return jax.jit(laid, donate_argnums=0)
 
     if layout.loop:
-        return compiled(any(penalised))
+        return compiled(any(penalized))
 
     def each_group(state: State, given: Given, epoch: Epoch, first: int, _: int) -> State:
         for k in range(num_groups):
             if first < ends[k]:
-                state = compiled(penalised[k])(state, given, epoch, first, k)
+                state = compiled(penalized[k])(state, given, epoch, first, k)
         return state
 
     return each_group

@@ -151,7 +151,7 @@ def mean_squared_batch_gradient(
 ) -> Float[Array, ""]:
     """The mean of ‖∇E_B‖² over the split cut into consecutive batches of `batch_size`.
 
-    Stochastic gradient descent penalises this mean in the place of ‖∇E‖² (Smith et al., 2021). The
+    Stochastic gradient descent penalizes this mean in the place of ‖∇E‖² (Smith et al., 2021). The
     examples past the last whole batch are left out; the order of the split is the caller's. Raises
     `ValueError` for a batch larger than the split, and as `scores` does.
 
