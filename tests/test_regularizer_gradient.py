@@ -330,3 +330,26 @@ def test_the_default_distance_is_that_of_the_coarsest_array():
     )
     found = computed(params)[1]
     np.testing.assert_allclose(flat(found), [4.2, 1.4, 2.8], rtol=1e-3)
+
+
+def test_what_the_regularizer_and_a_product_with_the_hessian_cost():
+    """In gradients, by the arithmetic that the compiler counts, as the docstrings say."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    sizes = ((64, 100), (100, 100), (100, 10))
+    params = [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys, sizes, strict=True)]
+    x = jnp.ones((256, 64))
+
+    def loss(weights):
+        return jnp.mean((jnp.tanh(jnp.tanh(x @ weights[0]) @ weights[1]) @ weights[2]) ** 2)
+
+    def flops(function):
+        return jax.jit(function).lower(params).compile().cost_analysis()["flops"]
+
+    plain = flops(jax.value_and_grad(loss))
+    regularizer = ig.implicit_gradient_regularizer(loss)
+    both = flops(lambda p: (jax.value_and_grad(loss)(p), regularizer(p)))
+    assert both / plain == pytest.approx(1, abs=0.02)
+    product = flops(lambda p: jax.jvp(jax.grad(loss), (p,), (p,))[1])
+    assert product / plain == pytest.approx(2, abs=0.4)
+    step = flops(ig.gradient_regularized_value_and_grad(loss, 0.1))
+    assert 2 < step / plain < 3
