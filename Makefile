@@ -1,4 +1,5 @@
-# Two commands do everything: `make book` to read the book, `make test` to check it.
+# Two commands do everything: `make book` to read the book, `make test` to check it. What takes longer
+# than a reader wants to wait, `make test-all` checks as well.
 # Everything they make goes to .venv/ and _build/; no tracked file is touched.
 
 PYTHON ?= python3
@@ -27,8 +28,8 @@ export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help book test test-package test-book setup lint types schemas data cluster versions bench rehearse rehearse-book unit coverage \
-        notebooks html html-test pdf links record lock clean
+.PHONY: help book test test-all test-package test-book setup lint types schemas data cluster versions \
+        bench rehearse rehearse-book unit slow coverage notebooks html html-test pdf links record lock clean
 
 help: ## print this list
 	@echo 'make <target>, with Python 3.11 or newer (another one: make <target> PYTHON=python3.13)'
@@ -40,12 +41,20 @@ book: $(STAMP) ## execute every chapter afresh and build the HTML
 	IGR_EXECUTE=force $(BUILD)
 	@printf '\nThe book is built. Open\n    file://%s/_build/html/index.html\n' '$(CURDIR)'
 
-test: test-package test-book ## all that follows: the package, and the book in a browser
+# The build takes one core, and so do lint and types.
+test: $(STAMP) ## what a change should pass: lint, types, quick unit tests, the book in a browser
+	@mkdir -p _build
+	@$(MAKE) html >_build/html.log 2>&1 & built=$$!; $(MAKE) lint types schemas; passed=$$?; \
+	  wait $$built || passed=$$?; cat _build/html.log; exit $$passed
+	@$(MAKE) unit notebooks html-test
 	$(call heading,All checks passed)
 
-test-package: lint types schemas unit ## lint, types, unit tests
+test-all: test slow ## all there is: `make test`, then the slow unit tests
+	$(call heading,All checks passed)
 
-test-book: notebooks html html-test ## every chapter's outputs, the strict build, every page in a browser
+test-package: lint types schemas unit slow ## all of the package: lint, types, all unit tests
+
+test-book: notebooks html html-test ## all of the book: outputs, the strict build, every page in a browser
 
 setup: $(STAMP) ## make .venv and install the locked packages and igrlib
 $(STAMP): requirements.txt pyproject.toml
@@ -82,15 +91,21 @@ cluster: $(STAMP) ## unpack Slurm (of Debian or Ubuntu) and Snakemake under _bui
 	$(call heading,Cluster)
 	.ci/cluster
 
-UNIT := $(BIN)/pytest -q -n $(JOBS) --dist loadfile -m 'not html' --durations=25
-unit: $(STAMP) ## unit tests
+# Programs of tests are small: XLA's older way to fuse compiles them in half the time.
+unit slow coverage: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false
+UNIT := $(BIN)/pytest -q -n $(JOBS) --dist loadfile --durations=25 -m
+unit: $(STAMP) ## unit tests that are quick
 	$(call heading,Unit tests)
-	$(UNIT)
+	$(UNIT) 'not html and not slow'
 
-coverage: $(STAMP) ## unit tests, with the coverage of igrlib and of the explorers (a fifth slower)
+slow: $(STAMP) ## unit tests that are not: whole trainings, killed runs, clusters, benchmarks
+	$(call heading,Slow unit tests)
+	$(UNIT) slow
+
+coverage: $(STAMP) ## all unit tests, with the coverage of igrlib and of the explorers (a fifth slower)
 	$(call heading,Coverage of the unit tests)
 	@mkdir -p _build/coverage
-	$(UNIT) --cov=igrlib --cov=explorers --cov-fail-under=95
+	$(UNIT) 'not html' --cov=igrlib --cov=explorers --cov-fail-under=95
 
 versions: $(STAMP) ## tests with the oldest packages that are promised, and with the newest there are
 	.ci/versions $(ARGS)

@@ -156,6 +156,7 @@ def test_arms_that_cannot_be(without_type_hook, change, error, message):
         changed(**change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "what"),
     [

@@ -444,6 +444,7 @@ def plane_field(theta):
 PLANE_START = jnp.array([0.8, -0.3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun_rk2", "rk4", "backward_euler"])
 def test_corrections_of_a_runge_kutta_step_are_those_of_its_trees(method):
     tableau = getattr(kauri, method)
@@ -475,6 +476,7 @@ def test_euler_is_a_step(name):
         np.testing.assert_allclose(flat(f), expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_implicit_step_is_the_explicit_one_backwards():
     """Its corrections are those of Euler's method with signs (−1)ᵏ: it is the adjoint."""
     implicit = runge_kutta([[1.0]], [1.0], 5)
@@ -511,6 +513,7 @@ def symplectic_step(theta, h):
     return jnp.stack([x + h * y, y])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize("step", [egr_step, sam_step, decayed_step, symplectic_step])
 def test_a_step_follows_its_truncated_flow_to_order_k_plus_2(step, order):

@@ -200,6 +200,7 @@ def test_on_a_gpu_the_loops_of_the_ensemble_are_compared_too():
     assert "unroll" in found["igrlib ensemble, a CUDA graph, unrolled"].env["XLA_FLAGS"]
 
 
+@pytest.mark.slow
 def test_the_trainer_and_the_loop_do_an_epoch_of_steps():
     sizes = trainer.Sizes(models=2, batch_size=8, num_images=20, side=3)
     jobs = [
@@ -231,6 +232,7 @@ def test_as_many_devices_are_compared_as_there_are(capsys):
     assert "SKIPPED: a single device" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_each_device_takes_an_epoch_of_steps():
     sizes = trainer.Sizes(batch_size=8, num_images=20, side=3)
     job = devices.one_each(jax.devices()[:1], 4, sizes)
@@ -256,6 +258,7 @@ def test_the_products_run(make):
     assert job.units == peak.REPEATS * 2 * 8**3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [1, 10])
 def test_every_way_to_the_quadratic_form_finds_the_same(outputs):
     found = {name: float(way()) for name, way in kernel.ways(6, outputs).items()}
@@ -328,6 +331,7 @@ def test_without_pytorch_igrlib_runs_alone(monkeypatch, gpu, torch, why):
     assert [racer.name for racer in residual.competitors(RESNET, gpu)] == [residual.IGRLIB]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", regularized.METHODS)
 def test_every_method_is_of_the_regularized_loss(way):
     model = problems.model_of(MLP)
@@ -341,6 +345,7 @@ def test_every_method_is_of_the_regularized_loss(way):
     np.testing.assert_allclose(value - plain, regularized.MU * square, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_steps_are_taken_one_at_a_time(monkeypatch):
     monkeypatch.setattr(regularized, "TURN", 1e-9)
     for way in (regularized.PLAIN, "forward_over_reverse"):
@@ -369,6 +374,7 @@ def test_the_report_of_the_corrections_of_optimizers():
     ]
 
 
+@pytest.mark.slow
 def test_corrections_are_computed_and_their_memory_is_counted(monkeypatch):
     monkeypatch.setattr(corrections, "TURN", 1e-9)
     # The program of Adam is timed and then weighed: compiled once is enough.
@@ -392,6 +398,7 @@ def test_the_report_of_the_flows_at_the_edge():
     ]
 
 
+@pytest.mark.slow
 def test_a_flow_at_the_edge_is_run_for_its_span(monkeypatch):
     monkeypatch.setattr(edge, "TURN", 1e-9)
     monkeypatch.setattr(edge, "SPAN", 2)
@@ -409,6 +416,7 @@ def test_the_report_of_layouts():
     assert lines[3] == "  3.00 (2.00 to 4.00) times as long as that: together"
 
 
+@pytest.mark.slow
 def test_all_models_of_a_layout_take_their_steps(monkeypatch):
     monkeypatch.setattr(laid, "TURN", 1e-9)
     assert [(c.args, c.make.args[1:]) for c in laid.competitors(RESNET)] == [
@@ -426,6 +434,7 @@ def against_schema(held):
 TURNS = workers.Turns({"one": [1.5, 2.0], "two": [4, 5]}, {"one": [0.25, None], "two": [0.0, 0.0]})
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_found_and_where(tmp_path, monkeypatch, capsys):
     racers = [
         Competitor("one", sleeper, (0.01, 1)),
@@ -483,6 +492,7 @@ def test_committed_results_are_of_the_schema(path):
             against_schema(held | change)
 
 
+@pytest.mark.slow
 def test_the_sweep_takes_an_epoch_of_steps_of_the_residual_network():
     job = residual.sweep(RESNET, 10)
     job.work()

@@ -136,6 +136,7 @@ def test_members_share_what_they_should(sweep, start):
     assert np.abs(bias[0] - bias[2]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "expected"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")]
 )
@@ -176,6 +177,7 @@ def test_images_are_divided_by_the_scale_of_their_data(sweep, start, digits):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_unit_from_end_to_end(sweep, start):
     """In float32, as recorded: every model is measured to its end, and has learned something."""
     sweep.state = sweep.ensemble.lay(start)
@@ -193,6 +195,7 @@ def test_a_unit_from_end_to_end(sweep, start):
     assert (arrays["chosen_test_accuracy"][:, 1] > 0.15).all()
 
 
+@pytest.mark.slow
 def test_mnist_is_learned_and_the_same_twice():
     """Real images and width 50: 500 steps with batches of 32 and h = 0.1."""
     try:
@@ -229,6 +232,7 @@ def plain_loss(digits):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [Momentum(0.7), Adam()], ids=lambda o: o.kind)
 def test_an_optimizer_goes_on_from_its_checkpoint_to_the_same_bits(
     optimizer, digits, tmp_path, plain_loss
@@ -252,6 +256,7 @@ def stop_after(strides):
     return lambda: next(seen)
 
 
+@pytest.mark.slow
 def test_a_resnet_from_end_to_end(digits):
     """Two steps of width 1 on the digits: both modes are measured, and the classes start alike."""
     arm = changed(

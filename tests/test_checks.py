@@ -386,6 +386,7 @@ INTEGERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTEGERS)
 def test_integers_out_of_range_or_of_another_type(name):
     argument, call, low, high = INTEGERS[name]
@@ -648,6 +649,7 @@ def test_lists_and_arrays_of_the_other_byte_order(name):
         np.testing.assert_array_equal(ARRAYS[name](value), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_PARAMS)
 def test_params_of_the_other_byte_order(name):
     def leaves(params):

@@ -95,6 +95,7 @@ def expected(slices, trained):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [0.0, MU])
 def test_models_go_where_gradient_descent_goes(trained, expected, mu):
     sweep, start, arrays = trained
@@ -122,6 +123,7 @@ def test_the_penalty_matters_at_the_tolerance_of_the_comparison(expected):
     assert max(gaps) > 0.01
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_what_can_be_computed(slices, trained):
     """At the parameters where the sweep ended, whose gradient is sensitive to them."""
     sweep, _, arrays = trained

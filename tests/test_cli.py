@@ -579,6 +579,7 @@ def test_a_trial_run_takes_one_unit_of_each_kind(igr, monkeypatch):
     assert all(name.endswith("-s00-00") for name in ran)
 
 
+@pytest.mark.slow
 def test_a_group_is_kept_by_the_checkpoint_and_the_record(igr, tmp_path):
     """Four models a device, two at a time; a stopped run goes on with its own group alone."""
     seeds = 2 * jax.device_count()
@@ -709,6 +710,7 @@ def broken_pipe():
     os.close(write)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both", [False, True])
 def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path, broken_pipe, both):
     stderr = broken_pipe if both else subprocess.PIPE
@@ -720,6 +722,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path, broken_pipe, bot
     assert (tmp_path / "ran").read_text().split() == names
 
 
+@pytest.mark.slow
 def test_what_is_listed_may_be_read_in_part(tmp_path, broken_pipe):
     for argv in (["list"], ["--help"]):
         done = process(*argv, cwd=tmp_path, stdout=broken_pipe, stderr=subprocess.PIPE)
@@ -734,6 +737,7 @@ def test_output_that_cannot_be_written_is_told(tmp_path):
     assert "No space left on device" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 def test_an_encoding_without_greek_is_no_error(tmp_path):
     unit = next(u for u in runner.units(MLP_SWEEP["digits"]) if u.arm.name == "sgd")
     arrays = made_up(32, unit.seeds).arrays
@@ -827,6 +831,7 @@ def test_verdicts_are_read_from_the_record(igr, tmp_path):
     assert "No unit of the arm 'gd' is recorded" in out
 
 
+@pytest.mark.slow
 def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tmp_path):
     """By h, by μ at the smallest h, and for an arm that varies μ against the best plain rate."""
     arms = {arm.name: arm for arm in EXPERIMENTS["egr-sweep"]["digits"]}
@@ -848,6 +853,7 @@ def test_verdicts_of_explicit_regularization_come_with_those_of_the_step(igr, tm
     assert last.startswith(describe(judge_boost(record, "mu")).sentence)
 
 
+@pytest.mark.slow
 def test_verdicts_of_the_edge_are_those_that_an_arm_is_for(igr, tmp_path, monkeypatch):
     """Of a ladder, and of strengths; other experiments are judged by the predictions alone."""
     arms = {arm.name: arm for arm in EXPERIMENTS["egr-sweep"]["digits"]}

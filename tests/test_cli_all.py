@@ -285,6 +285,7 @@ def test_a_profile_of_some_experiments_is_run_for_those(igr, stub):
     assert stub.ran == ["edge-sweep/sgd-n0004-b00032-s00-00", "edge-sweep/sgd-n0004-b00032-s01-01"]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_bits_of_single_runs(igr, tmp_path, tiny):
     """Real units, of two experiments with a seed each."""
     del tiny["resnet-sweep"]

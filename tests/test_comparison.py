@@ -30,6 +30,7 @@ def closed_forms(h, steps, lambdas=LAMBDAS):
 
 
 # Runs on the quadratic save 11 steps where they can: the programs of their flows are the same.
+@pytest.mark.slow
 @pytest.mark.parametrize(("h", "num_steps", "save_every"), [(0.1, 10, 1), (0.2, 39, 4)])
 def test_a_quadratic_is_its_closed_forms(h, num_steps, save_every):
     found = ig.compare(quadratic, TREE, h, num_steps, save_every=save_every)
@@ -51,12 +52,14 @@ def test_a_quadratic_is_its_closed_forms(h, num_steps, save_every):
     assert f"{far / near:.3g} times nearer to the modified flow" in words(found)
 
 
+@pytest.mark.slow
 def test_about_twenty_steps_are_saved():
     for num_steps, saved in ((1, 2), (20, 21), (21, 12), (1000, 21)):
         found = jax.eval_shape(lambda n=num_steps: ig.compare(quadratic, TREE, 0.1, n))
         assert found.steps.shape == (saved,)
 
 
+@pytest.mark.slow
 def test_the_curvature_is_that_of_the_dense_hessian():
     """On a loss that is no quadratic, at every saved step."""
     h, theta, expected = 0.05, np.array([0.5, -0.3, 0.2]), []
@@ -68,6 +71,7 @@ def test_the_curvature_is_that_of_the_dense_hessian():
     np.testing.assert_allclose(found.scaled_curvature, expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_distances_have_the_orders_of_the_theorem():
     """At a fixed time: 1 from gradient flow and 2 from the modified flow."""
     counts, start = np.array([16, 32, 64]), jnp.array([0.5, 0.3, 0.2])
@@ -109,6 +113,7 @@ def test_a_run_that_diverges_says_so():
     assert "not solved" not in report
 
 
+@pytest.mark.slow
 def test_a_flow_that_blows_up_leaves_the_steps():
     """θ′ = θ² from 1 is 1/(1 − t), and the steps go past t = 1."""
     found = ig.compare(lambda p: -(p**3) / 3, 1.0, 0.25, 6)
@@ -124,6 +129,7 @@ def test_a_flow_that_blows_up_leaves_the_steps():
     assert "Gradient flow was not solved to t = 1.25 (step 5)" in words(found)
 
 
+@pytest.mark.slow
 def test_a_flow_that_needs_too_many_steps_leaves_the_steps():
     found = ig.compare(quadratic, TREE, 0.1, 10, max_steps=5)
     steps, *_ = closed_forms(0.1, found.steps)
@@ -133,6 +139,7 @@ def test_a_flow_that_needs_too_many_steps_leaves_the_steps():
     assert "more than max_steps steps" in words(found)
 
 
+@pytest.mark.slow
 def test_a_relu_network_is_compared():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(16, 3)), rng.normal(size=16)
@@ -150,6 +157,7 @@ def test_a_relu_network_is_compared():
     assert "nearer to" in words(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_lower_precision_is_within_its_tolerance(dtype):
     tree = jax.tree.map(lambda leaf: leaf.astype(dtype), TREE)
@@ -161,6 +169,7 @@ def test_lower_precision_is_within_its_tolerance(dtype):
     np.testing.assert_allclose(found.tolerance[0], max(eps, 1e-5) * np.linalg.norm(START), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_arguments_and_aux():
     batch = {"lambdas": 2 * LAMBDAS}
 
@@ -174,6 +183,7 @@ def test_arguments_and_aux():
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_other_values_compile_nothing():
     def loss(params, lambdas):
         return quadratic(params, lambdas)
@@ -188,6 +198,7 @@ def test_other_values_compile_nothing():
     np.testing.assert_allclose(found.from_gradient_flow, expected, rtol=1e-6, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_under_jit_and_vmap():
     """And a report of what is still traced, or of several runs, is no error."""
     reports = []
@@ -319,6 +330,7 @@ def test_a_report_is_a_table_and_the_summary():
     assert all(len(line) <= 88 for line in lines)
 
 
+@pytest.mark.slow
 def test_a_table_is_short_and_has_both_ends():
     report = str(ig.compare(quadratic, TREE, 0.01, 100, save_every=1))
     rows = [line.split()[0] for line in report.splitlines()[1:] if line.strip()[0].isdigit()]

@@ -18,6 +18,7 @@ def spectrum(eigenvalues, seed=0):
     return lambda theta: theta @ matrix @ theta / 2, jnp.asarray(rng.normal(size=len(eigenvalues)))
 
 
+@pytest.mark.slow
 def test_eigenvalues_are_those_of_the_dense_hessian_with_their_residuals():
     def loss(theta):
         return jnp.sin(theta).prod() + (theta**2).sum() ** 2 / 4 - theta[0] * theta[1] ** 2
@@ -37,11 +38,13 @@ def test_eigenvalues_are_those_of_the_dense_hessian_with_their_residuals():
     assert one.value < dense[0]
 
 
+@pytest.mark.slow
 def test_the_largest_is_the_largest_algebraic():
     loss, theta = spectrum([-50.0, -3.0, 0.5, 2.0])
     assert float(curvature.largest_hessian_eigenvalue(loss)(theta).value) == pytest.approx(2.0)
 
 
+@pytest.mark.slow
 def test_repeated_eigenvalues_are_found_and_what_is_not_there_is_nan():
     loss, theta = spectrum([4.0, 4.0, 4.0, 1.0, 1.0])
     found = curvature.hessian_eigenvalues(loss, 6)(theta)
@@ -55,6 +58,7 @@ def test_repeated_eigenvalues_are_found_and_what_is_not_there_is_nan():
     np.testing.assert_allclose(no_curvature.value[0], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_at_a_minimum_and_in_a_coordinate_that_the_gradient_does_not_see():
     """The gradient is 0, or has no part along the largest eigenvector: the random vector has."""
     loss, theta = spectrum([9.0, 2.0, 1.0])
@@ -64,6 +68,7 @@ def test_at_a_minimum_and_in_a_coordinate_that_the_gradient_does_not_see():
     assert float(separate(jnp.array([0.0, 1.0])).value) == pytest.approx(16.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtypes", "tolerance"),
     [
@@ -104,6 +109,7 @@ def test_no_hessian_is_formed():
     assert largest_array(measure, jnp.linspace(0, 1, n)) <= (k + 1) * n
 
 
+@pytest.mark.slow
 def test_the_sharpness_of_batches_by_hand():
     rng = np.random.default_rng(2)
     x, y = jnp.asarray(rng.normal(size=(5, 8, 3))), jnp.asarray(rng.normal(size=(5, 8)))

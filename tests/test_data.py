@@ -422,6 +422,7 @@ def counts(split):
     return list(np.bincount(split.labels))
 
 
+@pytest.mark.slow
 def test_mnist_is_mnist():
     mnist = real("mnist")
     assert (mnist.name, mnist.num_classes, mnist.scale) == ("mnist", 10, 255.0)
@@ -443,6 +444,7 @@ def test_mnist_is_mnist():
     assert np.abs(np.bincount(mnist.train.labels[-5000:]) - 500).max() < 100
 
 
+@pytest.mark.slow
 def test_cifar10_is_cifar10():
     cifar = real("cifar10")
     assert (cifar.name, cifar.num_classes, cifar.scale) == ("cifar10", 10, 255.0)

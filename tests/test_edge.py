@@ -41,6 +41,7 @@ def vector(params):
     return np.concatenate([np.ravel(params["x"]), np.ravel(params["y"])])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", [0.1, 0.3, 0.6])
 def test_the_principal_flow_is_exact_on_quadratics_up_to_the_sign(h):
     field = edge.principal_field(quadratic, h, num_directions=4)
@@ -53,6 +54,7 @@ def test_the_principal_flow_is_exact_on_quadratics_up_to_the_sign(h):
         np.testing.assert_allclose(end, step @ START, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_principal_flow_is_of_local_order_three_whatever_the_directions():
     steps = np.array([0.1, 0.05, 0.025])
     for num_directions in (1, 3):
@@ -73,6 +75,7 @@ def test_the_other_directions_follow_the_first_order_field():
     np.testing.assert_allclose(found, ROTATION @ (factor * g), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_too_few_directions_for_the_principal_flow():
     field = edge.principal_field(quadratic, 1.5, num_directions=1)  # hλ = 4.5, 2.25
     with pytest.raises(ValueError, match=r"num_directions=1 are too few.* 2\.25/h"):
@@ -88,6 +91,7 @@ def test_where_the_gradient_is_zero_nothing_moves():
     np.testing.assert_array_equal(field(np.zeros(4)), np.zeros(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_the_rod_flow_has_its_order(order):
     rates, errors = np.array([0.1, 0.05, 0.025]), []
@@ -130,6 +134,7 @@ def test_the_rod_flow_ends_in_an_orbit_of_two_steps():
     np.testing.assert_allclose(abs(rod.half_difference[-1]), np.sqrt(strength - 2 / h), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32_stays_float32():
     start = jnp.asarray(START, jnp.float32)
 

@@ -19,6 +19,7 @@ def close(found, expected, **tolerances):
     np.testing.assert_allclose(found, expected, **tolerances)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "dtype"),
     [(1, np.float64), (2, np.float32), (5, np.float64), (8, np.float32), (8, np.float64)],
@@ -44,12 +45,14 @@ def test_the_complementarity_problem(k, dtype):
     assert (np.linalg.eigvalsh(x).max(axis=1) > 0.01).any()
 
 
+@pytest.mark.slow
 def test_a_complementarity_problem_without_a_solution():
     a = jnp.diag(jnp.array([1.0, -1.0]))
     first = jnp.diag(jnp.array([1.0, 0.0]))
     assert not solve_complementarity(a, jnp.einsum("ij,kl->ijkl", first, first)).converged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [3, 60])
 def test_the_top_eigenvectors(m):
     rng = np.random.default_rng(m)
@@ -77,6 +80,7 @@ def curved(theta, drift):
     return (y + w**2 / 2) * x**2 / 2 - drift * y
 
 
+@pytest.mark.slow
 def test_along_a_curved_edge_with_the_order_of_the_substeps():
     """The flow is −∇V projected to y + w²/2 = 2/h: w′ = −r·w/(1 + w²), w²·exp(w²) = c·exp(−2rt)."""
     drift = 0.3
@@ -99,6 +103,7 @@ def test_along_a_curved_edge_with_the_order_of_the_substeps():
     close(path.predicted_squared_gradient, drift**2 + EDGE**2 * sigma, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_into_the_edge_and_out_of_it():
     """For V = −y(1 − w) − s·w: at y = 2/h w′ = s − 2/h, σ = 2(1 − w), until w = 1; then away."""
     speed, times = 1.0, np.array([0.0, 1.0, 1.6])
@@ -132,6 +137,7 @@ def two(params, pull):
     return x @ hessian @ x / 2 - pull @ y
 
 
+@pytest.mark.slow
 def test_two_directions_at_the_edge():
     """At Y = (2/h)·1 it is Y′ = 0: Σ = ((2r_0, r_2), (r_2, 2r_1))."""
     start = {"x": np.zeros(2), "y": np.array([3.0, 3.5, 0.1])}
@@ -157,6 +163,7 @@ def test_where_the_covariance_would_not_be_positive_one_direction_leaves():
     assert path.eigenvalues[1, 1] < EDGE - 0.1
 
 
+@pytest.mark.slow
 def test_far_from_the_edge_it_is_gradient_flow():
     def loss(theta, drift):
         x, y, w = theta
@@ -196,6 +203,7 @@ def test_gradient_descent_at_the_edge_averaged_over_windows():
     assert apart[0] < 0.05 * apart[1]
 
 
+@pytest.mark.slow
 def test_a_network_in_float32():
     rng = np.random.default_rng(0)
     inputs = jnp.asarray(rng.normal(size=(40, 8)), jnp.float32)
@@ -229,6 +237,7 @@ def of_polynomial(*factors):
     return central_flow(polynomial, 1.0, H, np.array([0.0, 5.0]), *factors, num_directions=2)
 
 
+@pytest.mark.slow
 def test_more_directions_than_parameters():
     path = of_polynomial(0.0, 1.0)
     close(path.eigenvalues[:, 0], path.params**2, rtol=1e-12)
@@ -282,6 +291,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_it_says_when_it_fails(name):
     call, kind, message = FAILURES[name]

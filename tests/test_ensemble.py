@@ -100,6 +100,7 @@ def batched():
     return built, states
 
 
+@pytest.mark.slow
 def test_models_start_from_keys_of_their_seeds(batched):
     _, states = batched
     start = states[0]
@@ -147,6 +148,7 @@ def test_a_model_alone_has_the_bits_that_it_has_in_company(batched, k):
     assert same_bits(model(state.params, 0), model(states[50].params, k))
 
 
+@pytest.mark.slow
 def test_groups_and_single_steps_give_the_same_to_rounding(batched):
     _, states = batched
     for group, loop in ((1, False), (2, False), (3, True)):
@@ -236,6 +238,7 @@ def test_without_regularization_nothing_is_paid_for_it():
     assert matrix_products(with_mu) > 16
 
 
+@pytest.mark.slow
 def test_step_by_step_stopped_models_and_those_without_regularization_cost_nothing_more():
     """Each group is a program of its own, and the host knows which are to be called."""
     # Of three steps the first takes one, the second two, the third none.
@@ -307,6 +310,7 @@ def blown_up_numpy(learning_rate, seed, steps):
 TWINS = np.arange(N, dtype=np.int32) % 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, 3])
 def test_a_model_that_leaves_the_finite_numbers(group):
     """Marked where it does, left as it was, and its neighbours do not feel it."""
@@ -488,6 +492,7 @@ def found_on_devices():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["{}", "grouped on {}", "full on {}"])
 def test_two_devices_give_the_bits_of_one_and_eight_its_numbers(found_on_devices, how):
     """Eleven models: mini-batches, groups of two, and full batches."""

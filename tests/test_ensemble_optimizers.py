@@ -76,6 +76,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [5, N])
 @pytest.mark.parametrize("group", [1, 2])
 @pytest.mark.parametrize("name", CASES)
@@ -128,6 +129,7 @@ def test_a_model_that_diverges_stays_where_it_was():
     )
 
 
+@pytest.mark.slow
 def test_sgd_is_plain_descent():
     """That of an arm, Optax's own, and none named."""
     runs = [
@@ -143,6 +145,7 @@ def quadratic(theta, batch):
     return jnp.mean((theta["a"] - batch["x"]) ** 2 * batch["w"]) / 2 + theta["b"] ** 2 / 2
 
 
+@pytest.mark.slow
 def test_any_loss_of_any_pytree():
     """A loss without labels, parameters and data as dictionaries, against the recursion."""
     x, w = np.arange(6.0), np.array([1.0, 2.0, 0.5, 1.0, 3.0, 0.25])
@@ -182,6 +185,7 @@ def test_statistics_that_a_loss_returns():
     np.testing.assert_array_equal(runs.advance(runs.init(), 0, 9).stats["steps"], [5, 3])
 
 
+@pytest.mark.slow
 def test_the_penalty_as_an_optimizer_is_the_penalty():
     """`gradient_penalty` in a chain takes the gradient of the batch that the ensemble gives it."""
     mu, members = 0.05, Members((0.1,), (2,), (30,), (0.0,))

@@ -174,6 +174,7 @@ def test_the_same_letter_has_one_name_in_every_figure():
     assert one.items() <= other.items()
 
 
+@pytest.mark.slow
 def test_lines_are_drawings_and_clouds_are_pictures_of_twice_the_pixels():
     assert set(display.figure_data(two_panels())) == {SVG}
     figure, ax = plt.subplots(figsize=(5, 3))
@@ -368,10 +369,51 @@ def test_a_page_has_every_definition_once_and_every_colour_twice():
     assert 'aria-label="it&#x27;s &lt;0&gt;"' in body
 
 
-def test_pieces_show_the_drawing_that_is_there_once():
-    body = page(display.figure_data(two_panels())[SVG])
-    assert len(re.findall(r'<use href="#d-0"/>', body)) == 2
-    assert body.count('id="d-0"') == 1
+def shown_by_pieces(drawing):
+    """The names that each piece draws again, and those that the whole gives to its parts."""
+    root = ElementTree.fromstring(figures.inside(drawing, "d", "said"))
+    whole, *pieces = root.iter("svg")
+    named = [part.get("id") for part in whole if part.get("id")]
+    return [[use.get("href")[1:] for use in piece] for piece in pieces], named
+
+
+def test_a_piece_draws_again_what_lies_in_it_alone():
+    again, named = shown_by_pieces(display.figure_data(two_panels())[SVG])
+    assert len(again) == 2
+    assert sorted(name for names in again for name in names) == sorted(named)
+    assert all(again)
+
+
+def test_a_place_without_a_panel_has_no_piece():
+    figure, panels = plt.subplots(2, 2, figsize=(6.9, 5))
+    for ax in panels.flat[:3]:
+        ax.plot(X, X)
+    panels.flat[3].set_axis_off()
+    drawing = display.figure_data(figure)[SVG]
+    assert len(boxes(drawing)) == 4
+    assert len(shown_by_pieces(drawing)[0]) == 3
+
+
+def test_parts_reach_as_far_as_matplotlib_draws():
+    """Text upright and turned, marks, a line, an area, and what is cut off at its axes."""
+    figure = two_panels()
+    left, right = figure.axes
+    left.set(ylabel="turned by 90°", ylim=(-0.5, 0.8))
+    drawing = display.figure_data(figure)[SVG]
+    root = figures.tree(drawing)
+    definitions = {node.get("id"): node for node in root.find("defs")}
+    # In pt from the upper left corner of what is stored.
+    stored = figure.get_tightbbox().padded(display._PAD)
+    for ax, frame in zip((left, right), boxes(drawing), strict=True):
+        x, y, width, height = frame
+        frame = (x, y, x + width, y + height)
+        reached = [figures.reach(part, definitions) for part in root if part.tag != "defs"]
+        inside = [box for box in reached if box and figures.meet(box, frame)]
+        low, high = np.min(inside, 0)[:2], np.max(inside, 0)[2:]
+        expected = ax.get_tightbbox().get_points() / figure.dpi
+        (x0, y0), (x1, y1) = 72 * (expected - [stored.x0, stored.y1]) * [1, -1]
+        # Matplotlib counts the empty line above letters and below digits.
+        np.testing.assert_allclose([*low, *high], [x0, y1, x1, y0], atol=3)
 
 
 def test_a_page_without_drawings_is_left_alone():

@@ -230,6 +230,7 @@ def many_solutions(t):
 TIMES = np.array([-0.5, -0.31, 0.0, 0.777, 1.6, 1.61])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-9), (jnp.float32, 2e-5)])
 def test_flow_against_closed_forms(dtype, tolerance):
     start = jax.tree.map(lambda leaf: leaf.astype(dtype), MANY_START)
@@ -254,6 +255,7 @@ def decaying(rate):
     return {"x": jnp.array(1.0), "rate": jnp.asarray(rate)}
 
 
+@pytest.mark.slow
 def test_flow_under_jit_and_vmap():
     rates, times = jnp.array([0.5, 2.0, 3.0]), jnp.array([0.0, 0.4, 1.0])
 
@@ -270,12 +272,14 @@ def test_loose_tolerances_are_seen_to_be_loose():
     assert 1e-8 < abs(float(found["x"][2]) - np.exp(-2)) < 1e-2
 
 
+@pytest.mark.slow
 def test_flow_has_a_gradient():
     """d/dθ_0 of θ_0/(1 − θ_0t) at t = 1 is 1/(1 − θ_0)²."""
     slope = jax.grad(lambda p: ig.flow(jnp.square, p, jnp.array([0.0, 1.0]))[-1])(0.5)
     np.testing.assert_allclose(slope, 4.0, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_new_starts_and_times_compile_nothing():
     def field(theta):
         return -theta
@@ -307,6 +311,7 @@ def test_a_field_takes_arguments():
     np.testing.assert_allclose(found[1], approached(START, DATA, 2, 0.7), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_other_arguments_compile_nothing_and_trace_once():
     traces = []
 
@@ -325,6 +330,7 @@ def test_other_arguments_compile_nothing_and_trace_once():
     np.testing.assert_allclose(found[1], approached(2 * START, other, 1.5, 1.4), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_other_shapes_of_arguments_are_other_programs():
     def field(theta, x):
         return -theta * x.sum()
@@ -334,6 +340,7 @@ def test_other_shapes_of_arguments_are_other_programs():
         np.testing.assert_allclose(found[1], np.exp(-0.5 * len(x)), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_integers_and_keys_are_arguments_too():
     def field(theta, label, key):
         return -theta * label + 0 * jax.random.normal(key)
@@ -342,6 +349,7 @@ def test_integers_and_keys_are_arguments_too():
     np.testing.assert_allclose(found[1], np.exp(-1.5), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_arguments_under_jit_vmap_and_grad():
     """θ(t) = e^{−rt}, and dθ/dr = −t·e^{−rt}."""
     at = jax.jit(lambda rate: ig.flow(lambda p, r: -r * p, 1.0, jnp.array([0.0, 0.7]), rate)[1])
@@ -363,6 +371,7 @@ SOLVERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 def test_other_solvers(solver):
     times = np.array([0.0, 0.4, 1.0])
@@ -373,6 +382,7 @@ def test_other_solvers(solver):
     assert compilations == []
 
 
+@pytest.mark.slow
 def test_an_implicit_solver_takes_few_steps_on_a_stiff_flow():
     def field(theta):
         return {"x": theta["rate"] * (1 - theta["x"]), "rate": jnp.zeros(())}
@@ -414,6 +424,7 @@ def test_stats_count_what_the_solver_evaluates():
     assert jnp.issubdtype(stats.num_steps.dtype, jnp.integer)
 
 
+@pytest.mark.slow
 def test_stats_under_vmap():
     at = jax.vmap(lambda r: ig.flow(decay, decaying(r), jnp.array([0.0, 1.0]), stats=True)[1])
     steps = at(jnp.array([0.1, 50.0])).num_accepted
@@ -421,6 +432,7 @@ def test_stats_under_vmap():
 
 
 # A flow that does not arrive says so.
+@pytest.mark.slow
 def test_a_solution_that_blows_up():
     """θ′ = θ² from 1 is 1/(1 − t): finite before t = 1, and never NaN."""
     before = ig.flow(jnp.square, 1.0, np.array([0.0, 0.5, 0.9]))
@@ -430,6 +442,7 @@ def test_a_solution_that_blows_up():
             ig.flow(jnp.square, 1.0, np.array(times))
 
 
+@pytest.mark.slow
 def test_a_solution_that_blows_up_under_jit_and_vmap():
     times = jnp.array([0.0, 0.5, 1.5])
 
@@ -453,11 +466,13 @@ def test_a_start_that_is_not_finite(start):
         ig.flow(jnp.square, start, np.array([0.0, 0.5, 0.9]))
 
 
+@pytest.mark.slow
 def test_a_field_that_is_not_finite():
     with pytest.raises(RuntimeError, match="flow left the finite numbers"):
         ig.flow(lambda p: jnp.log(p), -1.0, np.array([0.0, 1.0]))
 
 
+@pytest.mark.slow
 def test_stiff_equations_arrive_or_say_that_they_did_not():
     def field(theta):
         return {"x": theta["rate"] * (1 - theta["x"]), "rate": jnp.zeros(())}
@@ -475,6 +490,7 @@ def test_max_steps_is_kept():
         ig.flow(decay, decaying(1.0), times, max_steps=5)
 
 
+@pytest.mark.slow
 def test_flow_in_mixed_and_half_precision_is_like_its_parameters():
     """Also where the field computes in a wider dtype, as with float64 data."""
 
@@ -531,6 +547,7 @@ def test_theorem_3_1_orders(num_steps, orders):
         assert ig.convergence_order(hs, np.array(errors)[:, k]) == pytest.approx(order, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_flow_of_the_modified_loss_is_what_gradient_descent_follows():
     """The same with `flow` and `modified_loss`: at one h, the modified flow is far closer."""
     start, h = (0.8, -0.6), 0.05

@@ -41,6 +41,7 @@ def test_slope_angle_and_volume_are_their_formulas():
     )
 
 
+@pytest.mark.slow
 @few_examples
 @given(pytrees(ALL_DTYPES))
 def test_relations_between_the_quantities(params):

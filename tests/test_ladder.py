@@ -76,6 +76,7 @@ def judged(**how):
     return judge_ladder(ladder(**how), thresholds=LEVEL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "word"),
     [(1.0, "regularizer"), (0.0, "edge"), (0.5, "between"), (2.0, "neither"), (-1.0, "neither")],
@@ -184,6 +185,7 @@ def test_a_width_that_lies_elsewhere_forbids_the_word(most, few, word):
     assert (found.word, found.reasons) == ("cannot tell", (Reason("widths differ"),))
 
 
+@pytest.mark.slow
 def test_arms_of_other_widths_stand_together():
     """As widths of one arm do; the same block twice, other steps or thresholds cannot."""
     how = {"way": 0.0, "spread": 0.1}
@@ -330,6 +332,7 @@ def test_several_words_together():
     assert ld.agreed(["edge", "regularizer", "cannot tell"]) == "they differ"
 
 
+@pytest.mark.slow
 def test_ladders_together_in_words():
     several = (*judged(way=0.0, spread=0.02), *judged(way=0.0, spread=3.0))
     words = describe_together(several)

@@ -156,12 +156,14 @@ def largest_eigenvalue(num_matvecs, at_once=500, model=logits, params=PARAMS, da
     )
 
 
+@pytest.mark.slow
 def test_largest_eigenvalue_of_the_dense_hessian(hessian):
     eigenvalues = np.linalg.eigvalsh(hessian)
     assert eigenvalues[0] < -0.01 * eigenvalues[-1]
     np.testing.assert_allclose(largest_eigenvalue(20, at_once=10), eigenvalues[-1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_few_products_estimate_from_below(hessian):
     largest = np.linalg.eigvalsh(hessian)[-1]
     # One product is the Rayleigh quotient of the gradient.
@@ -173,6 +175,7 @@ def test_few_products_estimate_from_below(hessian):
     assert one < three <= largest * (1 + 1e-7)
 
 
+@pytest.mark.slow
 def test_the_residual_is_that_of_the_vector(hessian):
     """Of one product the vector is the gradient; of many it is an eigenvector."""
     _, gradient = loss_and_gradient_numpy(LAYERS, IMAGES / 255, LABELS)
@@ -191,6 +194,7 @@ def test_the_residual_is_that_of_the_vector(hessian):
     assert abs(close.value - np.linalg.eigvalsh(hessian)[-1]) <= close.residual + 1e-7
 
 
+@pytest.mark.slow
 def test_sharpness_is_that_of_the_split_and_of_its_first_batches(hessian):
     """By the dense Hessians of NumPy: three batches of 7 of the 23 examples."""
     sizes = {"batch_size": 7, "num_batches": 3, "num_matvecs": 25, "at_once": 10}
@@ -266,6 +270,7 @@ def test_more_products_than_parameters():
     np.testing.assert_allclose(found, 0.25, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_matvecs", [1, 2, 10])
 def test_a_hessian_of_zeros_has_eigenvalue_zero(num_matvecs):
     """Images of zeros, and a network so confident that its losses underflow."""
@@ -329,6 +334,7 @@ def test_splits_that_are_refused(name, bad, without_type_hook):
         OVER_SPLITS[name](DATA[0][:n], jnp.asarray(labels))
 
 
+@pytest.mark.slow
 def test_lengths_are_looked_at_inside_jit_too(without_type_hook):
     for name, over in OVER_SPLITS.items():
         with pytest.raises(ValueError, match="labels must be a vector"):

@@ -191,6 +191,7 @@ def test_whatever_makes_a_function_of_params_from_one_takes_wrt():
     assert lacking == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_whole_model_gives_the_numbers_of_its_parameters(name, form):

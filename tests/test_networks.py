@@ -144,6 +144,7 @@ class Linear:
         return Classifier(init, logits)
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_trained_and_recorded_as_what_it_is(tmp_path, monkeypatch):
     """Its m was that of an MLP, and so was its name, where both were told by configuration."""
     with pytest.raises(TypeError, match="network must be an architecture of"):

@@ -111,6 +111,7 @@ def trained():
     return host(made.advance(made.init(), 0, 12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [0, 1, 2])
 def test_parameters_and_statistics_are_those_of_a_model_trained_alone(trained, k):
     expected = trained_alone(k, MEMBERS.stops[k])
@@ -123,6 +124,7 @@ def test_parameters_and_statistics_are_those_of_a_model_trained_alone(trained, k
     assert np.abs(mean).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "loop"), [(2, True), (1, False), (4, False)])
 def test_groups_and_single_steps_give_the_same_to_rounding(trained, group, loop):
     made = ensemble(group=group, loop=loop)
@@ -152,6 +154,7 @@ def test_a_model_that_left_the_finite_numbers_keeps_the_statistics_that_it_had(t
     assert same_bits(model(before.variables, 3), model(trained.variables, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", [True, False])
 def test_what_is_measured_in_training_and_in_evaluation_mode(loop):
     """Means and variances of each batch in the one, the moving averages in the other.
@@ -279,6 +282,7 @@ def by_hand(name, variables, split, function, at_once=10):
     return measures(logits, params, x, y, at_once=at_once).loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "split"), MODE_OF)
 def test_every_measure_is_of_its_mode(measured, name, split):
     evaluator, models = measured

@@ -121,6 +121,7 @@ def test_same_output(stored, fresh, same):
     assert (comparison.Output(stored) != comparison.Output(fresh)) is not same
 
 
+@pytest.mark.slow
 def test_recording_twice_gives_the_same_file(tmp_path):
     path = tmp_path / "figure.ipynb"
     cells = [

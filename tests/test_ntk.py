@@ -92,6 +92,7 @@ def test_inputs_may_be_a_pytree_and_parameters_a_number():
     np.testing.assert_allclose(found, [[36, 72], [72, 144]], rtol=1e-15)
 
 
+@pytest.mark.slow
 @few_examples
 @given(st.integers(1, 5), st.sampled_from([None, 1, 2, 3]), st.integers(0, 2**32 - 1))
 def test_the_quadratic_form_is_that_of_the_kernel(n, c, seed):

@@ -52,6 +52,7 @@ def test_plain_descent_has_the_corrections_of_euler():
         np.testing.assert_allclose(found, flat(f), rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_momentum_follows_the_gradient_of_its_modified_loss(momentum, nesterov):
@@ -208,6 +209,7 @@ def errors_of(name):
     return sizes, np.array(errors).T, krylov.called
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_real_runs_follow_the_flows_to_orders_1_and_2(name):
     sizes, (plain, corrected, _), _ = errors_of(name)
@@ -283,6 +285,7 @@ STATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_the_corrections_are_those_of_a_dense_solve(name):
     """S_0 by many steps, A as a matrix, and NumPy's solution of 1 − A."""
@@ -344,6 +347,7 @@ def test_the_displacement_ends_where_rounded_numbers_stand_still():
     np.testing.assert_allclose(flat(found), 0.99 / (1 - 0.99) ** 2 * g, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_field_is_the_sum():
     f0, f1 = moments(clipped)
     h = 0.05
@@ -354,6 +358,7 @@ def test_the_field_is_the_sum():
         np.testing.assert_allclose(flat(inside(START, h)), expected, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_arguments_reach_the_loss_and_aux_is_left_out():
     def with_aux(p, *, scale):
         return loss(p, scale), {"scale": scale}
@@ -367,6 +372,7 @@ def test_arguments_reach_the_loss_and_aux_is_left_out():
     np.testing.assert_allclose(flat(found), flat(expected), rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_single_precision_keeps_its_digits_and_its_dtype():
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), START)
     optimizer = OPTIMIZERS["adam"]
@@ -391,6 +397,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "reason"), REFUSED)
 def test_what_is_no_fading_memory_is_refused(optimizer, reason):
     with pytest.raises(ValueError, match=reason):
@@ -456,6 +463,7 @@ def test_a_penalty_without_what_it_needs_says_so():
         opt.gradient_penalty(math.inf)
 
 
+@pytest.mark.slow
 def test_a_penalty_on_a_whole_model_says_what_to_pass():
     model = eqx.nn.MLP(2, "scalar", 3, 1, key=jax.random.key(0))
     x = jnp.array([1.0, 2.0])
@@ -505,6 +513,7 @@ def of_shuffled(theta, h):
     return ig.gradient_field(opt.shuffled_modified_loss(of_batch, h))(theta, (CENTRES,))
 
 
+@pytest.mark.slow
 def test_shuffled_descent_follows_its_loss_on_the_average_over_orders():
     """One epoch: the mean over all 24 orders to order 3, a single order to order 2."""
     theta, sizes = jnp.array([0.5, -0.4]), np.geomspace(2e-3, 2e-2, 5)
@@ -519,6 +528,7 @@ def test_shuffled_descent_follows_its_loss_on_the_average_over_orders():
     assert ig.convergence_order(sizes, one) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 def test_with_replacement_the_mean_has_the_term_of_plain_descent():
     """(h/4)‖∇E‖² and not (h/4)·mean‖∇E_k‖²: over all 4⁴ sequences, to order 3."""
     theta, sizes = jnp.array([0.5, -0.4]), np.geomspace(2e-3, 2e-2, 5)
@@ -564,6 +574,7 @@ def test_bad_arguments_are_named(call, error, message):
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_displacement_of_narrow_parameters_where_wide_ones_are_switched_on(dtype):
     found = ig.optimizers.start_displacement(

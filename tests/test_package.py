@@ -123,6 +123,7 @@ def fresh(code, **environment):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_importing_leaves_jax_as_it_is_and_loads_nothing_heavy():
     code = (
         "print(json.dumps([jax.config.jax_enable_x64, jax.config.jax_numpy_rank_promotion,"
@@ -136,12 +137,14 @@ def test_importing_leaves_jax_as_it_is_and_loads_nothing_heavy():
     assert set(THEORY) <= set(modules)
 
 
+@pytest.mark.slow
 def test_the_plots_of_the_theory_load_nothing_of_the_experiments():
     modules = set(fresh("import igrlib.plots\nprint(json.dumps(sorted(sys.modules)))"))
     assert set(PLOTS) <= modules
     assert not {"flax", "optax", "igrlib.experiments"} & modules
 
 
+@pytest.mark.slow
 def test_without_64_bit_mode_everything_is_float32():
     code = (
         "import jax.numpy as jnp, numpy as np\n"
@@ -278,6 +281,7 @@ print(json.dumps([messages, status]))
 """
 
 
+@pytest.mark.slow
 def test_without_its_extra_every_module_of_the_experiments_says_which(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     messages, status = fresh(WITHOUT_EXTRA, PYTHONPATH=str(Path(igrlib.__file__).parents[1]))
@@ -299,6 +303,7 @@ def test_every_package_of_the_lock_has_its_hashes():
         ), entry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["records", "table", "path_table", "verdicts"])
 def test_reading_a_record_imports_nothing_that_trains(module):
     """Verdicts look up the thresholds of older records in the profiles, which name networks."""

@@ -102,6 +102,7 @@ def test_a_unit_has_whole_even_intervals():
     assert (config["learning_rate"], config["width"], config["steps"]) == (0.5, 3, 12)
 
 
+@pytest.mark.slow
 def test_the_run_is_that_of_gradient_descent(made, run):
     loss, gradient, iterates = run
     np.testing.assert_allclose(made["loss"], [float(loss(x)) for x in iterates[:13]], rtol=1e-5)
@@ -152,6 +153,7 @@ def test_distances_are_those_from_flows_that_set_out_together(made, run):
     assert marks_of(made) == {"ended": {}, **{mark: [] for mark in MARKS}}
 
 
+@pytest.mark.slow
 def test_stopped_on_the_way_it_goes_on_to_the_same_bits(digits, made, tmp_path):
     (unit,) = paths_of(ARM)
     path, pieces = tmp_path / "c.npz", []
@@ -173,6 +175,7 @@ def test_stopped_on_the_way_it_goes_on_to_the_same_bits(digits, made, tmp_path):
         assert arrays[name].tobytes() == array.tobytes(), name
 
 
+@pytest.mark.slow
 def test_a_flow_that_fails_is_nan_from_there_and_the_others_go_on(digits, made, monkeypatch):
     calls = []
 
@@ -226,6 +229,7 @@ def test_a_device_that_fails_is_no_end_of_a_flow(digits, flow, text, raised):
         assert why in marks_of(job.run())["ended"][flow]["why"]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_is_recorded_as_far_as_it_goes(digits, tmp_path):
     network = MLP(depth=3, activation="relu")
     arm = changed_arm(learning_rates=(1e9,), physical_time=1.2e10, flows=(), network=network)
@@ -321,6 +325,7 @@ def igr(tmp_path, capsys, without_type_hook, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_the_command_runs_stops_lists_and_goes_on(igr, tmp_path):
     assert igr("run", "--unit", UNIT, "--time-limit", "0")[0] == 75
     status, said = igr("list")

@@ -493,6 +493,7 @@ def test_figure_a6_has_all_six_panels():
     assert labels(chosen.get_legend()) == ["8, width 100", "32, width 100"]
 
 
+@pytest.mark.slow
 def test_a_figure_says_of_which_record_it_is():
     record = made_up(ARM)
     at_one_width = (mnist.figure_3, mnist.figure_a3, mnist.figure_a4, mnist.figure_a5)

@@ -35,6 +35,7 @@ def dense():
     return flat, jax.grad(of), jax.hessian(of)
 
 
+@pytest.mark.slow
 def test_a_probe_over_batches_is_that_of_the_whole_split():
     flat, gradient, hessian = dense()
     found = ig.probe(loss, learning_rate=H, num_matvecs=15)(PARAMS, batches(5))
@@ -62,6 +63,7 @@ def test_a_probe_over_batches_is_that_of_the_whole_split():
     np.testing.assert_allclose(found.batch_sharpness, alike.ratio_of_means, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_last_batch_that_is_shorter_counts_for_less():
     flat, gradient, _ = dense()
     found = ig.probe(loss, learning_rate=H)(PARAMS, iter(batches(8)))

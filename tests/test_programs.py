@@ -93,6 +93,7 @@ def rule_of_its_own():
 WAYS = [array_changed_in_place, jax_array_rebound, global_rebound, attribute, rule_of_its_own]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("compute", list(CLOSED_FORMS))
 def test_what_a_loss_reads_is_read_at_each_call(compute, way):
@@ -143,6 +144,7 @@ def test_the_same_program_in_another_function_compiles_nothing(compute):
     assert compilations == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute", list(CLOSED_FORMS))
 def test_programs_that_differ_in_a_number_differ(compute):
     """The last digits of a number are part of the program."""
@@ -150,6 +152,7 @@ def test_programs_that_differ_in_a_number_differ(compute):
     assert (np.asarray(found[0]) != np.asarray(found[1])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [array_changed_in_place, rule_of_its_own])
 def test_derivatives_taken_from_outside_read_anew_as_well(way):
     """d/dh of E after one step from θ = 1, Σ s²(1 − hs²)²/2: −s⁴(1 − hs²) for each of two."""
@@ -162,6 +165,7 @@ def test_derivatives_taken_from_outside_read_anew_as_well(way):
         np.testing.assert_allclose(jax.vmap(jax.grad(last))(jnp.array([STEP])), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute", list(CLOSED_FORMS))
 def test_traced_captures(compute):
     """A loss may close over what jit, vmap or grad hands it."""

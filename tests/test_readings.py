@@ -37,6 +37,7 @@ def signed(number):
     return f"{number:+.2f}".replace("-", "−")
 
 
+@pytest.mark.slow
 def test_thresholds_are_those_of_the_profile_where_none_are_stored():
     """Those of MNIST are the defaults; a shorter run is judged at a larger loss."""
     made = sweep(effects={"squared_gradient": -0.5})
@@ -204,6 +205,7 @@ def with_curvature(number, **how):
     return made
 
 
+@pytest.mark.slow
 def test_an_observation_is_evidence_only_where_no_rival_is_left():
     smooth = {"full_batch": True, "activation": "tanh", "effects": LARGE}
     first = judge(with_curvature(1.0, **smooth))[0]

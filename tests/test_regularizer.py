@@ -61,6 +61,7 @@ def test_float64_keeps_its_digits_in_every_leaf(params):
     np.testing.assert_allclose(found, mean_square_of_gradient(flat(params)), rtol=1e-13)
 
 
+@pytest.mark.slow
 @few_examples
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 2**32 - 1))
 def test_how_a_vector_is_cut_into_leaves_does_not_matter(one, other, seed):

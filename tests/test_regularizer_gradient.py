@@ -93,6 +93,7 @@ def network_params(dtype):
     return {name: jnp.asarray(rng.normal(size=s), dtype) for name, s in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "exact", "near"), [("float64", 1e-13, 1e-6), ("float32", 1e-5, 1e-2)]
 )
@@ -115,6 +116,7 @@ def test_the_three_ways_agree_on_a_network(dtype, exact, near):
         assert apart < tolerance * length
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_finite_difference_in_half_precision_is_refused_without_a_distance(dtype):
     """Its default would be lost in rounding, and with it the whole term."""
@@ -332,6 +334,7 @@ def test_the_default_distance_is_that_of_the_coarsest_array():
     np.testing.assert_allclose(flat(found), [4.2, 1.4, 2.8], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_the_regularizer_and_a_product_with_the_hessian_cost():
     """In gradients, by the arithmetic that the compiler counts, as the docstrings say."""
     keys = jax.random.split(jax.random.key(0), 3)

@@ -91,6 +91,7 @@ def both():
     return ours, made, transformed, params, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
 def test_logits_and_statistics_are_those_of_haiku(both, training):
     ours, made, transformed, params, state = both
@@ -124,6 +125,7 @@ def started():
     )
 
 
+@pytest.mark.slow
 def test_weights_start_as_haiku_draws_them(started):
     """Normal of deviation 1/√fan-in cut off at two deviations, which leaves 0.8796 of it."""
     seen = 0
@@ -141,6 +143,7 @@ def test_weights_start_as_haiku_draws_them(started):
     assert seen >= 10
 
 
+@pytest.mark.slow
 def test_every_class_is_as_likely_at_the_start(started):
     net, variables = started
     logits, _ = net.apply(

@@ -458,6 +458,7 @@ def state(slurm, task, field="JobState"):
     return re.search(rf"\b{field}=(\S*)", slurm("scontrol", "show", "job", task))[1]
 
 
+@pytest.mark.slow
 def test_slurm_stops_and_requeues_a_unit_that_ends_with_the_same_bits(
     slurm, undisturbed, environment, tmp_path
 ):
@@ -481,6 +482,7 @@ def test_slurm_stops_and_requeues_a_unit_that_ends_with_the_same_bits(
     assert igr("slurm", cwd=tmp_path, environment=environment).stdout == ""
 
 
+@pytest.mark.slow
 def test_slurm_does_not_requeue_what_is_cancelled_or_does_not_get_on(
     slurm, worker, printed, tmp_path
 ):
@@ -514,6 +516,7 @@ def snakemake_python():
     return python
 
 
+@pytest.mark.slow
 def test_snakemake_goes_on_with_what_was_stopped_to_the_same_bits(
     snakemake_python, undisturbed, environment, tmp_path
 ):
@@ -557,6 +560,7 @@ mkdir -p results/mlp-sweep-digits && touch results/mlp-sweep-digits/u-s00.npz
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("done_at", "tries", "status"), [(3, 3, 0), (9, 3, 1)])
 def test_snakemake_tries_again_as_often_as_it_is_told(
     snakemake_python, environment, tmp_path, done_at, tries, status

@@ -94,6 +94,7 @@ def reached(done, member, step):
     return step <= MEMBERS.stops[member] and (diverged < 0 or step <= diverged)
 
 
+@pytest.mark.slow
 def test_what_is_recorded_of_whom(done):
     a, members = done.arrays, 5
     assert (done.diverged[3], *done.diverged[[0, 1, 2, 4]]) == (4, -1, -1, -1, -1)
@@ -126,6 +127,7 @@ def test_what_is_recorded_of_whom(done):
         np.testing.assert_array_equal(~np.isnan(a["batch_lambda_max"][:, :, k]), known)
 
 
+@pytest.mark.slow
 def test_sharpness_is_measured_where_it_was_asked_for(done):
     """λ_max by the same number of products, along the gradients of the first batches of 5."""
     for member, column in ((0, 0), (2, 2)):
@@ -322,6 +324,7 @@ def interrupted(sweep, path, strides, kill):
     pytest.fail("a sweep that is stopped again and again never comes to its end")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strides", "kill"), [(1, False), (4, False), (3, True)])
 def test_stopped_and_gone_on_gives_the_same_bits(done, second, tmp_path, strides, kill):
     """Stopped as it was asked to, or killed between two checkpoints, anywhere."""
@@ -395,6 +398,7 @@ def half_way(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FORGED)
 def test_a_checkpoint_that_does_not_hold_what_it_must_is_refused(second, half_way, tmp_path, what):
     change, said = FORGED[what]
@@ -478,6 +482,7 @@ def every_step():
     return Sweep(MLP, ensemble, splits, Schedule(steps, steps, (1e-9,)), close).run()
 
 
+@pytest.mark.slow
 def test_growth_of_the_parameters_is_bounded(every_step):
     """Proposition A.9: ‖θ_n‖ − ‖θ_0‖ ≤ h Σ slopes; and one step moves by h times one slope."""
     a = every_step
@@ -522,6 +527,7 @@ def ending(stop):
     return sweep.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [4, 9])
 def test_a_model_that_diverges_in_its_last_step_has_diverged(stop):
     """As one that runs on, and is found out at its next step."""

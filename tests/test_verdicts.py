@@ -137,6 +137,7 @@ def test_every_arm_can_be_found_to_hold(experiment, profile, arm):
         assert math.factorial(limits.rates) ** -float(limits.blocks) < limits.significance
 
 
+@pytest.mark.slow
 def test_an_effect_at_one_width_only_holds_in_part():
     seeds = tuple(range(8))
     none, large = (unit(50, seeds, spread=QUIET), unit(100, seeds, effects=LARGE, spread=QUIET))
@@ -321,6 +322,7 @@ def test_no_record_and_no_arm_cannot_be_told():
         assert all(v.trend is None for v in verdicts)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_type_hook")
 def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
     made = sweep(effects=LARGE)
@@ -368,6 +370,7 @@ def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
     )
 
 
+@pytest.mark.slow
 def test_thresholds_decide():
     made = sweep(effects=LARGE, spread=QUIET)
     strict = {
@@ -385,6 +388,7 @@ def test_thresholds_decide():
     assert 9 / 6**4 < Thresholds().significance < 7 / 6**3
 
 
+@pytest.mark.slow
 def test_of_records_without_effect_few_are_said_to_hold():
     limits = dataclasses.replace(Thresholds(), significance=0.05)
     found = [

@@ -8,11 +8,13 @@ drawings define alike, as the letters, a page has once. Pictures of points stay 
 import html
 import re
 import sys
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
 from docutils import nodes
 from PIL import Image
+from reach import meet, reach
 
 sys.path.append(str(Path(__file__).parents[1]))
 from explorers._night import dark
@@ -30,23 +32,32 @@ READABLE, LEAST = 11, 3.0  # pixels of a text, contrast of a colour with the gro
 
 
 def inside(drawing, name, said):
-    """The markup of a stored drawing: named `said`, its panels also one below the other."""
-    root, rest = drawing[: drawing.index(">") + 1], drawing[drawing.index(">") + 1 :]
-    given = dict(re.findall(r'([\w-]+)="([^"]*)"', root))
-    width, height = (float(x) for x in given["viewBox"].split()[2:])
-    rest = rest.replace("<defs>", '<defs class="igr-defs">', 1)
-    rest = coloured(rest)
-    scale = READABLE / (float(given["data-smallest"]) * 4 / 3)
-    pieces = [p.split() for p in given.get("data-pieces", "").split(",") if p]
+    """The markup of a stored drawing: named `said`, its panels also one below the other.
+
+    A piece draws again what reaches into it, and no more: a page has a dozen drawings.
+    """
+    root = tree(drawing)
+    width, height = (float(x) for x in root.get("viewBox").split()[2:])
+    scale = READABLE / (float(root.get("data-smallest")) * 4 / 3)
+    pieces = [p.split() for p in root.get("data-pieces", "").split(",") if p]
+    runs = [
+        (f"{name}-{number}", into, coloured("".join(map(markup, parts))))
+        for number, (into, parts) in enumerate(parted(root, pieces))
+    ]
     cut = "".join(
         f'<svg viewBox="{" ".join(p)}" width="{pixels(p[2])}" height="{pixels(p[3])}" {PAINT} '
         f'style="min-width:{pixels(float(p[2]) * scale)}px">'
-        f'<use href="#{name}"/></svg>'
-        for p in pieces
+        + "".join(f'<use href="#{run}"/>' for run, into, _ in runs if number in into)
+        + "</svg>"
+        for number, p in enumerate(pieces)
+        if any(number in into for _, into, _ in runs)  # a place without a panel has none
     )
     whole = (
-        f'<svg class="igr-whole" viewBox="{given["viewBox"]}" width="{pixels(width)}" '
-        f'height="{pixels(height)}" {PAINT}><g id="{name}">{rest[: -len("</svg>")]}</g></svg>'
+        f'<svg class="igr-whole" viewBox="{root.get("viewBox")}" width="{pixels(width)}" '
+        f'height="{pixels(height)}" {PAINT}>'
+        f'<defs class="igr-defs">{coloured("".join(map(markup, root.find("defs"))))}</defs>'
+        + "".join(f'<g id="{run}">{lines}</g>' if into else lines for run, into, lines in runs)
+        + "</svg>"
     )
     kind = " igr-parted" if cut else ""
     return (
@@ -57,6 +68,27 @@ def inside(drawing, name, said):
     )
 
 
+def parted(root, pieces):
+    """The parts of a drawing in runs, each with the numbers of the pieces that it reaches into."""
+    frames = [[float(x) for x in piece] for piece in pieces]
+    frames = [(x, y, x + width, y + height) for x, y, width, height in frames]
+    definitions = {node.get("id"): node for node in root.find("defs")}
+
+    def reached(part):
+        box = reach(part, definitions) if frames else None
+        return tuple(k for k, frame in enumerate(frames) if box and meet(box, frame))
+
+    return groupby((part for part in root if part.tag != "defs"), key=reached)
+
+
+def tree(drawing):
+    return ElementTree.fromstring(drawing.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+
+
+def markup(part):
+    return ElementTree.tostring(part, "unicode").replace(" />", "/>")
+
+
 def small(drawing):
     """The markup of a stored drawing as a thumbnail: its marks alone, bolder.
 
@@ -64,7 +96,7 @@ def small(drawing):
     kept: without its text an axis, a tick or the key of a legend says nothing. The thumbnail is as
     wide and as high as the axes.
     """
-    root = ElementTree.fromstring(drawing.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1))
+    root = tree(drawing)
     areas = {
         clip.get("id"): [float(clip[0].get(side)) for side in ("x", "y", "width", "height")]
         for clip in root.iter("clipPath")
@@ -83,7 +115,7 @@ def small(drawing):
     parts = [part for part in root if part.tag != "defs" and is_mark(part)]
     for inner in (inner for part in parts for inner in part.iter() if inner.get("stroke-width")):
         inner.set("stroke-width", f"{BOLDER * float(inner.get('stroke-width')):.3g}")
-    lines = "".join(ElementTree.tostring(part, "unicode") for part in parts)
+    lines = "".join(map(markup, parts))
     kept = [found[0] for found in DEFINITION.finditer(drawing) if f"#{found[2]}" in lines]
     left, top = (min(area[k] for area in areas.values()) for k in (0, 1))
     right, bottom = (max(area[k] + area[k + 2] for area in areas.values()) for k in (0, 1))
@@ -92,16 +124,16 @@ def small(drawing):
     box = f"{left - edge:.2f} {top - edge:.2f} {width:.2f} {height:.2f}"
     # Of a list that is longer than a page its beginning.
     fit = ' preserveAspectRatio="xMidYMin slice"' if height > 2 * width else ""
-    markup = coloured(f'<defs class="igr-defs">{"".join(kept)}</defs>{lines}')
+    inner = coloured(f'<defs class="igr-defs">{"".join(kept)}</defs>{lines}')
     return (
         f'<svg class="igr-drawing" viewBox="{box}"{fit} {PAINT} stroke-width="{BOLDER}"'
-        f' aria-hidden="true">{markup}</svg>'
+        f' aria-hidden="true">{inner}</svg>'
     )
 
 
-def coloured(markup):
+def coloured(text):
     """The markup with colours that a page knows on white and in the dark; see `share`."""
-    return COLOUR.sub(r'\1="var(--c\2)"', markup)
+    return COLOUR.sub(r'\1="var(--c\2)"', text)
 
 
 def pixels(points):
@@ -123,8 +155,8 @@ def place(app, doctree, page):
             image["classes"].append("igr-picture")
         elif path.suffix == ".svg" and DRAWING.match(text := path.read_text("utf-8")):
             name = f"drawing-{page.replace('/', '-')}-{number}"
-            markup = inside(text, name, image.get("alt", ""))
-            image.replace_self(nodes.raw("", markup, format="html"))
+            shown = inside(text, name, image.get("alt", ""))
+            image.replace_self(nodes.raw("", shown, format="html"))
 
 
 def share(app, page, template, context, doctree):
