@@ -17,6 +17,8 @@ from igrlib.experiments.networks import ResNet18
 from igrlib.experiments.profiles.resnet import CIFAR
 from igrlib.experiments.units import units_of
 
+pytestmark = pytest.mark.slow
+
 # Splits of one size share their programs: compiling a residual network takes seconds.
 RATE, MU, STEPS, SIZE = 0.1, 0.02, 4, 48
 HOPELESS = 1e30
@@ -95,7 +97,6 @@ def expected(slices, trained):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mu", [0.0, MU])
 def test_models_go_where_gradient_descent_goes(trained, expected, mu):
     sweep, start, arrays = trained
@@ -123,7 +124,6 @@ def test_the_penalty_matters_at_the_tolerance_of_the_comparison(expected):
     assert max(gaps) > 0.01
 
 
-@pytest.mark.slow
 def test_what_is_recorded_is_what_can_be_computed(slices, trained):
     """At the parameters where the sweep ended, whose gradient is sensitive to them."""
     sweep, _, arrays = trained

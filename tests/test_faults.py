@@ -21,6 +21,8 @@ from igrlib.experiments.profiles.mlp import MLP_SWEEP
 from igrlib.experiments.records.origin import cores
 from igrlib.experiments.settings import changed
 
+pytestmark = pytest.mark.slow
+
 # Imports once what takes seconds, then forks a child for each line of code it is sent. JAX makes
 # its threads at its first use, which is in the child.
 SERVER = """
@@ -195,7 +197,6 @@ def step_of(path):
     return records.load(path)[1]["progress"]["step"]
 
 
-@pytest.mark.slow
 def test_killed_at_20_random_moments_a_run_ends_with_the_same_bits(igr, undisturbed):
     rng, kills, went_on, length = random.Random(3), 0, 0, undisturbed.seconds
     while kills < 20:
@@ -229,7 +230,6 @@ def test_killed_at_20_random_moments_a_run_ends_with_the_same_bits(igr, undistur
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_in_good_order(igr, number):
     with running(igr, settings=ENDLESS) as process:
@@ -241,7 +241,6 @@ def test_a_signal_stops_in_good_order(igr, number):
     assert not igr.shard(ENDLESS).exists()
 
 
-@pytest.mark.slow
 def test_a_time_limit_stops_in_good_order_and_running_again_goes_on(igr, undisturbed):
     steps = []
     # On a busy machine a run gets no further than its first piece, which may be a measurement.
@@ -254,7 +253,6 @@ def test_a_time_limit_stops_in_good_order_and_running_again_goes_on(igr, undistu
     assert steps[-1] > steps[0]
 
 
-@pytest.mark.slow
 def test_stopped_often_a_run_ends_with_the_same_bits(igr, undisturbed):
     for _ in range(2):
         with running(igr, settings=SETTINGS) as process:
@@ -336,7 +334,6 @@ def stopped(server, tmp_path_factory):
     return igr.checkpoint().read_bytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -375,7 +372,6 @@ files.os.fsync = full
 """
 
 
-@pytest.mark.slow
 def test_a_full_disk_costs_only_what_came_after_the_last_checkpoint(igr, undisturbed):
     status, said = igr.run("--checkpoint-every", "0", before=FULL_DISK)
     assert status == 2
@@ -397,7 +393,6 @@ Ensemble.advance = hungry
 """
 
 
-@pytest.mark.slow
 def test_without_memory_a_run_ends_in_one_line_and_goes_on_from_its_checkpoint(igr, undisturbed):
     status, said = igr.run("--checkpoint-every", "0", before=NO_MEMORY)
     assert status == 2
@@ -439,7 +434,6 @@ def losing(name, call):
     return LOST.format(of=of, name=name, call=call, text=text)
 
 
-@pytest.mark.slow
 def test_a_device_lost_at_random_moments_costs_what_came_after_a_checkpoint(igr, undisturbed):
     rng = random.Random(5)
     for number, (name, text) in enumerate(LOSSES.items()):
@@ -484,7 +478,6 @@ def test_a_folder_that_nobody_may_write_in_is_named(igr):
     assert list((igr.cwd / "out").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_one_process_at_a_time_runs_a_unit(igr, undisturbed):
     lock = igr.checkpoint().with_name(f".{UNIT}.lock")
     with claimed(lock, UNIT):
@@ -511,7 +504,6 @@ files.os.replace = slow
 """
 
 
-@pytest.mark.slow
 def test_eight_processes_on_one_folder_lose_nothing(server, tmp_path):
     """As tasks of a cluster on its disk, with each of four units submitted twice."""
     settings = SETTINGS | {"num_seeds": "4", "min_steps": "20", "max_steps": "20"}
@@ -561,7 +553,6 @@ Sweep._finished = together
 """
 
 
-@pytest.mark.slow
 def test_two_machines_that_do_not_see_each_others_locks_lose_nothing(server, tmp_path):
     settings = SETTINGS | {"num_seeds": "3", "min_steps": "20", "max_steps": "20"}
     units = [f"sgd-n0008-b00016-s{seed:02d}-{seed:02d}" for seed in range(3)]

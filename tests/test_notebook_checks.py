@@ -97,6 +97,7 @@ def verdicts(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_nbval_verdict(verdicts, name):
     assert verdicts[name] is VARIANTS[name][1]

@@ -119,6 +119,7 @@ def test_the_run_is_that_of_gradient_descent(made, run):
     assert (made["residual"] < 1e-2 * made["eigenvalue"]).all()
 
 
+@pytest.mark.slow
 def test_distances_are_those_from_flows_that_set_out_together(made, run):
     """The flows of E and of E + (h/4)‖∇E‖², by SciPy's solver, from the fourth step."""
     loss, gradient, iterates = run

@@ -54,7 +54,7 @@ def jax_array_rebound():
     held = [jnp.ones(2)]
     return (
         lambda theta: jnp.sum((held[0] * theta) ** 2) / 2,
-        lambda s: held.__setitem__(0, jnp.full(2, s)),
+        lambda s: held.__setitem__(0, jnp.asarray(np.full(2, s))),
     )
 
 

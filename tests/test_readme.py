@@ -48,6 +48,7 @@ def test_the_example_prints_what_it_says(capsys):
     assert [round(number, 4) for number in printed] == claimed
 
 
+@pytest.mark.slow
 def test_a_data_set_may_travel_in_parts(tmp_path):
     cached = data.cache_path("cifar10")
     if not cached.exists():

@@ -144,6 +144,7 @@ def test_sharpness_is_measured_where_it_was_asked_for(done):
         np.testing.assert_allclose(found, each, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_curves_are_those_of_the_models_trained_anew(done):
     a = done.arrays
     for member in (0, 1, 4):
