@@ -642,6 +642,7 @@ def test_what_holds_no_real_numbers(name, value):
         ARRAYS[name](value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARRAYS)
 def test_lists_and_arrays_of_the_other_byte_order(name):
     expected = ARRAYS[name](np.array([0.5, 0.75]))

@@ -729,6 +729,7 @@ def test_what_is_listed_may_be_read_in_part(tmp_path, broken_pipe):
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk always full")
 def test_output_that_cannot_be_written_is_told(tmp_path):
     with open("/dev/full", "w") as full:
@@ -962,6 +963,7 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
     assert "a close look" in stream.getvalue()
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command_and_help_loads_nothing_that_only_experiments_need():
     code = (
         "import runpy, sys\nsys.argv = ['igr', '--help']\n"

@@ -157,6 +157,7 @@ def test_what_tfds_prepared_is_cached_in_one_order_whatever_its_own(
     assert data.prepare("mnist") == tmp_path / "cache" / "mnist.npz"
 
 
+@pytest.mark.slow
 def test_a_fresh_interpreter_is_quiet_and_imports_little(arrays, tmp_path):
     write_tfds(tmp_path / "tfds")
     code = (

@@ -116,6 +116,7 @@ def test_the_rod_flow_has_its_order(order):
     assert ig.convergence_order(rates, np.array(errors)) == pytest.approx(order, abs=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 4])
 def test_the_rod_flow_of_a_quadratic_is_the_series_of_the_logarithm(order):
     h = 0.6  # hλ = 1.8, near the edge.
@@ -126,6 +127,7 @@ def test_the_rod_flow_of_a_quadratic_is_the_series_of_the_logarithm(order):
     np.testing.assert_allclose(ends, np.exp(-power) * (ROTATION.T @ START), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_rod_flow_ends_in_an_orbit_of_two_steps():
     """For E = λx²/2 − x⁴/4 with hλ > 2 steps end at ±√(λ − 2/h), where the slope is 2x/h."""
     h, strength = 1.0, 2.3

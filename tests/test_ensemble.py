@@ -161,6 +161,7 @@ def test_groups_and_single_steps_give_the_same_to_rounding(batched):
         assert len(state.diverged) == (4 if group == 2 else 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "chunk"), [(1, 3), (3, 4), (3, 64)])
 def test_chunks_of_steps_end_where_single_steps_end(group, chunk):
     """Calls and models end within a chunk, and four steps of an epoch are no whole number of it."""

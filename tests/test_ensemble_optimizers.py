@@ -110,6 +110,7 @@ def test_what_an_optimizer_keeps_goes_on_to_the_same_bits(name):
     assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(state.opt_state))
 
 
+@pytest.mark.slow
 def test_a_model_that_diverges_stays_where_it_was():
     """With what its optimizer keeps; the other model does not notice."""
 

@@ -45,6 +45,7 @@ def test_records_alone_need_no_jax(tmp_path):
         assert process.stdout.readline() == "False save\n"
 
 
+@pytest.mark.slow
 def test_a_writer_killed_at_random_moments_leaves_the_old_file_or_the_new(tmp_path):
     path, rng = tmp_path / "state.npz", random.Random(0)
     steps = [0]

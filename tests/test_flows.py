@@ -75,6 +75,7 @@ def test_the_first_step_saved_is_the_start():
     np.testing.assert_array_equal(as_rows(run.params)[0], START)
 
 
+@pytest.mark.slow
 @few_examples
 @given(pytrees(ALL_DTYPES), st.integers(0, 3))
 def test_gradient_descent_keeps_structure_shapes_and_dtypes(params, num_steps):
@@ -306,6 +307,7 @@ def approached(start, data, rate, t):
     return data["x"] + (start - data["x"]) * np.exp(-rate * data["w"] * t)
 
 
+@pytest.mark.slow
 def test_a_field_takes_arguments():
     found = ig.flow(towards, START, np.array([0.0, 0.7]), DATA, 2)
     np.testing.assert_allclose(found[1], approached(START, DATA, 2, 0.7), rtol=1e-9)
@@ -358,6 +360,7 @@ def test_arguments_under_jit_vmap_and_grad():
     np.testing.assert_allclose(jax.grad(at)(2.0), -0.7 * np.exp(-1.4), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_number_does_not_widen_the_parameters():
     found = ig.flow(lambda p, r: -r * p, np.ones(2, np.float32), np.array([0.0, 1.0]), 0.5)
     assert found.dtype == np.float32
@@ -397,6 +400,7 @@ def test_an_implicit_solver_takes_few_steps_on_a_stiff_flow():
 
 
 # What a flow cost.
+@pytest.mark.slow
 def test_stats_are_those_of_the_solver():
     """Counted by hand: on x′ = 0 nothing is rejected, and every time takes a step."""
     times = np.array([0.0, 0.4, 1.0])
@@ -407,6 +411,7 @@ def test_stats_are_those_of_the_solver():
     assert 2 <= int(still[1].num_steps) == int(still[1].num_accepted) < 20
 
 
+@pytest.mark.slow
 def test_stats_count_what_the_solver_evaluates():
     """A step of Dopri8 evaluates the field 13 times; beside them there are few evaluations."""
     calls = []
@@ -484,6 +489,7 @@ def test_stiff_equations_arrive_or_say_that_they_did_not():
         ig.flow(field, {"x": 0.0, "rate": 1e8}, times)
 
 
+@pytest.mark.slow
 def test_max_steps_is_kept():
     times = np.array([0.0, 50.0])
     with pytest.raises(RuntimeError, match="max_steps=5 "):

@@ -70,6 +70,7 @@ def test_relations_between_the_quantities(params):
     np.testing.assert_allclose(slope, expected, rtol=16 * coarsest_eps(params))
 
 
+@pytest.mark.slow
 @few_examples
 @given(pytrees(low=-1.0, high=1.0))
 def test_the_normal_is_a_unit_vector_upright_on_every_tangent(params):

@@ -309,6 +309,7 @@ def test_the_table_of_modes_is_this_one():
     assert Measures._fields == MEASURED
 
 
+@pytest.mark.slow
 def test_the_scale_of_a_normalized_kernel_changes_the_gradient_and_not_its_scale_free_form():
     """‖∇E‖ falls as 1/c in that kernel, ‖θ_l‖²‖∂E/∂θ_l‖² stays."""
     variables = jax.tree.map(np.asarray, start(jax.random.key(3)))

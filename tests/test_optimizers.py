@@ -76,6 +76,7 @@ def of_adam(g, hessian, b1, b2, inner, outer):
     return f0, hessian @ f0 / (2 * s) * (first - second * g**2 / (root * s))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rates", "outer", "inner"),
     [

@@ -165,6 +165,7 @@ def test_without_64_bit_mode_everything_is_float32():
     assert end == pytest.approx(-1 / 1.16**0.5, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_64_bit_mode_set_by_the_caller_stays():
     assert fresh("print(json.dumps(jax.config.jax_enable_x64))", JAX_ENABLE_X64="1") is True
 

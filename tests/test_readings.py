@@ -81,6 +81,7 @@ def test_thresholds_that_are_stored_are_those_judged_by():
         assert "has thresholds that igrlib does not know" in describe(verdicts[0]).sentence
 
 
+@pytest.mark.slow
 def test_units_store_the_thresholds_of_their_arm_and_records_agree_with_the_profiles():
     for profiles in EXPERIMENTS.values():
         for several in profiles.values():
@@ -230,6 +231,7 @@ def test_an_observation_is_evidence_only_where_no_rival_is_left():
     assert first.rivals == (Reason("edge"),)
 
 
+@pytest.mark.slow
 def test_a_chosen_point_has_a_rival_where_the_losses_differ():
     made = with_curvature(1.0, full_batch=True, activation="tanh", effects=LARGE)
     for each in made.units.values():

@@ -113,6 +113,7 @@ def test_modified_loss_is_its_formula(learning_rate):
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
+@pytest.mark.slow
 @few_examples
 @given(pytrees(low=-1.0, high=1.0), st.floats(0, 2))
 def test_the_three_names_agree(params, learning_rate):

@@ -91,6 +91,7 @@ def test_a_significant_effect_too_small_to_matter_does_not_hold():
     assert "may be too small to matter" in describe(verdict).sentence
 
 
+@pytest.mark.slow
 def test_the_regularizer_alone_is_judged_at_the_smallest_rate():
     """Effects of μ only, and linear in it: those of h are none, and none of larger rates count."""
     how = {"rates": (0.1, 0.05, 0.01), "mus": (0.0, 0.01, 0.02), "spread": QUIET}
@@ -176,6 +177,7 @@ def test_a_width_without_measurements_keeps_it_from_holding():
     assert verdict.unmeasured == 40
 
 
+@pytest.mark.slow
 def test_few_blocks_cannot_tell_and_few_seeds_claim_no_interval():
     verdict = judge(sweep(widths=(50,), seeds=range(3), effects=LARGE))[0]
     assert verdict.observation == "cannot tell"
@@ -288,6 +290,7 @@ def test_test_selection_stands_beside_validation_selection():
     np.testing.assert_allclose(paper.effect, 0.7, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_without_a_validation_split_the_test_split_chose():
     made = sweep(effects=LARGE, points=("test",), validated=False)
     verdicts = judge(made)
@@ -361,6 +364,7 @@ def test_a_record_on_disk_is_judged_only_when_it_is_whole(tmp_path):
         assert words(opened) == 4 * ["cannot tell"]
 
 
+@pytest.mark.slow
 def test_more_learning_rates_than_a_trend_takes_cannot_be_judged():
     verdicts = judge(sweep(rates=tuple(0.01 * k for k in range(1, 14)), effects=LARGE))
     assert [v.observation for v in verdicts] == 4 * ["cannot tell"]
