@@ -38,6 +38,7 @@ def test_the_functions_of_the_theory_are_found():
     assert {"igrlib.flows.flow", "igrlib.ntk.ntk", "igrlib.two_parameter.loss"} <= set(FUNCTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [True, False], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_public_function_has_an_example_that_runs(name, wide):
