@@ -91,7 +91,7 @@ cluster: $(STAMP) ## unpack Slurm (of Debian or Ubuntu) and Snakemake under _bui
 	$(call heading,Cluster)
 	.ci/cluster
 
-# Programs of tests are small: XLA's older way to fuse compiles them in half the time.
+# Programs of tests are small: XLA's older way to fuse compiles them in three fifths of the time.
 unit slow coverage: export XLA_FLAGS ?= --xla_cpu_use_fusion_emitters=false
 UNIT := $(BIN)/pytest -q -n $(JOBS) --dist loadfile --durations=25 -m
 unit: $(STAMP) ## unit tests that are quick
