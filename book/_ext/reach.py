@@ -21,8 +21,7 @@ def reach(part, definitions):
     if part.tag == "path":
         box = grown(extent(part.get("d", "")), part, 1)
     elif part.tag == "image":
-        x, y, width, height = (float(part.get(k, 0)) for k in ("x", "y", "width", "height"))
-        box = (x, y, x + width, y + height)
+        box = rectangle(part)
     elif part.tag == "use":
         x, y = float(part.get("x", 0)), float(part.get("y", 0))
         box = moved(reach(definitions[part.get("href")[1:]], definitions), Transform(dx=x, dy=y))
@@ -31,9 +30,7 @@ def reach(part, definitions):
         box = union(box, grown(reach(inner, definitions), part))
     box = moved(box, transform(part.get("transform", "")))
     if box and (clip := part.get("clip-path")):
-        frame = definitions[clip[len("url(#") : -1]][0]
-        x, y, width, height = (float(frame.get(k)) for k in ("x", "y", "width", "height"))
-        met, box = sectRect(box, (x, y, x + width, y + height))
+        met, box = sectRect(box, rectangle(definitions[clip[len("url(#") : -1]][0]))
         box = box if met else None
     return box
 
@@ -44,6 +41,11 @@ def extent(path):
     pen = ControlBoundsPen(None)
     parse_path(path, pen)
     return pen.bounds
+
+
+def rectangle(part):
+    x, y, width, height = (float(part.get(side, 0)) for side in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
 
 
 def grown(box, part, usual=0):
